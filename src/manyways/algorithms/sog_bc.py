@@ -1,0 +1,264 @@
+"""SOG-BC, multimodal behaviour cloning with a self-organizing generative model (Algorithm 2).
+
+    repeat: take steps of many trajectories
+            for each trajectory, search the code under which the policy explains its steps best     (lines 4-6)
+            one gradient step on the policy's squared error under these codes                       (lines 7-8)
+
+The state's part of the network is computed once for both lines. In the first steps the codes come from the
+trajectories themselves (`first_codes`), so that no code is dead before it has learned anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from manyways.algorithms.muon import Muon
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.first_codes import first_codes
+from manyways.latents import Categorical
+from manyways.networks import PolicyNetwork
+from manyways.policy import Policy
+from manyways.search import step_losses, trajectory_losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class SOGBC:
+    """Settings of SOG-BC; `fit` runs it.
+
+    Args:
+        prior: the codes to choose from.
+        iterations: gradient steps.
+        trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
+        steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
+        learning_rate: of Muon and Adam at the start; falls to 0 linearly.
+        hidden: width of the network.
+        first_codes: "trajectories" starts from groups of similar trajectories, "random" is the paper's start.
+        warm_up: for which share of the iterations the first codes are kept.
+        seed: of everything random; the same seed on the same machine gives the same policy.
+        device: "auto" takes a GPU where there is one.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+
+    name: ClassVar[str] = "sog-bc"
+
+    prior: Categorical
+    iterations: int = 3000
+    trajectories_per_batch: int = 64
+    steps_per_trajectory: int = 32
+    learning_rate: float = 5e-3
+    hidden: int = 128
+    first_codes: Literal["trajectories", "random"] = "trajectories"
+    warm_up: float = 0.1
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for setting in ("iterations", "trajectories_per_batch", "steps_per_trajectory", "hidden"):
+            if getattr(self, setting) < 1:
+                raise InputError(f"{setting} is {getattr(self, setting)}; give 1 or more")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate is {self.learning_rate}; give more than 0")
+        if not 0 <= self.warm_up < 1:
+            raise InputError(f"warm_up is {self.warm_up}; give a share from 0 to less than 1")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give 0 or more")
+        if self.first_codes not in ("trajectories", "random"):
+            raise InputError(f"first_codes is {self.first_codes!r}; give 'trajectories' or 'random'")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings for a file."""
+        return asdict(self) | {"prior": self.prior.to_json()}
+
+    def start(self, demonstrations: Demonstrations) -> "Training":
+        """Return training at its first iteration, to be stepped, saved and restored by the caller."""
+        return Training(self, demonstrations)
+
+    def fit(self, demonstrations: Demonstrations, callback: Callable[["Training"], object] | None = None) -> Policy:
+        """Learn from the demonstrations.
+
+        Args:
+            demonstrations: at least as many trajectories as codes.
+            callback: called with the training after each iteration.
+
+        Returns:
+            The policy, with how many trajectories each of its codes explains best.
+
+        Raises:
+            InputError: there are more codes than trajectories.
+        """
+        training = self.start(demonstrations)
+        while not training.finished:
+            training.step()
+            if callback is not None:
+                callback(training)
+        return training.policy()
+
+
+class Training:
+    """SOG-BC between its first and its last iteration.
+
+    All randomness is drawn from (seed, iteration), so the network, the optimizers' moments and the iteration are the
+    whole state: training restored from `state()` goes on bit for bit.
+
+    Attributes:
+        iteration: how many gradient steps have been taken.
+        loss: mean squared error of the last step, summed over the normalised action's numbers.
+        code_usage: (codes,), how many of the last step's trajectories the search gave to each code.
+    """
+
+    def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
+        codes = settings.prior.size
+        if codes > len(demonstrations):
+            raise InputError(
+                f"{codes} codes are more than the {len(demonstrations)} trajectories; "
+                "give at most as many modes as trajectories"
+            )
+        self.settings = settings
+        self.demonstrations = demonstrations
+        self.iteration = 0
+        self.loss = float("nan")
+        self.code_usage = np.zeros(codes, dtype=np.int64)
+        self._device = choose_device(settings.device)
+        self._observations = torch.from_numpy(demonstrations.observations).to(self._device)
+        self._actions = torch.from_numpy(demonstrations.actions).to(self._device)
+        self._codes = torch.from_numpy(settings.prior.enumerate()).to(self._device)
+        network = PolicyNetwork(
+            demonstrations.observation_size, demonstrations.action_size, settings.prior.dimension, settings.hidden
+        )
+        network.initialize(torch.Generator().manual_seed(settings.seed))
+        network.observations.fit(demonstrations.observations)
+        network.actions.fit(demonstrations.actions)
+        network.action_low.copy_(torch.from_numpy(demonstrations.actions.min(axis=0)))
+        network.action_high.copy_(torch.from_numpy(demonstrations.actions.max(axis=0)))
+        self._network = network.to(self._device)
+        matrices = [network.state[0].weight, network.state[2].weight]
+        others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
+        self._optimizers = (
+            Muon(matrices, settings.learning_rate),
+            torch.optim.Adam(others, settings.learning_rate, fused=True),
+        )
+        self._first_codes: Tensor | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last gradient step has been taken."""
+        return self.iteration >= self.settings.iterations
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.settings.learning_rate * (1 - self.iteration / self.settings.iterations)
+
+    def step(self) -> None:
+        """Take one gradient step (Algorithm 2, lines 4-8)."""
+        network = self._network
+        steps, trajectories = self._draw()  # (trajectories, steps), (trajectories,)
+        features = network.state_features(self._observations[steps])  # (trajectories, steps, hidden)
+        actions = network.actions.normalize(self._actions[steps])
+
+        losses = step_losses(network, features.detach().flatten(0, 1), actions.flatten(0, 1), self._codes)
+        winners = losses.view(*steps.shape, -1).mean(dim=1).argmin(dim=1)  # line 6: (trajectories,)
+        self.code_usage = torch.bincount(winners, minlength=len(self._codes)).cpu().numpy()
+        if self.iteration < self.settings.warm_up * self.settings.iterations:
+            winners = self._warm_up_codes(winners, trajectories)
+
+        predictions = network.decode(features + network.code(self._codes[winners])[:, None])
+        loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
+        network.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate
+            optimizer.step()
+        self.loss = loss.item()
+        self.iteration += 1
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
+        demonstrations, settings = self.demonstrations, self.settings
+        rng = np.random.default_rng((settings.seed, self.iteration))
+        rows = rng.integers(demonstrations.steps, size=settings.trajectories_per_batch)
+        trajectories = np.searchsorted(demonstrations.starts, rows, side="right") - 1
+        offsets = rng.random((len(trajectories), settings.steps_per_trajectory))
+        offsets = (offsets * demonstrations.lengths[trajectories, None]).astype(np.int64)
+        steps = demonstrations.starts[trajectories, None] + offsets
+        return torch.from_numpy(steps).to(self._device), torch.from_numpy(trajectories).to(self._device)
+
+    def _warm_up_codes(self, winners: Tensor, trajectories: Tensor) -> Tensor:
+        if self.settings.first_codes == "random":
+            return winners
+        if self._first_codes is None:
+            grouped = first_codes(self.demonstrations, self.settings.prior.size, self.settings.seed)
+            self._first_codes = torch.from_numpy(grouped).to(self._device)
+        return self._first_codes[trajectories]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that `restore` needs, as named tensors."""
+        tensors = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        for number, optimizer in enumerate(self._optimizers):
+            for parameter, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in values.items()}
+        return tensors | {"iteration": torch.tensor(self.iteration)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state` was taken.
+
+        Raises:
+            InputError: the tensors are of other settings or demonstrations.
+        """
+        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+        try:
+            self._network.load_state_dict(network)
+            self.iteration = int(tensors["iteration"])
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
+        for number, optimizer in enumerate(self._optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                if name.startswith(f"optimizer.{number}."):
+                    parameter, key = name.split(".")[2:]
+                    state.setdefault(int(parameter), {})[key] = tensor
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def policy(self) -> Policy:
+        """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
+        losses = trajectory_losses(self._network, self.demonstrations, self._codes)
+        winners = losses.argmin(axis=1)
+        self._network.action_std.copy_(self._residual_std(winners))
+        counts = np.bincount(winners, minlength=self.settings.prior.size)
+        return Policy(self._network, self.settings.prior, tuple(int(count) for count in counts))
+
+    @torch.no_grad()
+    def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:
+        """Return the maximum-likelihood σ of Equation 2 for each action, in real units, (action size,)."""
+        owners = torch.from_numpy(np.repeat(winners, self.demonstrations.lengths)).to(self._device)
+        total = torch.zeros(self.demonstrations.action_size, dtype=torch.float64, device=self._device)
+        for start in range(0, self.demonstrations.steps, steps_at_once):
+            rows = slice(start, start + steps_at_once)
+            errors = self._network(self._observations[rows], self._codes[owners[rows]]) - self._actions[rows]
+            total += errors.double().square().sum(dim=0)
+        return (total / self.demonstrations.steps).sqrt()
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of this name; "auto" is a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r} cannot be used here ({error}); give 'auto' or 'cpu'") from error
+    return device

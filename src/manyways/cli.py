@@ -1,0 +1,274 @@
+"""The command `manyways`: arguments to calls, nothing more."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from manyways.errors import InputError, ManywaysError
+
+if TYPE_CHECKING:
+    from manyways.evaluation import Evaluation
+    from manyways.run import Run
+    from manyways.tasks import Task
+
+app = tyro.extras.SubcommandApp()
+
+# A setting that is left out; what that means stands in the help instead of "None".
+_algorithms_own = tyro.conf.arg(help_behavior_hint="(default: the algorithm's own)")
+_optional = tyro.conf.arg(help_behavior_hint="(optional)")
+
+
+def main() -> None:
+    """Run the command line; exit with 2 where the user can mend what went wrong, with 130 when interrupted."""
+    try:
+        app.cli(
+            prog="manyways",
+            description=(
+                "Learns every way a task is done from demonstrations that nobody labelled, "
+                "and gives back one policy with a code that selects the way."
+            ),
+            config=(tyro.conf.DisallowNone,),
+        )
+    except ManywaysError as error:
+        print(f"manyways: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("manyways: interrupted; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command
+def collect(task: str, /, *, out: Path, episodes: Annotated[int | None, _optional] = None, seed: int = 0) -> None:
+    """Collect demonstrations of a task's expert, as a Minari data set.
+
+    Args:
+        task: Name of the task, such as circles.
+        out: Folder of the data set; must not exist yet, or be empty.
+        episodes: How many; the task's own number unless given.
+        seed: Of the modes and the environment.
+    """
+    from manyways.console import what_next
+    from manyways.tasks import get_task
+
+    chosen = get_task(task)
+    _collect(chosen, chosen.demonstrations if episodes is None else episodes, out, seed)
+    what_next(out, f"manyways inspect {shlex.quote(str(out))}")
+
+
+@app.command
+def inspect(path: str, /) -> None:
+    """Show what is in a data set: counts, lengths, ranges, constant and non-finite columns.
+
+    Args:
+        path: An NPZ file, the folder of a Minari data set, or the id of a local one.
+    """
+    from manyways.console import say, show_summary
+    from manyways.demonstrations import load_modes, summarise
+    from manyways.demonstrations.formats import read
+
+    demonstrations = read(path)
+    labels = load_modes(path)
+    show_summary(summarise(demonstrations), path, None if labels is None else len(set(labels.tolist())))
+    say(f"Next: manyways train --data {shlex.quote(path)} --modes K --out RUN")
+
+
+@app.command
+def train(
+    *,
+    out: Path,
+    task: Annotated[str | None, _optional] = None,
+    data: Annotated[str | None, _optional] = None,
+    modes: Annotated[int | None, _optional] = None,
+    algorithm: str = "sog-bc",
+    seed: int = 0,
+    iterations: Annotated[int | None, _algorithms_own] = None,
+    learning_rate: Annotated[float | None, _algorithms_own] = None,
+    trajectories_per_batch: Annotated[int | None, _algorithms_own] = None,
+    steps_per_trajectory: Annotated[int | None, _algorithms_own] = None,
+    hidden: Annotated[int | None, _algorithms_own] = None,
+    first_codes: Annotated[Literal["trajectories", "random"] | None, _algorithms_own] = None,
+    device: str = "auto",
+) -> None:
+    """Learn a policy with a code for each way; a run that was stopped goes on when the same command is given again.
+
+    Settings left out are the algorithm's own.
+
+    Args:
+        out: Folder of the run: new, empty, or that of the same run.
+        task: Task to train on and evaluate in, such as circles; its expert's demonstrations are collected on first use.
+        data: Own demonstrations instead: an NPZ file, the folder of a Minari data set, or the id of a local one.
+        modes: How many codes; a task's own number unless given.
+        algorithm: Name of the algorithm.
+        seed: Of everything random.
+        iterations: Gradient steps.
+        learning_rate: At the start; falls to 0 linearly.
+        trajectories_per_batch: Trajectories in a gradient step.
+        steps_per_trajectory: Steps of each, by which its code is chosen.
+        hidden: Width of the network.
+        first_codes: Start from groups of similar trajectories, or at random as the paper does.
+        device: Such as cpu or cuda; auto takes a GPU where there is one.
+    """
+    from manyways.algorithms import get_algorithm
+    from manyways.console import progress, say, show_policy, what_next
+    from manyways.demonstrations import Demonstrations
+    from manyways.latents import Categorical
+    from manyways.run import Run
+    from manyways.tasks import get_task
+
+    chosen = get_task(task) if task else None
+    settings_class = get_algorithm(algorithm)
+    if chosen is None and data is None:
+        raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
+    if modes is None:
+        if chosen is None:
+            raise InputError("the number of ways is not known; give --modes K")
+        modes = len(chosen.modes)
+    given = {
+        "iterations": iterations,
+        "learning_rate": learning_rate,
+        "trajectories_per_batch": trajectories_per_batch,
+        "steps_per_trajectory": steps_per_trajectory,
+        "hidden": hidden,
+        "first_codes": first_codes,
+    }
+    chosen_settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    settings = settings_class(prior=Categorical(modes), seed=seed, device=device, **chosen_settings)
+    if data is None:
+        assert chosen is not None
+        data = str(_default_demonstrations(chosen))
+    demonstrations = Demonstrations.load(data)
+    training = settings.start(demonstrations)
+    command = shlex.join(["manyways", *sys.argv[1:]])
+    run = Run.create(out, settings, demonstrations, task=task, data=data, command=command)
+    say(
+        f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
+        f"{modes} codes; {settings.iterations:,} iterations"
+    )
+    began = time.monotonic()
+    with progress("training", settings.iterations, "iterations") as update:
+        policy = run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"))
+    show_policy(policy)
+    say(f"Trained in {time.monotonic() - began:.0f} s; TensorBoard: tensorboard --logdir {shlex.quote(str(out))}")
+    what_next(out / "policy.safetensors", f"manyways {'evaluate' if task else 'report'} {shlex.quote(str(out))}")
+
+
+@app.command
+def modes(
+    run: Path, /, *, data: Annotated[str | None, _optional] = None, out: Annotated[Path | None, _optional] = None
+) -> None:
+    """Write for every trajectory its code and the loss under each code, and how codes agree with labels if there are any.
+
+    Args:
+        run: Folder of a finished run.
+        data: Demonstrations; those that the run was trained on unless given.
+        out: File to write; RUN/modes.json unless given.
+    """
+    from manyways.console import say, what_next
+    from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.evaluation import normalized_mutual_information, purity
+    from manyways.files import write_json
+    from manyways.run import Run
+
+    opened = Run.open(run)
+    source = data or opened.config["data"]
+    demonstrations = Demonstrations.load(source)
+    labels = load_modes(source)
+    losses = opened.policy().losses(demonstrations)
+    codes = losses.argmin(axis=1)
+    result: dict[str, Any] = {"run": str(run), "data": source, "codes": codes.tolist(), "losses": losses.tolist()}
+    if labels is not None:
+        result["purity"] = purity(codes, labels)
+        result["normalized_mutual_information"] = normalized_mutual_information(codes, labels)
+        say(
+            f"agreement with the labels: purity {result['purity']:.4f}, "
+            f"normalized mutual information {result['normalized_mutual_information']:.4f}"
+        )
+    out = run / "modes.json" if out is None else out
+    write_json(out, result)
+    what_next(out, f"manyways report {shlex.quote(str(run))}")
+
+
+@app.command
+def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
+    """Roll out every code, match codes to modes, and write RUN/evaluation.json.
+
+    Args:
+        run: Folder of a finished run on a task.
+        episodes: How many rollouts, spread evenly over the codes.
+        seed: Of the environments.
+    """
+    from manyways.console import show_evaluation, what_next
+    from manyways.run import Run
+
+    opened = Run.open(run)
+    task = _task_of(opened)
+    if task is None:
+        raise InputError(
+            f"{run} was trained on data without an environment, so nothing can be rolled out; "
+            "see `manyways modes` and `manyways report` for what was found"
+        )
+    show_evaluation(_evaluate(opened, task, episodes, seed), task)
+    what_next(opened.evaluation_file, f"manyways report {shlex.quote(str(run))}")
+
+
+@app.command
+def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> None:
+    """Write RUN/report.html, one page of pictures and numbers that needs no network.
+
+    Args:
+        run: Folder of a finished run; evaluated first if it is on a task and has not been.
+        data: Demonstrations; those that the run was trained on unless given.
+    """
+    from manyways.console import what_next
+    from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.report import write_report
+    from manyways.run import Run
+
+    opened = Run.open(run)
+    source = data or opened.config["data"]
+    demonstrations = Demonstrations.load(source)
+    task = _task_of(opened)
+    evaluation = opened.evaluation()
+    if evaluation is None and task is not None:
+        evaluation = _evaluate(opened, task, episodes=100, seed=0)
+    path = write_report(opened, demonstrations, load_modes(source), task, evaluation)
+    what_next(path, f"open {shlex.quote(str(path))} in a browser")
+
+
+def _collect(task: "Task", episodes: int, path: Path, seed: int) -> None:
+    from manyways.console import counting
+    from manyways.tasks.collect import collect
+
+    with counting(f"collecting {episodes} episodes of {task.name}", task.episode_steps, "steps") as count:
+        collect(task, episodes, path, seed, count)
+
+
+def _default_demonstrations(task: "Task") -> Path:
+    """Return where the task's demonstrations are, collecting them on first use."""
+    from manyways.tasks.collect import cached_demonstrations
+
+    path = cached_demonstrations(task)
+    if not path.exists():
+        _collect(task, task.demonstrations, path, seed=0)
+    return path
+
+
+def _task_of(run: "Run") -> "Task | None":
+    from manyways.tasks import get_task
+
+    return None if run.config["task"] is None else get_task(run.config["task"])
+
+
+def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation":
+    from manyways.console import counting
+    from manyways.evaluation import evaluate
+
+    policy = run.policy()
+    with counting(f"{episodes} rollouts, and of the expert", 2 * task.episode_steps, "steps") as count:
+        evaluation = evaluate(policy, task, episodes, seed, count)
+    run.write_evaluation(evaluation)
+    return evaluation

@@ -1,0 +1,124 @@
+"""What the command line shows: progress bars with speed and time left, and tables."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from manyways.demonstrations import Summary
+from manyways.evaluation import Evaluation
+from manyways.policy import Policy
+from manyways.tasks import Task
+
+console = Console(highlight=False)
+
+_COLUMNS_SHOWN = 40  # of a data set; beyond that only the remarkable ones
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    """Show a bar; the function it yields takes how far things are (of `total`) and a note to stand behind."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:,}/{task.total:,} " + unit),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total, speed="", note="")
+
+        def update(completed: int, note: str = "") -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=completed, note=note, speed=f"{speed:,.0f}/s" if speed else "")
+
+        yield update
+
+
+@contextmanager
+def counting(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """Show a bar; the function it yields counts one on."""
+    done = 0
+    with progress(what, total, unit) as update:
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            update(done, "")
+
+        yield count
+
+
+def say(text: str) -> None:
+    """Print a line, breaking it nowhere, so that paths and commands can be copied."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def what_next(written: Path | str, command: str) -> None:
+    """Say what was written and what to type next."""
+    say(f"Wrote {written}")
+    say(f"Next: {command}")
+
+
+def show_summary(summary: Summary, name: str, labelled: int | None) -> None:
+    """Print what is in a data set; `labelled` is its number of different labels, None where it has none."""
+    lengths = f"{summary.shortest:,} to {summary.longest:,} steps, median {summary.median:,.0f}"
+    if summary.shortest == summary.longest:
+        lengths = f"{summary.shortest:,} steps each"
+    say(f"{name}: {summary.trajectories:,} trajectories, {summary.steps:,} steps ({lengths})")
+    labels = "no labels" if labelled is None else f"labels of {labelled} modes (for scoring only, never trained on)"
+    sizes = [sum(column.part == part for column in summary.columns) for part in ("observation", "action")]
+    say(f"{sizes[0]} numbers an observation, {sizes[1]} an action; {labels}")
+    remarkable = [column for column in summary.columns if column.constant or column.not_finite]
+    columns: Sequence = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
+    if columns:
+        table = Table("column", *(("minimum", "maximum", "mean", "std")), "")
+        for column in table.columns[1:5]:
+            column.justify = "right"
+        for column in columns:
+            numbers = (f"{x:.4g}" for x in (column.minimum, column.maximum, column.mean, column.std))
+            note = "constant" if column.constant else f"{column.not_finite:,} not finite" if column.not_finite else ""
+            table.add_row(f"{column.part} {column.index}", *numbers, note)
+        console.print(table)
+    if len(columns) < len(summary.columns):
+        say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")
+    if any(column.not_finite for column in summary.columns):
+        say(
+            "Some values are not finite: training would refuse this data set; leave those trajectories out or mend them"
+        )
+
+
+def show_policy(policy: Policy) -> None:
+    """Print which codes were found and how often."""
+    table = Table("code", "trajectories", "share")
+    for column in table.columns:
+        column.justify = "right"
+    for mode in policy.modes:
+        table.add_row(str(mode.code), f"{mode.trajectories:,}", f"{mode.share:.1%}")
+    console.print(table)
+
+
+def show_evaluation(evaluation: Evaluation, task: Task) -> None:
+    """Print the return matrix with the matched cells marked, and the means."""
+    table = Table("code", *task.modes, title="mean return of each code under each mode (* matched)")
+    for column in table.columns:
+        column.justify = "right"
+    for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
+        cells = (f"{value:.1f}" + ("*" if mode == matched else " ") for mode, value in enumerate(row))
+        table.add_row(str(code), *cells)
+    console.print(table)
+    say(
+        f"mean return {evaluation.return_mean:.1f} ± {evaluation.return_std:.1f} over {evaluation.episodes} rollouts; "
+        f"expert {evaluation.expert_return_mean:.1f} ± {evaluation.expert_return_std:.1f}"
+    )
+    unmatched = sum(mode is None for mode in evaluation.assignment)
+    missed = len(task.modes) - (len(evaluation.assignment) - unmatched)
+    if unmatched:
+        say(f"{unmatched} codes have no mode of their own; their rollouts are not in the mean")
+    if missed:
+        say(f"{missed} modes have no code; the mean is over the others")

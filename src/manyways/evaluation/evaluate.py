@@ -1,0 +1,116 @@
+"""Table 1's number: roll out every code, match codes to modes, and take the returns under the matched modes."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.errors import InputError
+from manyways.evaluation.metrics import match_codes
+from manyways.policy import Policy
+from manyways.tasks import Task
+from manyways.tasks.rollouts import Rollouts, roll_out
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns of a policy's rollouts, each under the mode that its code is matched to.
+
+    Attributes:
+        episodes: how many rollouts, spread evenly over the codes.
+        return_mean, return_std: over the rollouts of matched codes.
+        expert_return_mean, expert_return_std: of as many expert rollouts, each under its own mode.
+        assignment: for each code its mode, or None where there are more codes than modes.
+        return_matrix: (codes, modes), the mean return of each code under each mode.
+    """
+
+    episodes: int
+    return_mean: float
+    return_std: float
+    expert_return_mean: float
+    expert_return_std: float
+    assignment: list[int | None]
+    return_matrix: list[list[float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Evaluation":
+        """Return what `to_json` described; other fields are passed over.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
+
+
+def evaluate(
+    policy: Policy, task: Task, episodes: int = 100, seed: int = 0, on_step: Callable[[], object] = lambda: None
+) -> Evaluation:
+    """Roll the policy out, deterministically, and the task's expert beside it.
+
+    Args:
+        policy: trained on the task's observations and actions.
+        task: with the reward under every mode.
+        episodes: at least one for each code.
+        seed: of the environments.
+        on_step: called after each step of all episodes at once, twice as often as an episode has steps.
+
+    Raises:
+        InputError: there are fewer episodes than codes, or the policy does not fit the task.
+    """
+    rollouts, codes = roll_out_codes(policy, task, episodes, seed, on_step)
+    returns = rollouts.returns
+    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(policy.prior.size)])
+    assignment = match_codes(matrix)
+    matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
+
+    modes = np.arange(episodes) % len(task.modes)
+    environment = task.make_vec(episodes, modes)
+    expert = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
+    environment.close()
+    expert_returns = expert.returns[np.arange(episodes), modes]
+    return Evaluation(
+        episodes=episodes,
+        return_mean=float(matched.mean()),
+        return_std=float(matched.std()),
+        expert_return_mean=float(expert_returns.mean()),
+        expert_return_std=float(expert_returns.std()),
+        assignment=assignment,
+        return_matrix=matrix.tolist(),
+    )
+
+
+def roll_out_codes(
+    policy: Policy, task: Task, episodes: int, seed: int, on_step: Callable[[], object] = lambda: None
+) -> tuple[Rollouts, NDArray[np.int64]]:
+    """Roll out every code in turn, deterministically.
+
+    Returns:
+        The rollouts, and the index of each one's code (episodes,).
+
+    Raises:
+        InputError: there are fewer episodes than codes, or the policy does not fit the task.
+    """
+    count = policy.prior.size
+    if episodes < count:
+        raise InputError(f"{episodes} episodes cannot show {count} codes; give {count} or more")
+    codes = np.arange(episodes) % count
+    environment = task.make_vec(episodes)
+    spaces = (environment.single_observation_space.shape, environment.single_action_space.shape)
+    sizes = ((policy.observation_size,), (policy.action_size,))
+    if spaces != sizes:
+        raise InputError(
+            f"the policy acts from {sizes[0]} to {sizes[1]} numbers, but {task.name} from {spaces[0]} to {spaces[1]}; "
+            "evaluate it on the task it was trained for"
+        )
+    state = policy.prior.enumerate()[codes]
+    rollouts = roll_out(
+        environment, lambda observations: policy.predict(observations, state, deterministic=True)[0], seed, on_step
+    )
+    environment.close()
+    return rollouts, codes

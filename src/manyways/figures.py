@@ -1,0 +1,80 @@
+"""Pictures of what was found: trajectories by code, the loss, and how codes came to share the trajectories."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+# Okabe and Ito's colours, which people with colour-blindness can tell apart.
+_FEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def code_colours(codes: int) -> list[str]:
+    """Return a colour for each code, the same in every picture."""
+    if codes <= len(_FEW_COLOURS):
+        return list(_FEW_COLOURS[:codes])
+    return [to_hex(matplotlib.colormaps["turbo"](x)) for x in np.linspace(0.02, 0.98, codes)]
+
+
+def paths_by_code(
+    groups: Sequence[tuple[str, Sequence[Floats], NDArray[np.int64]]], codes: int, labels: tuple[str, str]
+) -> Figure:
+    """Draw paths in the plane in the colours of their codes, as Figure 1's first row: one panel a group.
+
+    Args:
+        groups: for each panel its title, its paths (steps, 2) and their codes (paths,).
+        codes: how many codes there are.
+        labels: of the two axes, with units.
+    """
+    colours = code_colours(codes)
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
+    for panel, (title, paths, path_codes) in zip(panels, groups, strict=True):
+        alpha = float(np.clip(6 / max(1, len(paths)), 0.25, 0.9))
+        for path, code in zip(paths, path_codes, strict=True):
+            panel.plot(*np.asarray(path).T, color=colours[code], linewidth=0.8, alpha=alpha)
+        panel.set(title=title, xlabel=labels[0], ylabel=labels[1])
+        if labels[0] != "step":
+            panel.set_aspect("equal")
+    used = sorted({int(code) for *_, path_codes in groups for code in path_codes})
+    if len(used) <= 12:
+        handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=f"code {code}") for code in used]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(used)), frameon=False)
+    return figure
+
+
+def loss_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the loss over the iterations, both logarithmic."""
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    panel = figure.subplots()
+    panel.plot(_iterations(metrics), [line["loss"] for line in metrics], color="#333333", linewidth=1.2)
+    panel.set(xscale="log", yscale="log", xlabel="iteration", ylabel="loss (squared error of the normalised action)")
+    _grid(panel)
+    return figure
+
+
+def code_usage(metrics: Sequence[dict[str, Any]]) -> Figure:
+    """Draw which share of the trajectories each code wins over the iterations: the self-organisation of Figure 9."""
+    usage = np.array([line["code_usage"] for line in metrics])  # (lines, codes)
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    panel = figure.subplots()
+    panel.stackplot(_iterations(metrics), usage.T, colors=code_colours(usage.shape[1]), alpha=0.85, linewidth=0)
+    panel.set(xscale="log", xlabel="iteration", ylabel="share of trajectories won by each code", ylim=(0, 1))
+    panel.margins(x=0)
+    return figure
+
+
+def _iterations(metrics: Sequence[dict[str, Any]]) -> list[int]:
+    return [line["iteration"] for line in metrics]
+
+
+def _grid(panel: Axes) -> None:
+    panel.grid(alpha=0.3, linewidth=0.5)
+    panel.spines[["top", "right"]].set_visible(False)

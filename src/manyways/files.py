@@ -1,0 +1,109 @@
+"""Files that are written whole or not at all, and read with a clear sentence when they are damaged."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from manyways.errors import InputError, WriteError
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a sibling of `path` to write a file or folder to; it takes the name `path` when the block ends well.
+
+    Args:
+        path: the file or folder to be; a folder must not exist yet, or be empty.
+
+    Raises:
+        WriteError: the system refused to write (a full disk, say); what had stood at `path` is untouched.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        _remove(partial)
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """Return the error that tells the user why `path` could not be written and what to do."""
+    if isinstance(error, WriteError):
+        return error
+    # HDF5 reports the errno only inside its text.
+    if error.errno == errno.ENOSPC or "No space left on device" in str(error):
+        return WriteError(f"cannot write {path}: the disk is full; free some space and run the same command again")
+    reason = error.strerror or str(error)
+    return WriteError(f"cannot write {path}: {reason}; choose another place or mend that, and run the command again")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what writers that were killed left behind in `folder`."""
+    for leftover in folder.glob(f".*{_PARTIAL}"):
+        _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, on the disk before it takes the name."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON that people can read."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged or not JSON ({error}); restore it or make it anew") from error
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write named tensors as safetensors, from whatever device they are on."""
+    write_bytes(path, safetensors.torch.save({name: tensor.detach().cpu() for name, tensor in tensors.items()}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from safetensors.
+
+    Raises:
+        InputError: the file is missing, truncated or damaged.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path") from None
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} is damaged or truncated ({error}); restore it or make it anew") from error

@@ -1,0 +1,229 @@
+"""Owns `Policy`: what a user keeps after training, a network with its normalisation and its codes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.files import read_json, read_tensors, write_json, write_tensors
+from manyways.latents import Categorical, prior_from_json
+from manyways.networks import PolicyNetwork
+from manyways.search import trajectory_losses
+
+Floats = NDArray[np.float32]
+
+DESCRIPTION_FILE = "policy.json"
+WEIGHTS_FILE = "policy.safetensors"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way that was found: its code, and how many of the demonstrations it explains best.
+
+    Attributes:
+        code: index of the code, for `Policy.code`.
+        trajectories: how many demonstrations have this code.
+        share: the same as a fraction of all.
+    """
+
+    code: int
+    trajectories: int
+    share: float
+
+
+class Policy:
+    """A policy with a switch: the code, which stays the same through an episode.
+
+    `predict` has Stable-Baselines3's signature with the code as the state, so that what runs a policy of theirs runs
+    this one.
+
+    Args:
+        network: the trained network; moved to the CPU, where single observations are fastest.
+        prior: the codes.
+        counts: (codes,), how many demonstrations each code explains best.
+        seed: of the codes and the action noise that `predict` draws.
+    """
+
+    def __init__(self, network: PolicyNetwork, prior: Categorical, counts: tuple[int, ...], seed: int = 0) -> None:
+        self.network = network.cpu().eval()
+        self.prior = prior
+        self.counts = counts
+        self._chosen: Floats | None = None
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Start the drawing of codes and action noise anew."""
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What was found, one entry a code."""
+        total = max(1, sum(self.counts))
+        return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
+
+    @property
+    def observation_size(self) -> int:
+        """How many numbers an observation has."""
+        return int(self.network.observations.mean.shape[0])
+
+    @property
+    def action_size(self) -> int:
+        """How many numbers an action has."""
+        return int(self.network.actions.mean.shape[0])
+
+    def code(self, index: int) -> Floats:
+        """Return the code of this index, (code size,), to be given to `predict` as its state.
+
+        Raises:
+            InputError: there is no such code.
+        """
+        return self.prior.code(index)
+
+    def with_code(self, index: int) -> "Policy":
+        """Return this policy with one way chosen for good, for code that passes no state at an episode's start.
+
+        Raises:
+            InputError: there is no such code.
+        """
+        chosen = Policy(self.network, self.prior, self.counts)
+        chosen._rng = self._rng
+        chosen._chosen = self.code(index)
+        return chosen
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: ArrayLike | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Floats, Floats]:
+        """Return what to do, and the code under which it is done.
+
+        Args:
+            observation: (observation size,) or (environments, observation size).
+            state: the code, (code size,) or (environments, code size), as returned before or from `code`; None draws
+                it from the prior.
+            episode_start: (environments,), where True a new code is drawn; a `state` given without it is kept.
+            deterministic: the mean action; otherwise Gaussian noise of the demonstrations' residual size is added.
+
+        Returns:
+            The action, (action size,) or (environments, action size), within the range of the demonstrated ones; and
+            the code in the same form, to be given as the next `state`.
+
+        Raises:
+            InputError: the observation or the code has the wrong shape.
+        """
+        observations = np.asarray(observation, dtype=np.float32)
+        if observations.ndim not in (1, 2) or observations.shape[-1] != self.observation_size:
+            raise InputError(
+                f"the observation has shape {observations.shape}; this policy acts on ({self.observation_size},) "
+                f"or (environments, {self.observation_size})"
+            )
+        batch = np.atleast_2d(observations)
+        codes = self._codes(state, episode_start, len(batch))
+        with torch.no_grad():
+            actions = self.network(torch.from_numpy(batch), torch.from_numpy(codes)).numpy()
+        if not deterministic:
+            noise = self._rng.standard_normal(actions.shape, dtype=np.float32)
+            actions = actions + self.network.action_std.numpy() * noise
+        actions = np.clip(actions, self.network.action_low.numpy(), self.network.action_high.numpy())
+        return (actions[0], codes[0]) if observations.ndim == 1 else (actions, codes)
+
+    def _codes(self, state: Any, episode_start: ArrayLike | None, count: int) -> Floats:
+        """Return the code of each of `count` environments, (count, code size)."""
+        if self._chosen is not None:
+            return np.tile(self._chosen, (count, 1))
+        if state is None:
+            return self.prior.sample(count, self._rng)
+        given = np.asarray(state, dtype=np.float32)
+        if given.shape not in ((self.prior.dimension,), (count, self.prior.dimension)):
+            raise InputError(
+                f"the state has shape {given.shape}; give a code ({self.prior.dimension},), as from policy.code(0), "
+                f"or one for each of the {count} observations"
+            )
+        codes: Floats = np.array(np.broadcast_to(given, (count, self.prior.dimension)))
+        if episode_start is not None:
+            starts = np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
+            codes[starts] = self.prior.sample(int(starts.sum()), self._rng)
+        return codes
+
+    def losses(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
+        """Return how badly each code explains each trajectory, (trajectories, codes).
+
+        That is the mean over its steps of the squared error, summed over the action's numbers, each in units of its
+        standard deviation in the training demonstrations. A trajectory's code is the arg min of its row.
+
+        Raises:
+            InputError: the demonstrations are of other sizes than the policy.
+        """
+        sizes = (self.observation_size, self.action_size)
+        if (demonstrations.observation_size, demonstrations.action_size) != sizes:
+            raise InputError(
+                f"the demonstrations have {demonstrations.observation_size} numbers an observation and "
+                f"{demonstrations.action_size} an action, but the policy has {sizes[0]} and {sizes[1]}; "
+                "give data of the same kind as it was trained on"
+            )
+        return trajectory_losses(self.network, demonstrations, torch.from_numpy(self.prior.enumerate()))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the policy to `folder`, as policy.json and policy.safetensors.
+
+        Raises:
+            WriteError: the system refused to write.
+        """
+        folder = Path(folder)
+        write_tensors(folder / WEIGHTS_FILE, self.network.state_dict())
+        description = {
+            "format": _FORMAT,
+            "prior": self.prior.to_json(),
+            "trajectories": list(self.counts),
+            "observation_size": self.observation_size,
+            "action_size": self.action_size,
+            "hidden": self.network.output.in_features,
+            "weights_sha256": _sha256(folder / WEIGHTS_FILE),
+        }
+        write_json(folder / DESCRIPTION_FILE, description)
+
+    @classmethod
+    def load(cls, folder: str | Path, seed: int = 0) -> "Policy":
+        """Read the policy that `save` wrote, or that of a run's folder.
+
+        Raises:
+            InputError: there is none, or a file of it is damaged.
+        """
+        folder = Path(folder)
+        path = folder / DESCRIPTION_FILE
+        description = read_json(path)
+        tensors = read_tensors(folder / WEIGHTS_FILE)
+        try:
+            if description["format"] != _FORMAT:
+                raise InputError(f"{path} has format {description['format']}; this version reads {_FORMAT}")
+            prior = prior_from_json(description["prior"])
+            network = PolicyNetwork(
+                int(description["observation_size"]),
+                int(description["action_size"]),
+                prior.dimension,
+                int(description["hidden"]),
+            )
+            counts = tuple(int(count) for count in description["trajectories"])
+            intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
+            if intact:
+                network.load_state_dict(tensors)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
+        if not intact:
+            raise InputError(f"{folder / WEIGHTS_FILE} is not what {path} describes; restore both or train again")
+        return cls(network, prior, counts, seed)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,301 @@
+"""Owns the run's folder: its files, going on where training stopped, and refusing folders of something else.
+
+config.json          what was asked for, and the exact command
+checkpoint/          enough to go on bit for bit
+metrics.jsonl        a line each few iterations; tensorboard/ has the same
+policy.json, policy.safetensors
+modes.json, evaluation.json, report.html    what the commands of these names write
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manyways.algorithms import SOGBC, Training
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.evaluation import Evaluation
+from manyways.events import EventWriter
+from manyways.files import read_json, read_tensors, remove_partial, write_bytes, write_json, write_tensors
+from manyways.policy import Policy
+
+_FORMAT = 1
+_CONFIG = "config.json"
+_METRICS = "metrics.jsonl"
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+_FIRST_LOGGED = 50  # iterations that are each logged: codes find their trajectories in these
+_LATER_LOGGED = 200  # lines for the rest
+
+
+class Run:
+    """The folder of one training run.
+
+    Attributes:
+        path: the folder.
+        config: what config.json holds: `algorithm`, `settings`, `task`, `data`, `data_sha256`, `command`.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(
+        cls, path: Path, algorithm: SOGBC, demonstrations: Demonstrations, *, task: str | None, data: str, command: str
+    ) -> "Run":
+        """Start a run in a new or empty folder, or take up the one that is there if it is the same.
+
+        Args:
+            path: the folder; demonstrations may lie in it already, as `demonstrations`.
+            algorithm: with its settings.
+            demonstrations: to train on; a run that is taken up must have the same.
+            task: name of the task, or None for data alone.
+            data: where the demonstrations were read from.
+            command: how a person would do it again.
+
+        Raises:
+            InputError: the folder holds something else, or a run of other settings or data.
+            WriteError: the system refused to write.
+        """
+        config = {
+            "format": _FORMAT,
+            "algorithm": algorithm.name,
+            "settings": algorithm.to_json(),
+            "task": task,
+            "data": data,
+            "data_sha256": _fingerprint(demonstrations),
+            "command": command,
+        }
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; give a folder for the run")
+        if (path / _CONFIG).exists():
+            run = cls.open(path)
+            run._require_same(config)
+            remove_partial(path)
+            return run
+        others = [p.name for p in path.iterdir() if p.name != "demonstrations"] if path.exists() else []
+        if others:
+            raise InputError(f"{path} holds something else ({sorted(others)[0]}); give a new or empty folder")
+        write_json(path / _CONFIG, config)
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open the run in this folder.
+
+        Raises:
+            InputError: there is none, or its config.json is damaged.
+        """
+        if not (path / _CONFIG).is_file():
+            raise InputError(f"{path} is not the folder of a run (it has no {_CONFIG}); make one with `manyways train`")
+        config = read_json(path / _CONFIG)
+        needed = {"format", "algorithm", "settings", "task", "data", "data_sha256", "command"}
+        if not isinstance(config, dict) or not needed <= set(config) or not isinstance(config["settings"], dict):
+            raise InputError(f"{path / _CONFIG} is damaged; restore it, or train again in another folder")
+        if config["format"] != _FORMAT:
+            raise InputError(f"{path / _CONFIG} has format {config['format']}; this version reads {_FORMAT}")
+        return cls(path, config)
+
+    def _require_same(self, config: dict[str, Any]) -> None:
+        """Raise `InputError` unless this run was asked for the same."""
+        old, new = (
+            {"algorithm": c["algorithm"], "task": c["task"], "data_sha256": c["data_sha256"], **c["settings"]}
+            for c in (self.config, config)
+        )
+        for name in old | new:
+            if name == "data_sha256" and old[name] != new[name]:
+                raise InputError(
+                    f"{self.path} is a run on other data ({self.config['data']}, as it was then); "
+                    "go on with that, or give another folder"
+                )
+            if old.get(name) != new.get(name):
+                raise InputError(
+                    f"{self.path} is a run with {name} {_short(old.get(name))}, not {_short(new.get(name))}; "
+                    "go on with the same, or give another folder"
+                )
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that training goes on from."""
+        return self.path / "checkpoint" / "training.safetensors"
+
+    @property
+    def title(self) -> str:
+        """What the run is, in a few words."""
+        return f"{self.config['task'] or Path(self.config['data']).name}, {self.config['algorithm']}, seed {self.seed}"
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return int(self.config["settings"]["seed"])
+
+    def policy(self) -> Policy:
+        """Read the trained policy.
+
+        Raises:
+            InputError: training has not ended, or a file is damaged.
+        """
+        if not (self.path / "policy.json").is_file():
+            raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
+        return Policy.load(self.path)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the lines of metrics.jsonl.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return list(_metric_lines(self.path / _METRICS))
+
+    @property
+    def evaluation_file(self) -> Path:
+        """Where `write_evaluation` writes."""
+        return self.path / "evaluation.json"
+
+    def write_evaluation(self, evaluation: Evaluation) -> None:
+        """Write evaluation.json.
+
+        Raises:
+            WriteError: the system refused to write.
+        """
+        origin = {"task": self.config["task"], "algorithm": self.config["algorithm"], "seed": self.seed}
+        write_json(self.evaluation_file, origin | evaluation.to_json())
+
+    def evaluation(self) -> Evaluation | None:
+        """Read evaluation.json; None where the run has not been evaluated.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.evaluation_file.exists():
+            return None
+        try:
+            return Evaluation.from_json(read_json(self.evaluation_file))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.evaluation_file} is damaged ({error!r}); run `manyways evaluate` again") from error
+
+    def train(self, training: Training, on_iteration: Callable[[Training], object] = lambda training: None) -> Policy:
+        """Train to the end from where the run stands, and write the policy.
+
+        Args:
+            training: at its first iteration, of this run's settings and demonstrations.
+            on_iteration: called after each iteration, for progress.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+            WriteError: the system refused to write; the same call goes on from the last checkpoint.
+        """
+        if self.checkpoint.exists():
+            training.restore(read_tensors(self.checkpoint))
+        log = _Log(self.path, training.iteration)
+        saved = time.monotonic()
+        try:
+            while not training.finished:
+                training.step()
+                log.record(training)
+                if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    self._save(training, log)
+                    saved = time.monotonic()
+                on_iteration(training)
+        except KeyboardInterrupt:
+            self._save(training, log)
+            raise
+        else:
+            self._save(training, log)
+        finally:
+            log.close()
+        policy = training.policy()
+        policy.save(self.path)
+        return policy
+
+    def _save(self, training: Training, log: "_Log") -> None:
+        # The metrics first: lines beyond the checkpoint are dropped when going on, but missing ones are lost.
+        log.write()
+        write_tensors(self.checkpoint, training.state())
+
+
+class _Log:
+    """Sums iterations up into lines of metrics.jsonl and TensorBoard's events."""
+
+    def __init__(self, folder: Path, iteration: int) -> None:
+        self._path = folder / _METRICS
+        self._lines: list[dict[str, Any]] = []
+        if iteration:
+            self._lines = [line for line in _metric_lines(self._path) if line["iteration"] <= iteration]
+        self._events = EventWriter(folder / "tensorboard", start=iteration + 1)
+        self._seconds = self._lines[-1]["seconds"] if self._lines else 0.0
+        self._start_interval()
+
+    def _start_interval(self) -> None:
+        self._began = time.monotonic()
+        self._losses: list[float] = []
+        self._usage: list[np.ndarray] = []
+
+    def record(self, training: Training) -> None:
+        """Add an iteration; make a line where one is due."""
+        self._losses.append(training.loss)
+        self._usage.append(training.code_usage)
+        settings = training.settings
+        every = max(1, settings.iterations // _LATER_LOGGED)
+        if training.iteration > _FIRST_LOGGED and training.iteration % every and not training.finished:
+            return
+        seconds = time.monotonic() - self._began
+        self._seconds += seconds
+        steps = len(self._losses) * settings.trajectories_per_batch * settings.steps_per_trajectory
+        won = np.sum(self._usage, axis=0)
+        usage = (won / won.sum()).round(6).tolist()
+        scalars = {
+            "loss": float(np.mean(self._losses)),
+            "learning_rate": training.learning_rate,
+            "steps_per_second": round(steps / max(seconds, 1e-9)),
+        }
+        self._lines.append(
+            {"iteration": training.iteration, **scalars, "code_usage": usage, "seconds": round(self._seconds, 3)}
+        )
+        self._events.add(
+            training.iteration, scalars | {f"code_usage/{code}": share for code, share in enumerate(usage)}
+        )
+        self._start_interval()
+
+    def write(self) -> None:
+        """Put the lines so far on the disk."""
+        write_bytes(self._path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
+        self._events.flush()
+
+    def close(self) -> None:
+        """End TensorBoard's events."""
+        self._events.close()
+
+
+def _metric_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run the same `manyways train` again to finish the run") from None
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+            if not {"iteration", "loss", "code_usage", "seconds"} <= set(line):
+                raise ValueError("fields are missing")
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"line {number} of {path} is damaged ({error}); restore the file or train again"
+            ) from error
+        yield line
+
+
+def _fingerprint(demonstrations: Demonstrations) -> str:
+    digest = hashlib.sha256()
+    for array in (demonstrations.observations, demonstrations.actions, demonstrations.lengths):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _short(value: Any) -> str:
+    return str(value["size"]) + " codes" if isinstance(value, dict) and "size" in value else repr(value)
