@@ -143,7 +143,8 @@ def train(
     demonstrations = Demonstrations.load(data)
     training = settings.start(demonstrations)
     command = shlex.join(["manyways", *sys.argv[1:]])
-    run = Run.create(out, settings, demonstrations, task=task, data=data, command=command)
+    place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
+    run = Run.create(out, settings, demonstrations, task=task, data=place, command=command)
     say(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
         f"{modes} codes; {settings.iterations:,} iterations"
@@ -160,7 +161,7 @@ def train(
 def modes(
     run: Path, /, *, data: Annotated[str | None, _optional] = None, out: Annotated[Path | None, _optional] = None
 ) -> None:
-    """Write for every trajectory its code and the loss under each code, and how codes agree with labels if there are any.
+    """Write for every trajectory its code and the loss under each code, and the codes' agreement with labels, if any.
 
     Args:
         run: Folder of a finished run.

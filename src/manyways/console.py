@@ -1,6 +1,6 @@
 """What the command line shows: progress bars with speed and time left, and tables."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,11 +75,10 @@ def show_summary(summary: Summary, name: str, labelled: int | None) -> None:
     sizes = [sum(column.part == part for column in summary.columns) for part in ("observation", "action")]
     say(f"{sizes[0]} numbers an observation, {sizes[1]} an action; {labels}")
     remarkable = [column for column in summary.columns if column.constant or column.not_finite]
-    columns: Sequence = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
+    columns = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
     if columns:
-        table = Table("column", *(("minimum", "maximum", "mean", "std")), "")
-        for column in table.columns[1:5]:
-            column.justify = "right"
+        table = _table("column", "minimum", "maximum", "mean", "std")
+        table.add_column("")
         for column in columns:
             numbers = (f"{x:.4g}" for x in (column.minimum, column.maximum, column.mean, column.std))
             note = "constant" if column.constant else f"{column.not_finite:,} not finite" if column.not_finite else ""
@@ -95,9 +94,7 @@ def show_summary(summary: Summary, name: str, labelled: int | None) -> None:
 
 def show_policy(policy: Policy) -> None:
     """Print which codes were found and how often."""
-    table = Table("code", "trajectories", "share")
-    for column in table.columns:
-        column.justify = "right"
+    table = _table("code", "trajectories", "share")
     for mode in policy.modes:
         table.add_row(str(mode.code), f"{mode.trajectories:,}", f"{mode.share:.1%}")
     console.print(table)
@@ -105,9 +102,8 @@ def show_policy(policy: Policy) -> None:
 
 def show_evaluation(evaluation: Evaluation, task: Task) -> None:
     """Print the return matrix with the matched cells marked, and the means."""
-    table = Table("code", *task.modes, title="mean return of each code under each mode (* matched)")
-    for column in table.columns:
-        column.justify = "right"
+    say("mean return of each code under each mode (* matched):")
+    table = _table("code", *task.modes)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
         cells = (f"{value:.1f}" + ("*" if mode == matched else " ") for mode, value in enumerate(row))
         table.add_row(str(code), *cells)
@@ -122,3 +118,11 @@ def show_evaluation(evaluation: Evaluation, task: Task) -> None:
         say(f"{unmatched} codes have no mode of their own; their rollouts are not in the mean")
     if missed:
         say(f"{missed} modes have no code; the mean is over the others")
+
+
+def _table(first: str, *numbers: str) -> Table:
+    """Return an empty table of one text column and columns of numbers, which stand at the right."""
+    table = Table(first)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table

@@ -50,17 +50,36 @@ def write_error(path: Path, error: OSError) -> WriteError:
     return WriteError(f"cannot write {path}: {reason}; choose another place or mend that, and run the command again")
 
 
+def require_space(folder: Path, size: int) -> None:
+    """Raise `OSError` unless `size` more bytes fit into one file in `folder`; for writers that cannot fail cleanly."""
+    trial = folder / ".space"
+    try:
+        with open(trial, "wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(folder).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        trial.unlink(missing_ok=True)
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what writers that were killed left behind in `folder`."""
     for leftover in folder.glob(f".*{_PARTIAL}"):
         _remove(leftover)
 
 
+def require_empty(path: Path) -> None:
+    """Raise `InputError` where `path` holds something that writing there would hide."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} holds something already; choose another place or remove it")
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    elif os.path.lexists(path):
+        path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

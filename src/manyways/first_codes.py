@@ -49,9 +49,7 @@ def embed(demonstrations: Demonstrations, seed: int) -> NDArray[np.float32]:
 
     embeddings = np.empty((len(demonstrations), _FEATURES), dtype=np.float32)
     for index, (observations, actions) in enumerate(demonstrations):
-        rows = slice(None)
-        if len(actions) > _STEPS_PER_TRAJECTORY:
-            rows = np.linspace(0, len(actions) - 1, _STEPS_PER_TRAJECTORY).astype(np.int64)
+        rows = np.linspace(0, len(actions) - 1, min(len(actions), _STEPS_PER_TRAJECTORY)).astype(np.int64)
         pairs = (np.concatenate([observations[rows], actions[rows]], axis=1) - mean) * scale
         embeddings[index] = np.cos(pairs @ frequencies + phases).mean(axis=0)
     return embeddings

@@ -150,7 +150,10 @@ class Run:
         Raises:
             InputError: the file is missing or damaged.
         """
-        return list(_metric_lines(self.path / _METRICS))
+        lines = list(_metric_lines(self.path / _METRICS))
+        if not lines:
+            raise InputError(f"{self.path / _METRICS} is empty; restore the file or train again")
+        return lines
 
     @property
     def evaluation_file(self) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.muon import Muon
@@ -139,7 +139,7 @@ class Training:
         network.action_low.copy_(torch.from_numpy(demonstrations.actions.min(axis=0)))
         network.action_high.copy_(torch.from_numpy(demonstrations.actions.max(axis=0)))
         self._network = network.to(self._device)
-        matrices = [network.state[0].weight, network.state[2].weight]
+        matrices = [layer.weight for layer in network.state if isinstance(layer, nn.Linear)]
         others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
         self._optimizers = (
             Muon(matrices, settings.learning_rate),
@@ -260,5 +260,5 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} cannot be used here ({error}); give 'auto' or 'cpu'") from error
+        raise InputError(f"there is no device {name!r} here; give 'auto', 'cpu' or, with a GPU, 'cuda'") from error
     return device

@@ -47,11 +47,8 @@ class Summary:
 
 def summarise(demonstrations: Demonstrations) -> Summary:
     """Return what is in the demonstrations, which may hold values that are not finite."""
-    columns = [
-        _column(part, index, values)
-        for part, array in (("observation", demonstrations.observations), ("action", demonstrations.actions))
-        for index, values in enumerate(array.T)
-    ]
+    columns = [_column("observation", index, values) for index, values in enumerate(demonstrations.observations.T)]
+    columns += [_column("action", index, values) for index, values in enumerate(demonstrations.actions.T)]
     lengths = demonstrations.lengths
     return Summary(
         trajectories=len(demonstrations),

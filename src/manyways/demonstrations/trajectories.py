@@ -98,9 +98,10 @@ class Demonstrations:
             if not finite.all():
                 row, column = (int(i) for i in np.argwhere(~finite)[0])
                 trajectory = int(np.searchsorted(self.starts, row, side="right")) - 1
+                step = row - self.starts[trajectory]
                 raise InputError(
-                    f"{name} have {array[row, column]} in trajectory {trajectory}, step {row - self.starts[trajectory]}, "
-                    f"column {column}; leave that trajectory out or mend it"
+                    f"{name} have {array[row, column]} in trajectory {trajectory}, step {step}, column {column}; "
+                    "leave that trajectory out or mend it"
                 )
         return self
 

@@ -76,13 +76,14 @@ def _observations(history: Floats) -> NDArray[np.float32]:
 
 
 def _outside(positions: Floats) -> NDArray[np.bool_]:
-    outside: NDArray[np.bool_] = (np.abs(positions) > LIMITS).any(axis=-1)
-    return outside
+    return np.any(np.abs(positions) > LIMITS, axis=-1)
 
 
-def _spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
+def _spaces() -> tuple[gym.Space[Any], gym.Space[Any]]:
+    # One step beyond the limits, with noise of ten standard deviations, which does not happen.
+    reach = np.tile(LIMITS + LARGEST_DISPLACEMENT + 10 * NOISE, HISTORY).astype(np.float32)
     return (
-        gym.spaces.Box(-np.inf, np.inf, (2 * HISTORY,), np.float32),
+        gym.spaces.Box(-reach, reach, dtype=np.float32),
         gym.spaces.Box(-LARGEST_DISPLACEMENT, LARGEST_DISPLACEMENT, (2,), np.float32),
     )
 
@@ -134,7 +135,7 @@ class CirclesEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         info = {"mode_rewards": rewards}
         return _observations(self._history)[0], float(rewards[self._mode]), terminated, False, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return a picture (480, 480, 3) of the circles, the path so far and the point; None without a render mode."""
         return _draw(self._path) if self.render_mode == "rgb_array" else None
 

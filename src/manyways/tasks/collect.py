@@ -11,6 +11,7 @@ import platformdirs
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.formats import write_minari
 from manyways.errors import InputError
+from manyways.files import require_empty
 from manyways.tasks.rollouts import roll_out
 from manyways.tasks.task import Task
 
@@ -33,6 +34,7 @@ def collect(
     """
     if episodes < 1:
         raise InputError(f"{episodes} episodes are no demonstrations; collect 1 or more")
+    require_empty(path)
     modes = np.random.default_rng(seed).integers(len(task.modes), size=episodes)
     environment = task.make_vec(episodes, modes)
     rollouts = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)

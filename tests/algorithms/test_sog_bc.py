@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+
+import manyways
+from manyways import InputError
+from manyways.algorithms.sog_bc import choose_device
+from manyways.evaluation import purity
+
+
+def settings(**changes):
+    return manyways.SOGBC(**({"prior": manyways.Categorical(2), "iterations": 60, "hidden": 16} | changes))
+
+
+def weights(policy):
+    return {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
+
+
+def assert_identical(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_each_way_is_found_and_imitated(policy, demonstrations, labels):
+    codes = policy.losses(demonstrations).argmin(axis=1)
+    assert purity(codes, labels) == 1
+    assert policy.counts == (12, 12)
+    for code in (0, 1):
+        sign = 1 if labels[codes == code][0] else -1
+        observation = np.array([0.5, -0.4, 1.0], np.float32)
+        action, _ = policy.predict(observation, state=policy.code(code), deterministic=True)
+        np.testing.assert_allclose(action, [sign + 0.15, -0.2], atol=0.1)
+
+
+def test_one_code_averages_the_ways(demonstrations):
+    policy = settings(prior=manyways.Categorical(1), iterations=300).fit(demonstrations)
+    action, _ = policy.predict(np.zeros(3), deterministic=True)
+    assert abs(action[0]) < 0.4  # plain behaviour cloning does neither -1 nor 1
+
+
+def test_the_noise_is_the_residual_of_the_demonstrations(policy):
+    # 0.02 was added to the actions; the fit is a little off.
+    np.testing.assert_allclose(policy.network.action_std, 0.02, atol=0.02)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(demonstrations):
+    first, again = (weights(settings(seed=3).fit(demonstrations)) for _ in range(2))
+    assert_identical(first, again)
+    other = weights(settings(seed=4).fit(demonstrations))
+    assert not torch.equal(first["output.weight"], other["output.weight"])
+
+
+@pytest.mark.parametrize("first_codes", ["trajectories", "random"])
+def test_training_goes_on_bit_for_bit(demonstrations, first_codes):
+    chosen = settings(first_codes=first_codes, warm_up=0.5)
+    whole = chosen.start(demonstrations)
+    while not whole.finished:
+        whole.step()
+    for stop in (0, 1, 29, 59):
+        training = chosen.start(demonstrations)
+        for _ in range(stop):
+            training.step()
+        state = {name: tensor.clone() for name, tensor in training.state().items()}
+        resumed = chosen.start(demonstrations)
+        resumed.restore(state)
+        assert resumed.iteration == stop
+        while not resumed.finished:
+            resumed.step()
+        assert_identical(resumed.state(), whole.state())
+
+
+def test_a_state_of_other_settings_is_refused(demonstrations):
+    state = settings(hidden=8).start(demonstrations).state()
+    with pytest.raises(InputError, match="the checkpoint does not fit the settings"):
+        settings(hidden=16).start(demonstrations).restore(state)
+
+
+def test_the_loss_is_the_squared_error_under_the_codes(demonstrations):
+    training = settings(learning_rate=1e-9, iterations=2, warm_up=0, first_codes="random").start(demonstrations)
+    training.step()
+    losses = []
+    for index in range(len(demonstrations)):
+        observations, actions = (torch.from_numpy(array) for array in demonstrations[index])
+        network = training._network
+        with torch.no_grad():
+            normal = network.actions.normalize(actions)
+            errors = [
+                (network.actions.normalize(network(observations, code.expand(len(actions), -1))) - normal)
+                for code in torch.eye(2)
+            ]
+        losses.append(min(float(error.square().sum(dim=1).mean()) for error in errors))
+    assert training.loss == pytest.approx(np.average(losses, weights=demonstrations.lengths), rel=0.15)
+
+
+def test_more_codes_than_trajectories_are_refused(demonstrations):
+    with pytest.raises(InputError, match="25 codes are more than the 24 trajectories"):
+        settings(prior=manyways.Categorical(25)).fit(demonstrations)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 0}, "iterations is 0; give 1 or more"),
+        ({"steps_per_trajectory": -1}, "steps_per_trajectory is -1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; give more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"warm_up": 1.0}, "warm_up is 1.0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"first_codes": "best"}, "first_codes is 'best'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        settings(**changes)
+
+
+def test_a_device_that_is_not_there_is_refused(demonstrations):
+    with pytest.raises(InputError, match="there is no device 'tricorder' here"):
+        settings(device="tricorder").fit(demonstrations)
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_arrays_of_the_caller_are_left_alone(demonstrations):
+    before = demonstrations.observations.copy(), demonstrations.actions.copy()
+    settings().fit(demonstrations)
+    np.testing.assert_array_equal(demonstrations.observations, before[0])
+    np.testing.assert_array_equal(demonstrations.actions, before[1])

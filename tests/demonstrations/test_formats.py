@@ -1,0 +1,177 @@
+import json
+
+import minari
+import numpy as np
+import pytest
+
+from manyways import Demonstrations, InputError, load_modes
+
+RNG = np.random.default_rng(0)
+OBSERVATIONS = RNG.normal(size=(4, 6, 3)).astype(np.float32)
+ACTIONS = RNG.normal(size=(4, 6, 2)).astype(np.float32)
+
+
+def saved(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.observations, b.observations)
+    np.testing.assert_array_equal(a.actions, b.actions)
+    np.testing.assert_array_equal(a.lengths, b.lengths)
+
+
+def test_npz_of_equal_lengths(tmp_path):
+    demonstrations = Demonstrations.load(saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS))
+    np.testing.assert_array_equal(demonstrations.lengths, [6, 6, 6, 6])
+    np.testing.assert_array_equal(demonstrations[2][0], OBSERVATIONS[2])
+
+
+def test_npz_end_to_end_with_lengths_and_the_name_states(tmp_path):
+    path = saved(
+        tmp_path / "a.npz", states=OBSERVATIONS.reshape(24, 3), actions=ACTIONS.reshape(24, 2), lengths=[10, 2, 12]
+    )
+    demonstrations = Demonstrations.load(path)
+    np.testing.assert_array_equal(demonstrations.lengths, [10, 2, 12])
+    np.testing.assert_array_equal(demonstrations[1][1], ACTIONS.reshape(24, 2)[10:12])
+    assert load_modes(path) is None
+
+
+@pytest.mark.parametrize("name", ["again.npz", "again"])
+def test_what_is_saved_comes_back_with_its_labels_apart(tmp_path, demonstrations, labels, name):
+    demonstrations.save(tmp_path / name, modes=labels)
+    again = Demonstrations.load(tmp_path / name)
+    assert_same(again, demonstrations)
+    np.testing.assert_array_equal(load_modes(tmp_path / name), labels)
+    assert not hasattr(again, "modes")
+
+
+def test_a_minari_data_set_is_found_by_its_id(tmp_path, demonstrations, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    demonstrations.save(tmp_path / "lab" / "arm-v0")
+    assert_same(Demonstrations.load("lab/arm-v0"), demonstrations)
+    assert load_modes("lab/arm-v0") is None
+
+
+def test_minari_itself_reads_what_is_written(tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "arm")
+    dataset = minari.MinariDataset(tmp_path / "arm" / "data")
+    assert dataset.total_episodes == len(demonstrations)
+    episode = dataset[3]
+    np.testing.assert_array_equal(episode.observations[:-1], demonstrations[3][0])
+    assert episode.truncations.tolist() == [False] * (len(episode) - 1) + [True]
+
+
+def test_labels_that_are_words_are_numbered_in_sorted_order(tmp_path):
+    path = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=["turn", "lift", "turn", "push"])
+    np.testing.assert_array_equal(load_modes(path), [2, 0, 2, 1])
+
+
+BROKEN = {
+    "missing array": ({"observations": OBSERVATIONS}, "has no array actions; it holds observations"),
+    "missing states": ({"actions": ACTIONS}, "has no array observations; it holds actions"),
+    "one-dimensional": ({"observations": OBSERVATIONS.ravel(), "actions": ACTIONS.ravel()}, r"have shape \(72,\)"),
+    "two-dimensional without lengths": ({"observations": OBSERVATIONS[0], "actions": ACTIONS[0]}, "with lengths"),
+    "steps that differ": ({"observations": OBSERVATIONS, "actions": ACTIONS[:, 1:]}, "must be the same"),
+    "lengths that do not add up": (
+        {"observations": OBSERVATIONS[0], "actions": ACTIONS[0], "lengths": [2, 3]},
+        "add up to 5 steps, but there are 6 rows",
+    ),
+    "lengths that are not whole": (
+        {"observations": OBSERVATIONS[0], "actions": ACTIONS[0], "lengths": [2.0, 4.0]},
+        "give whole numbers",
+    ),
+    "no trajectories": ({"observations": OBSERVATIONS[:0], "actions": ACTIONS[:0]}, "there are no trajectories"),
+    "one step": ({"observations": OBSERVATIONS[:, :1], "actions": ACTIONS[:, :1]}, "trajectory 0 has length 1"),
+    "negative length": (
+        {"observations": OBSERVATIONS[0], "actions": ACTIONS[0], "lengths": [-2, 8]},
+        "trajectory 0 has length -2",
+    ),
+    "words": ({"observations": OBSERVATIONS.astype(str), "actions": ACTIONS}, "not real numbers"),
+    "no columns": ({"observations": OBSERVATIONS[..., :0], "actions": ACTIONS}, "have no columns"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_npz_that_cannot_be_used_is_refused(tmp_path, case):
+    arrays, message = BROKEN[case]
+    with pytest.raises(InputError, match=message):
+        Demonstrations.load(saved(tmp_path / "a.npz", **arrays))
+
+
+def test_an_npz_that_needs_pickle_is_refused_and_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was run"), "w"))
+
+    path = saved(tmp_path / "a.npz", observations=np.array([Evil(), 1], dtype=object), actions=ACTIONS)
+    with pytest.raises(InputError, match="could run code; save plain numbers instead"):
+        Demonstrations.load(path)
+    assert not (tmp_path / "was run").exists()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.npz does not exist"):
+        Demonstrations.load(tmp_path / "nowhere.npz")
+    with pytest.raises(InputError, match="nowhere is no file, no folder and no local Minari data set"):
+        Demonstrations.load("nowhere")
+
+
+def test_what_is_not_an_npz_is_refused(tmp_path):
+    (tmp_path / "a.npz").write_text("hello")
+    with pytest.raises(InputError, match="is not an NPZ file"):
+        Demonstrations.load(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="is a folder but no Minari data set"):
+        Demonstrations.load(tmp_path)
+
+
+def test_an_npz_damaged_anywhere_is_refused(tmp_path):
+    data = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS).read_bytes()
+    for cut in range(0, len(data) - 1, 37):
+        (tmp_path / "a.npz").write_bytes(data[:cut])
+        with pytest.raises(InputError):
+            Demonstrations.load(tmp_path / "a.npz")
+    flipped = bytearray(data)
+    flipped[len(data) // 3] ^= 0xFF
+    (tmp_path / "a.npz").write_bytes(flipped)
+    with pytest.raises(InputError, match="damaged"):
+        Demonstrations.load(tmp_path / "a.npz")
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path, demonstrations):
+    with pytest.raises(InputError, match="give one a trajectory"):
+        demonstrations.save(tmp_path / "a.npz", modes=[0, 1])
+    assert list(tmp_path.iterdir()) == []
+    path = saved(tmp_path / "b.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=[1, 2])
+    with pytest.raises(InputError, match="give one a trajectory"):
+        load_modes(path)
+
+
+def test_a_damaged_minari_data_set_is_refused(tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "arm")
+    main = tmp_path / "arm" / "data" / "main_data.hdf5"
+    main.write_bytes(main.read_bytes()[:5000])
+    with pytest.raises(InputError, match="is a damaged Minari data set"):
+        Demonstrations.load(tmp_path / "arm")
+    (tmp_path / "arm" / "data" / "metadata.json").write_text("{")
+    with pytest.raises(InputError, match="is a damaged Minari data set"):
+        Demonstrations.load(tmp_path / "arm")
+
+
+def test_a_minari_data_set_that_would_make_its_environment_is_refused(tmp_path, demonstrations):
+    # Without spaces Minari imports and runs what the file's env_spec names.
+    demonstrations.save(tmp_path / "arm")
+    path = tmp_path / "arm" / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    del metadata["action_space"]
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match="does not say its observation and action spaces"):
+        Demonstrations.load(tmp_path / "arm")
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, demonstrations):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="holds something already"):
+        demonstrations.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,24 @@
+import numpy as np
+
+from manyways.demonstrations import Demonstrations, summarise
+
+
+def test_columns_lengths_and_what_is_odd_are_told():
+    observations = np.stack([np.arange(7.0), np.full(7, 3.0), np.arange(7.0)], axis=1).astype(np.float32)
+    observations[2, 2] = np.nan
+    summary = summarise(Demonstrations(observations, np.ones((7, 1), np.float32), np.array([2, 5])))
+    assert (summary.trajectories, summary.steps, summary.shortest, summary.median, summary.longest) == (2, 7, 2, 3.5, 5)
+    ramp, constant, broken, action = summary.columns
+    assert (ramp.minimum, ramp.maximum, ramp.mean, ramp.std) == (0, 6, 3, 2)
+    assert constant.constant
+    assert not ramp.constant
+    assert broken.not_finite == 1
+    assert broken.maximum == 6
+    assert (action.part, action.index, action.constant) == ("action", 0, True)
+
+
+def test_a_column_without_any_finite_value_is_told_too():
+    actions = np.full((4, 1), np.inf, np.float32)
+    summary = summarise(Demonstrations(np.zeros((4, 1), np.float32), actions, np.array([4])))
+    assert summary.columns[1].not_finite == 4
+    assert np.isnan(summary.columns[1].mean)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyways import Demonstrations, InputError
+
+
+def pairs(*lengths, observation_size=3, action_size=2):
+    rng = np.random.default_rng(0)
+    return [(rng.normal(size=(n, observation_size)), rng.normal(size=(n, action_size))) for n in lengths]
+
+
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=8))
+def test_trajectories_come_back_as_they_were_given(lengths):
+    given_pairs = pairs(*lengths)
+    demonstrations = Demonstrations.from_arrays(given_pairs)
+    assert len(demonstrations) == len(lengths)
+    assert demonstrations.steps == sum(lengths)
+    for (observations, actions), (seen, done) in zip(demonstrations, given_pairs, strict=True):
+        np.testing.assert_array_equal(observations, seen.astype(np.float32))
+        np.testing.assert_array_equal(actions, done.astype(np.float32))
+
+
+def test_a_trajectory_is_a_view_and_not_a_copy():
+    demonstrations = Demonstrations.from_arrays(pairs(3, 5))
+    assert np.shares_memory(demonstrations[1][0], demonstrations.observations)
+    np.testing.assert_array_equal(demonstrations[-1][0], demonstrations[1][0])
+    with pytest.raises(IndexError, match="no trajectory 2 among 2"):
+        demonstrations[2]
+
+
+def test_no_trajectories_are_refused():
+    with pytest.raises(InputError, match="there are no trajectories; give at least one"):
+        Demonstrations.from_arrays([])
+
+
+def test_a_trajectory_of_one_step_is_refused_by_its_number():
+    with pytest.raises(InputError, match="trajectory 1 has length 1"):
+        Demonstrations.from_arrays(pairs(4, 1, 4))
+
+
+def test_one_dimensional_arrays_are_refused_with_their_shape():
+    with pytest.raises(InputError, match=r"observations of trajectory 0 have shape \(5,\); they need two dimensions"):
+        Demonstrations.from_arrays([(np.zeros(5), np.zeros((5, 2)))])
+    with pytest.raises(InputError, match=r"actions of trajectory 0 have shape \(5,\)"):
+        Demonstrations.from_arrays([(np.zeros((5, 2)), np.zeros(5))])
+
+
+def test_action_sizes_that_differ_are_refused_by_trajectory():
+    with pytest.raises(InputError, match="actions have 4 numbers a step in trajectory 1, but 2 in trajectory 0"):
+        Demonstrations.from_arrays(pairs(5) + pairs(5, action_size=4))
+
+
+def test_an_observation_more_than_actions_is_refused_with_the_remedy():
+    with pytest.raises(InputError, match=r"6 observations but 5 actions; .*leave out an observation after the last"):
+        Demonstrations.from_arrays([(np.zeros((6, 3)), np.zeros((5, 2)))])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused_by_trajectory_and_column(value):
+    given_pairs = pairs(4, 5)
+    given_pairs[1][1][2, 1] = value
+    with pytest.raises(InputError, match=r"actions have -?(nan|inf) in trajectory 1, step 2, column 1"):
+        Demonstrations.from_arrays(given_pairs)
+
+
+def test_a_number_too_large_for_float32_counts_as_not_finite():
+    given_pairs = pairs(4)
+    given_pairs[0][0][3, 2] = 1e300
+    with pytest.raises(InputError, match="observations have inf in trajectory 0, step 3, column 2"):
+        Demonstrations.from_arrays(given_pairs)
+
+
+def test_what_is_not_numbers_is_refused():
+    with pytest.raises(InputError, match="not real numbers"):
+        Demonstrations.from_arrays([(np.array([["a", "b"]] * 3), np.zeros((3, 2)))])
+    with pytest.raises(InputError, match="not a regular array"):
+        Demonstrations.from_arrays([([[1, 2], [3]], np.zeros((2, 2)))])
+
+
+def test_lengths_that_do_not_add_up_are_refused():
+    with pytest.raises(InputError, match="add up to 9 steps, but there are 10 rows of observations"):
+        Demonstrations(np.zeros((10, 3), np.float32), np.zeros((10, 2), np.float32), np.array([4, 5]))

@@ -1,0 +1,45 @@
+import minari
+import numpy as np
+import pytest
+
+from manyways import Demonstrations, InputError, load_modes
+from manyways.tasks import get_task
+from manyways.tasks.collect import collect
+
+
+def test_the_same_seed_collects_the_same(tmp_path, circles_folder):
+    again = collect(get_task("circles"), 30, tmp_path / "again", seed=0)
+    other = collect(get_task("circles"), 30, tmp_path / "other", seed=1)
+    first = Demonstrations.load(circles_folder)
+    np.testing.assert_array_equal(again.observations, first.observations)
+    np.testing.assert_array_equal(again.actions, first.actions)
+    assert not np.array_equal(other.observations, first.observations)
+
+
+def test_the_data_set_holds_what_happened(circles_folder):
+    dataset = minari.MinariDataset(circles_folder / "data")
+    modes = load_modes(circles_folder)
+    assert set(modes) == {0, 1, 2}
+    for episode, mode in zip(dataset, modes, strict=True):
+        assert len(episode) == 1000
+        assert episode.observations.shape == (1001, 10)
+        assert episode.truncations[-1]
+        # The reward recorded is that of the episode's own mode, and a next position is where the action led.
+        assert episode.rewards.sum() == pytest.approx(998.3, abs=4)
+        moved = episode.observations[1:, -2:] - episode.observations[:-1, -2:] - episode.actions
+        assert moved.std() == pytest.approx(0.15, rel=0.1)
+        assert mode in (0, 1, 2)
+
+
+def test_minari_makes_the_environment_again(circles_folder):
+    environment = minari.MinariDataset(circles_folder / "data").recover_environment()
+    assert environment.spec.id == "manyways/Circles-v0"
+    assert environment.reset(seed=0)[0].shape == (10,)
+
+
+def test_no_episodes_and_an_occupied_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match="0 episodes are no demonstrations"):
+        collect(get_task("circles"), 0, tmp_path / "none")
+    (tmp_path / "here").write_text("")
+    with pytest.raises(InputError, match="holds something already"):
+        collect(get_task("circles"), 5, tmp_path)

@@ -1,0 +1,67 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from manyways import InputError, WriteError, files
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_json_and_tensors_come_back(tmp_path):
+    files.write_json(tmp_path / "a.json", {"x": [1, 2.5, None]})
+    assert files.read_json(tmp_path / "a.json") == {"x": [1, 2.5, None]}
+    files.write_tensors(tmp_path / "new" / "a.safetensors", {"t": torch.arange(3)})
+    assert torch.equal(files.read_tensors(tmp_path / "new" / "a.safetensors")["t"], torch.arange(3))
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    files.write_json(path, "old")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(WriteError, match=r"cannot write .*a\.json: the disk is full; free some space and run the same"):
+        files.write_json(path, "new")
+    assert files.read_json(path) == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def write_folder(then):
+        with files.replacing(tmp_path / "folder") as partial:
+            partial.mkdir()
+            (partial / "first").write_text("")
+            then()
+
+    with pytest.raises(WriteError):
+        write_folder(full_disk)
+    assert list(tmp_path.iterdir()) == []
+    write_folder(lambda: None)
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["first"]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    (tmp_path / ".a.json.123.partial").write_text("half")
+    (tmp_path / ".b.77.partial").mkdir()
+    (tmp_path / "kept").write_text("")
+    files.remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"cannot write .*(Not a directory|File exists)"):
+        files.write_json(tmp_path / "file" / "a.json", 1)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json does not exist"):
+        files.read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"x": ')
+    with pytest.raises(InputError, match=r"a\.json is damaged or not JSON"):
+        files.read_json(tmp_path / "a.json")
+    (tmp_path / "a.safetensors").write_bytes(b"\xff" * 40)
+    with pytest.raises(InputError, match=r"a\.safetensors is damaged or truncated"):
+        files.read_tensors(tmp_path / "a.safetensors")

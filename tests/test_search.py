@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manyways import Demonstrations, search
+from manyways.networks import PolicyNetwork
+
+
+def network_of(observation_size, action_size, codes, hidden, scale=1.0):
+    network = PolicyNetwork(observation_size, action_size, codes, hidden)
+    network.initialize(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network.code.weight.mul_(scale)
+        network.output.bias.normal_(generator=torch.Generator().manual_seed(1))
+    return network
+
+
+def plain_losses(network, observations, actions, codes):
+    """Run the whole network on every (step, code) pair."""
+    with torch.no_grad():
+        predictions = network.double()(
+            observations.double()[:, None].expand(-1, len(codes), -1), codes.double()[None].expand(len(actions), -1, -1)
+        )
+        losses = (predictions - actions.double()[:, None]).square().sum(dim=-1)
+    network.float()
+    return losses.float()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    steps=st.integers(1, 40),
+    observation_size=st.integers(1, 6),
+    action_size=st.integers(1, 5),
+    codes=st.integers(1, 9),
+    scale=st.sampled_from([1.0, 30.0]),
+)
+def test_the_factored_search_is_the_whole_network(steps, observation_size, action_size, codes, scale):
+    network = network_of(observation_size, action_size, codes, 24, scale)
+    generator = torch.Generator().manual_seed(2)
+    observations = scale * torch.randn(steps, observation_size, generator=generator)
+    actions = torch.randn(steps, action_size, generator=generator)
+    with torch.no_grad():
+        features = network.state_features(observations)
+    losses = search.step_losses(network, features, actions, torch.eye(codes))
+    expected = plain_losses(network, observations, actions, torch.eye(codes))
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_sums_far_beyond_the_exponentials_range_stay_finite():
+    network = network_of(2, 1, 2, 8)
+    features = torch.tensor([[1e4] * 8, [-1e4] * 8, [0.0] * 8])
+    losses = search.step_losses(network, features, torch.zeros(3, 1), torch.eye(2))
+    saturated = network.output(torch.ones(8)).square().item()
+    torch.testing.assert_close(losses[0], torch.full((2,), saturated))
+    assert torch.isfinite(losses).all()
+
+
+def test_chunks_change_nothing(monkeypatch, demonstrations):
+    network = network_of(3, 2, 5, 16)
+    whole = search.trajectory_losses(network, demonstrations, torch.eye(5))
+    monkeypatch.setattr(search, "_PAIR_NUMBERS", 5 * 16 * 3)
+    monkeypatch.setattr(search, "_STEPS_AT_ONCE", 7)
+    np.testing.assert_allclose(search.trajectory_losses(network, demonstrations, torch.eye(5)), whole, rtol=1e-5)
+
+
+def test_a_trajectorys_loss_is_the_mean_over_its_own_steps():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.normal(size=(n, 3)), rng.normal(size=(n, 2))) for n in (2, 17, 5)]
+    demonstrations = Demonstrations.from_arrays(pairs)
+    network = network_of(3, 2, 4, 16)
+    losses = search.trajectory_losses(network, demonstrations, torch.eye(4))
+    for i, (observations, actions) in enumerate(demonstrations):
+        expected = plain_losses(network, torch.from_numpy(observations), torch.from_numpy(actions), torch.eye(4))
+        np.testing.assert_allclose(losses[i], expected.mean(dim=0), rtol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_steps():
+    rng = np.random.default_rng(0)
+    network = network_of(3, 2, 64, 32)
+    for steps in (1_000, 30_000):
+        demonstrations = Demonstrations.from_arrays([(rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)))])
+        peak = _peak_numbers(lambda d=demonstrations: search.trajectory_losses(network, d, torch.eye(64)))
+        assert peak <= 2 * search._PAIR_NUMBERS
+
+
+def _peak_numbers(call):
+    """Return the most numbers in one tensor that the call made."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):
+        peak = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                self.peak = max(self.peak, result.numel())
+            return result
+
+    with Watch() as watch:
+        call()
+    return watch.peak
+
+
+@pytest.mark.parametrize("codes", [2, 256])
+def test_the_least_loss_wins(codes):
+    network = network_of(3, 2, codes, 16)
+    rng = np.random.default_rng(0)
+    observations = rng.normal(size=(40, 3)).astype(np.float32)
+    pairs = []
+    for code in (0, codes - 1):
+        with torch.no_grad():
+            actions = network(torch.from_numpy(observations), torch.eye(codes)[code].expand(40, -1))
+        pairs.append((observations, actions.numpy()))
+    losses = search.trajectory_losses(network, Demonstrations.from_arrays(pairs), torch.eye(codes))
+    assert losses.argmin(axis=1).tolist() == [0, codes - 1]
+    np.testing.assert_allclose(losses.min(axis=1), 0, atol=1e-9)
