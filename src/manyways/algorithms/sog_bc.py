@@ -186,7 +186,7 @@ class Training:
         demonstrations, settings = self.demonstrations, self.settings
         rng = np.random.default_rng((settings.seed, self.iteration))
         rows = rng.integers(demonstrations.steps, size=settings.trajectories_per_batch)
-        trajectories = np.searchsorted(demonstrations.starts, rows, side="right") - 1
+        trajectories = demonstrations.trajectory_of(rows)
         offsets = rng.random((len(trajectories), settings.steps_per_trajectory))
         offsets = (offsets * demonstrations.lengths[trajectories, None]).astype(np.int64)
         steps = demonstrations.starts[trajectories, None] + offsets
@@ -239,11 +239,11 @@ class Training:
     @torch.no_grad()
     def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:
         """Return the maximum-likelihood σ of Equation 2 for each action, in real units, (action size,)."""
-        owners = torch.from_numpy(np.repeat(winners, self.demonstrations.lengths)).to(self._device)
         total = torch.zeros(self.demonstrations.action_size, dtype=torch.float64, device=self._device)
         for start in range(0, self.demonstrations.steps, steps_at_once):
-            rows = slice(start, start + steps_at_once)
-            errors = self._network(self._observations[rows], self._codes[owners[rows]]) - self._actions[rows]
+            rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
+            codes = self._codes[winners[self.demonstrations.trajectory_of(rows)]]
+            errors = self._network(self._observations[rows], codes) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
 

@@ -87,6 +87,10 @@ class Demonstrations:
         """The row at which each trajectory starts, (trajectories,)."""
         return np.cumsum(self.lengths) - self.lengths
 
+    def trajectory_of(self, rows: NDArray[np.integer[Any]]) -> Integers:
+        """Return which trajectory each of these rows of the arrays belongs to, in the shape of `rows`."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
     def require_finite(self) -> "Demonstrations":
         """Return these demonstrations if every number in them is finite.
 
@@ -97,7 +101,7 @@ class Demonstrations:
             finite = np.isfinite(array)
             if not finite.all():
                 row, column = (int(i) for i in np.argwhere(~finite)[0])
-                trajectory = int(np.searchsorted(self.starts, row, side="right")) - 1
+                trajectory = int(self.trajectory_of(np.array(row)))
                 step = row - self.starts[trajectory]
                 raise InputError(
                     f"{name} have {array[row, column]} in trajectory {trajectory}, step {step}, column {column}; "
