@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint lock clean
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV): a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

@@ -9,7 +9,6 @@ meet the same machine.
 import json
 import math
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -152,20 +151,27 @@ def one_search(trajectories: int, steps: int, codes: int) -> dict[str, float]:
     network = manyways.networks.PolicyNetwork(27, 8, codes)
     network.initialize(torch.Generator().manual_seed(0))
     trajectory_losses(network, random_demonstrations(50, 100, 27, 8), torch.eye(codes))  # warm-up
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mebibytes(reset=True)
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         began = time.perf_counter()
         trajectory_losses(network, demonstrations, torch.eye(codes))
         seconds.append(time.perf_counter() - began)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
         "trajectories": trajectories,
         "steps": demonstrations.steps,
         "codes": codes,
-        "seconds": statistics.median(seconds),
-        "peak_growth_mebibytes": round(grown / 1024, 1),
+        "seconds": round(statistics.median(seconds), 4),
+        "peak_growth_mebibytes": round(peak_mebibytes() - before, 1),
     }
+
+
+def peak_mebibytes(reset: bool = False) -> float:
+    """Return this process's peak resident memory, since it was last reset (Linux)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def growth() -> dict[str, list[dict[str, float]]]:

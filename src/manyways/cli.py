@@ -67,10 +67,10 @@ def inspect(path: str, /) -> None:
         path: An NPZ file, the folder of a Minari data set, or the id of a local one.
     """
     from manyways.console import say, show_summary
-    from manyways.demonstrations import load_modes, summarise
+    from manyways.demonstrations import Demonstrations, load_modes, summarise
     from manyways.demonstrations.formats import read
 
-    demonstrations = read(path)
+    demonstrations = Demonstrations(*read(path))  # without asking that all is finite, which is shown instead
     labels = load_modes(path)
     show_summary(summarise(demonstrations), path, None if labels is None else len(set(labels.tolist())))
     say(f"Next: manyways train --data {shlex.quote(path)} --modes K --out RUN")

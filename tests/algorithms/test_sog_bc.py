@@ -70,6 +70,15 @@ def test_training_goes_on_bit_for_bit(demonstrations, first_codes):
         assert_identical(resumed.state(), whole.state())
 
 
+def test_a_policy_taken_on_the_way_stays_as_it_was(demonstrations):
+    training = settings().start(demonstrations)
+    training.step()
+    policy = training.policy()
+    before = weights(policy)
+    training.step()
+    assert_identical(weights(policy), before)
+
+
 def test_a_state_of_other_settings_is_refused(demonstrations):
     state = settings(hidden=8).start(demonstrations).state()
     with pytest.raises(InputError, match="the checkpoint does not fit the settings"):

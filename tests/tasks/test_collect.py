@@ -8,9 +8,9 @@ from manyways.tasks.collect import collect
 
 
 def test_the_same_seed_collects_the_same(tmp_path, circles_folder):
-    again = collect(get_task("circles"), 30, tmp_path / "again", seed=0)
-    other = collect(get_task("circles"), 30, tmp_path / "other", seed=1)
-    first = Demonstrations.load(circles_folder)
+    collect(get_task("circles"), 30, tmp_path / "again", seed=0)
+    collect(get_task("circles"), 30, tmp_path / "other", seed=1)
+    first, again, other = map(Demonstrations.load, (circles_folder, tmp_path / "again", tmp_path / "other"))
     np.testing.assert_array_equal(again.observations, first.observations)
     np.testing.assert_array_equal(again.actions, first.actions)
     assert not np.array_equal(other.observations, first.observations)

@@ -8,6 +8,7 @@ The state's part of the network is computed once for both lines. In the first st
 trajectories themselves (`first_codes`), so that no code is dead before it has learned anything.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
@@ -234,7 +235,8 @@ class Training:
         winners = losses.argmin(axis=1)
         self._network.action_std.copy_(self._residual_std(winners))
         counts = np.bincount(winners, minlength=self.settings.prior.size)
-        return Policy(self._network, self.settings.prior, tuple(int(count) for count in counts))
+        # A copy, which training that goes on does not change.
+        return Policy(copy.deepcopy(self._network), self.settings.prior, tuple(int(count) for count in counts))
 
     @torch.no_grad()
     def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:

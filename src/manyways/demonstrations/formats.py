@@ -1,8 +1,8 @@
-"""Demonstrations on disk: NPZ files and Minari data sets. Nothing that is read here can run code."""
+"""Arrays of demonstrations on disk: NPZ files and Minari data sets. Nothing that is read here can run code."""
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,23 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from manyways.demonstrations.trajectories import Demonstrations, as_float32
 from manyways.errors import InputError
 from manyways.files import replacing, require_empty, require_space
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 OBSERVATION_NAMES = ("observations", "states")
 MODE_KEY = "mode"  # where the label stands in a Minari episode's metadata
 
 
-def read(source: str | Path) -> Demonstrations:
-    """Read demonstrations without asking whether they are finite; see `Demonstrations.load`."""
+def read(source: str | Path) -> tuple[Floats, Floats, Integers]:
+    """Read observations, actions and lengths, of which the caller checks that they fit; see `Demonstrations.load`."""
     path = _locate(source)
     return _read_minari(path) if path.is_dir() else _read_npz(path)
 
 
-def load_modes(source: str | Path) -> NDArray[np.int64] | None:
+def load_modes(source: str | Path) -> Integers | None:
     """Read the ground-truth labels beside demonstrations, for scoring; see `Demonstrations.load` for `source`.
 
     Returns:
@@ -51,31 +53,29 @@ def load_modes(source: str | Path) -> NDArray[np.int64] | None:
         return _as_modes(_entry(archive, "modes", path), len(lengths), path)
 
 
-def write(demonstrations: Demonstrations, path: Path, modes: NDArray[Any] | None) -> None:
+def write(path: Path, observations: Floats, actions: Floats, lengths: Integers, modes: NDArray[Any] | None) -> None:
     """Write an NPZ file or a Minari folder; see `Demonstrations.save`."""
     if modes is not None:
-        modes = _as_modes(modes, len(demonstrations), path)
+        modes = _as_modes(modes, len(lengths), path)
     if path.suffix == ".npz":
-        arrays: dict[str, Any] = {
-            "observations": demonstrations.observations,
-            "actions": demonstrations.actions,
-            "lengths": demonstrations.lengths,
-        }
+        arrays: dict[str, Any] = {"observations": observations, "actions": actions, "lengths": lengths}
         if modes is not None:
             arrays["modes"] = modes
         # NumPy adds its suffix to a name that lacks it, so it is given the open file.
         with replacing(path) as partial, open(partial, "wb") as file:
             np.savez(file, **arrays)
     else:
-        write_minari(demonstrations, path, modes=modes)
+        write_minari(path, observations, actions, lengths, modes=modes)
 
 
 def write_minari(
-    demonstrations: Demonstrations,
     path: Path,
+    observations: Floats,
+    actions: Floats,
+    lengths: Integers,
     *,
-    modes: NDArray[np.int64] | None = None,
-    rewards: Iterable[NDArray[Any]] | None = None,
+    modes: Integers | None = None,
+    rewards: NDArray[Any] | None = None,
     final_observations: NDArray[Any] | None = None,
     terminations: NDArray[np.bool_] | None = None,
     seed: int | None = None,
@@ -86,10 +86,12 @@ def write_minari(
     """Write a Minari data set to the folder `path` in HDF5.
 
     Args:
-        demonstrations: what to write.
         path: the data set's folder, whose name becomes the last part of its id; must not exist yet, or be empty.
+        observations: (steps, observation size), trajectories end to end.
+        actions: (steps, action size).
+        lengths: (trajectories,).
         modes: (trajectories,) labels, kept in each episode's metadata.
-        rewards: for each trajectory its rewards (steps,); zeros where they are not known.
+        rewards: (steps,); zeros where they are not known.
         final_observations: (trajectories, observation size), what was seen after the last action; the last
             observation is repeated where it is not known.
         terminations: (trajectories,), whether the episode ended by itself (it is truncated otherwise).
@@ -108,19 +110,22 @@ def write_minari(
 
     require_empty(path)
     if spaces is None:
-        spaces = (_box(demonstrations.observation_size), _box(demonstrations.action_size))
-    rewards = (np.zeros(length) for length in demonstrations.lengths) if rewards is None else rewards
+        spaces = (_box(observations.shape[1]), _box(actions.shape[1]))
+    if rewards is None:
+        rewards = np.zeros(len(actions))
+    starts = np.cumsum(lengths) - lengths
 
     def episodes() -> Iterator[EpisodeBuffer]:
-        for index, ((observations, actions), reward) in enumerate(zip(demonstrations, rewards, strict=True)):
-            last = observations[-1] if final_observations is None else final_observations[index]
-            ends = np.arange(len(actions)) == len(actions) - 1
+        for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+            rows = slice(start, start + length)
+            last = observations[rows][-1] if final_observations is None else final_observations[index]
+            ends = np.arange(length) == length - 1
             terminated = terminations is not None and bool(terminations[index])
             yield EpisodeBuffer(
                 id=index,
-                observations=np.concatenate([observations, last[None]]).astype(spaces[0].dtype),
-                actions=actions.astype(spaces[1].dtype),
-                rewards=np.asarray(reward),
+                observations=np.concatenate([observations[rows], last[None]]).astype(spaces[0].dtype),
+                actions=actions[rows].astype(spaces[1].dtype),
+                rewards=rewards[rows],
                 terminations=ends & terminated,
                 truncations=ends & (not terminated),
             )
@@ -129,8 +134,8 @@ def write_minari(
         partial.mkdir()
         # On a full disk HDF5 ends the whole process, so it begins only where there is room: 18 bytes a step for
         # rewards and flags, and 64 kB an episode for HDF5 itself (14 to 45 kB were measured).
-        numbers = demonstrations.observations.nbytes + demonstrations.actions.nbytes
-        require_space(partial, numbers + 18 * demonstrations.steps + 2**16 * len(demonstrations))
+        numbers = observations.nbytes + actions.nbytes
+        require_space(partial, numbers + 18 * len(actions) + 2**16 * len(lengths))
         try:
             storage = MinariStorage.new(partial / "data", *spaces, env_spec=env_spec, data_format="hdf5")
             storage.update_episodes(episodes())
@@ -146,6 +151,22 @@ def write_minari(
             )
         except RuntimeError as error:  # how HDF5 says that it could not write
             raise OSError(str(error)) from error
+
+
+def as_float32(value: Any, name: str) -> Floats:
+    """Return `value` as a float32 array without copying where it is one already.
+
+    Raises:
+        InputError: it is not an array of real numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # nested lists of different lengths
+        raise InputError(f"{name} are not a regular array ({error}); give equal rows") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} are of type {array.dtype}, not real numbers; convert them")
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is reported with its place
+        return array.astype(np.float32, copy=False)
 
 
 def _locate(source: str | Path) -> Path:
@@ -196,7 +217,7 @@ def _entry(archive: Any, name: str, path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_npz(path: Path) -> Demonstrations:
+def _read_npz(path: Path) -> tuple[Floats, Floats, Integers]:
     with _open_npz(path) as archive:
         seen = next((name for name in OBSERVATION_NAMES if name in archive), None)
         for name, names in ((seen, "observations"), ("actions" if "actions" in archive else None, "actions")):
@@ -226,10 +247,10 @@ def _read_npz(path: Path) -> Demonstrations:
             f"lengths in {path} are {lengths.dtype} of shape {lengths.shape}; "
             "give whole numbers of shape (trajectories,)"
         )
-    return Demonstrations(observations, actions, lengths.astype(np.int64))
+    return observations, actions, lengths.astype(np.int64)
 
 
-def _as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> NDArray[np.int64]:
+def _as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> Integers:
     if labels.shape != (trajectories,):
         raise InputError(f"the modes for {path} have shape {labels.shape}; give one a trajectory, ({trajectories},)")
     if labels.dtype.kind in "iu":
@@ -276,7 +297,7 @@ def _minari_storage(path: Path) -> Any:
     return MinariStorage.read(data)
 
 
-def _read_minari(path: Path) -> Demonstrations:
+def _read_minari(path: Path) -> tuple[Floats, Floats, Integers]:
     with _reading_minari(path):
         storage = _minari_storage(path)
         for name, space in (("observations", storage.observation_space), ("actions", storage.action_space)):
@@ -293,4 +314,4 @@ def _read_minari(path: Path) -> Demonstrations:
     if not actions:
         raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
     lengths = np.array([len(array) for array in actions], dtype=np.int64)
-    return Demonstrations(np.concatenate(observations), np.concatenate(actions), lengths)
+    return np.concatenate(observations), np.concatenate(actions), lengths

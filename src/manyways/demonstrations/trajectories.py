@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from manyways.demonstrations.formats import Floats, Integers, as_float32, read, write
 from manyways.errors import InputError
-
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +149,7 @@ class Demonstrations:
         Raises:
             InputError: there is nothing of the kind, it is damaged, or its arrays cannot be used.
         """
-        from manyways.demonstrations.formats import read
-
-        return read(source).require_finite()
+        return cls(*read(source)).require_finite()
 
     def save(self, path: str | Path, modes: ArrayLike | None = None) -> None:
         """Write an NPZ file where `path` ends in .npz, else the folder of a Minari data set.
@@ -166,9 +162,8 @@ class Demonstrations:
             InputError: the folder holds something.
             WriteError: the system refused to write.
         """
-        from manyways.demonstrations.formats import write
-
-        write(self, Path(path), None if modes is None else np.asarray(modes))
+        labels = None if modes is None else np.asarray(modes)
+        write(Path(path), self.observations, self.actions, self.lengths, labels)
 
 
 def _rows(value: ArrayLike, name: str) -> Floats:
@@ -176,19 +171,3 @@ def _rows(value: ArrayLike, name: str) -> Floats:
     if array.ndim != 2:
         raise InputError(f"{name} have shape {array.shape}; they need two dimensions, (steps, numbers a step)")
     return array
-
-
-def as_float32(value: Any, name: str) -> Floats:
-    """Return `value` as a float32 array without copying where it is one already.
-
-    Raises:
-        InputError: it is not an array of real numbers.
-    """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # nested lists of different lengths
-        raise InputError(f"{name} are not a regular array ({error}); give equal rows") from error
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} are of type {array.dtype}, not real numbers; convert them")
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is reported with its place
-        return array.astype(np.float32, copy=False)

@@ -8,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 import platformdirs
 
-from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.formats import write_minari
 from manyways.errors import InputError
 from manyways.files import require_empty
@@ -16,9 +15,7 @@ from manyways.tasks.rollouts import roll_out
 from manyways.tasks.task import Task
 
 
-def collect(
-    task: Task, episodes: int, path: Path, seed: int = 0, on_step: Callable[[], object] = lambda: None
-) -> Demonstrations:
+def collect(task: Task, episodes: int, path: Path, seed: int = 0, on_step: Callable[[], object] = lambda: None) -> None:
     """Roll the task's expert out under modes drawn at random and write what it did to the Minari folder `path`.
 
     Args:
@@ -38,16 +35,15 @@ def collect(
     modes = np.random.default_rng(seed).integers(len(task.modes), size=episodes)
     environment = task.make_vec(episodes, modes)
     rollouts = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
-    pairs = [
-        (rollouts.observations[i, :length], rollouts.actions[i, :length]) for i, length in enumerate(rollouts.lengths)
-    ]
-    demonstrations = Demonstrations.from_arrays(pairs)
     episode = np.arange(episodes)
+    happened = np.arange(rollouts.actions.shape[1]) < rollouts.lengths[:, None]  # (episodes, steps)
     write_minari(
-        demonstrations,
         path,
+        rollouts.observations[:, :-1][happened].astype(np.float32),
+        rollouts.actions[happened].astype(np.float32),
+        rollouts.lengths,
         modes=modes,
-        rewards=(rollouts.mode_rewards[i, :length, modes[i]] for i, length in enumerate(rollouts.lengths)),
+        rewards=rollouts.mode_rewards[episode, :, modes][happened],
         final_observations=rollouts.observations[episode, rollouts.lengths],
         terminations=rollouts.terminated,
         seed=seed,
@@ -56,7 +52,6 @@ def collect(
         description=f"The {task.name} expert, its modes unlabelled; the labels in the episodes' metadata serve scoring",
     )
     environment.close()
-    return demonstrations
 
 
 def cached_demonstrations(task: Task) -> Path:
