@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV): a minute or two"
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .

@@ -48,6 +48,15 @@ def test_the_factored_search_is_the_whole_network(steps, observation_size, actio
     torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_sums_far_beyond_the_exponentials_range_stay_finite():
+    network = network_of(2, 1, 2, 8)
+    features = torch.tensor([[1e4] * 8, [-1e4] * 8])
+    losses = search.step_losses(network, features, torch.zeros(2, 1), torch.eye(2))
+    with torch.no_grad():
+        saturated = torch.stack([network.output(sign * torch.ones(8)).square() for sign in (1, -1)])
+    torch.testing.assert_close(losses, saturated.expand(-1, 2))
+
+
 def test_chunks_change_nothing(monkeypatch, demonstrations):
     network = network_of(3, 2, 5, 16)
     whole = search.trajectory_losses(network, demonstrations, torch.eye(5))

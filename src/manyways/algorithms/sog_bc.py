@@ -53,7 +53,7 @@ class SOGBC:
     prior: Categorical
     iterations: int = 3000
     trajectories_per_batch: int = 64
-    steps_per_trajectory: int = 32
+    steps_per_trajectory: int = 64
     learning_rate: float = 5e-3
     hidden: int = 128
     first_codes: Literal["trajectories", "random"] = "trajectories"
