@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,7 +33,8 @@ def main() -> None:
             config=(tyro.conf.DisallowNone,),
         )
     except ManywaysError as error:
-        print(f"manyways: {error}", file=sys.stderr)
+        # One line, whatever the library underneath had to say.
+        print(f"manyways: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("manyways: interrupted; run the same command again to go on", file=sys.stderr)
@@ -149,11 +149,11 @@ def train(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
         f"{modes} codes; {settings.iterations:,} iterations"
     )
-    began = time.monotonic()
     with progress("training", settings.iterations, "iterations") as update:
         policy = run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"))
+        update(settings.iterations, "")
     show_policy(policy)
-    say(f"Trained in {time.monotonic() - began:.0f} s; TensorBoard: tensorboard --logdir {shlex.quote(str(out))}")
+    say(f"{run.metrics()[-1]['seconds']:.0f} s of training; its curves: tensorboard --logdir {shlex.quote(str(out))}")
     what_next(out / "policy.safetensors", f"manyways {'evaluate' if task else 'report'} {shlex.quote(str(out))}")
 
 

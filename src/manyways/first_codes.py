@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from manyways.demonstrations import Demonstrations
 from manyways.networks import Normalizer
@@ -26,8 +27,10 @@ def first_codes(demonstrations: Demonstrations, codes: int, seed: int) -> NDArra
     embeddings = embed(demonstrations, seed)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(embeddings))[:_TRAJECTORIES_FOR_CENTRES]
-    means = KMeans(codes, n_init=_RESTARTS, random_state=seed).fit(embeddings[chosen])
-    labels: NDArray[np.int64] = means.predict(embeddings).astype(np.int64)
+    # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
+    with threadpool_limits(1, user_api="openmp"):
+        means = KMeans(codes, n_init=_RESTARTS, random_state=seed).fit(embeddings[chosen])
+        labels: NDArray[np.int64] = means.predict(embeddings).astype(np.int64)
     return labels
 
 

@@ -139,15 +139,16 @@ def _plane(demonstrations: Demonstrations) -> tuple[Callable[[Floats], Floats], 
     """Return what puts observations (steps, observation size) into a plane (steps, 2), and the names of its axes."""
     size = demonstrations.observation_size
     if size == 1:
-        return lambda observations: np.column_stack([np.arange(len(observations)), observations]), (
-            "step",
-            "observation",
-        )
+        return _against_steps, ("step", "observation")
     if size == 2:
         return lambda observations: observations, ("observation 0", "observation 1")
     every = max(1, demonstrations.steps // _STEPS_FOR_PLANE)
     projection = make_pipeline(StandardScaler(), PCA(2)).fit(demonstrations.observations[::every])
     return projection.transform, ("first principal component of the observations", "second principal component")
+
+
+def _against_steps(observations: Floats) -> Floats:
+    return np.column_stack([np.arange(len(observations)), observations])
 
 
 def _embedded(figure: Figure) -> str:
@@ -159,4 +160,5 @@ def _embedded(figure: Figure) -> str:
 
 def _commands(run: Run) -> list[str]:
     folder = shlex.quote(str(run.path))
-    return [run.config["command"], f"manyways evaluate {folder}", f"manyways report {folder}"]
+    evaluate = [f"manyways evaluate {folder}"] if run.config["task"] else []
+    return [run.config["command"], *evaluate, f"manyways report {folder}"]

@@ -179,7 +179,7 @@ class Run:
             return None
         try:
             return Evaluation.from_json(read_json(self.evaluation_file))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.evaluation_file} is damaged ({error!r}); run `manyways evaluate` again") from error
 
     def train(self, training: Training, on_iteration: Callable[[Training], object] = lambda training: None) -> Policy:
@@ -283,9 +283,10 @@ def _metric_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, text in enumerate(lines, start=1):
         try:
             line = json.loads(text)
-            if not {"iteration", "loss", "code_usage", "seconds"} <= set(line):
-                raise ValueError("fields are missing")
-        except (ValueError, TypeError) as error:
+            numbers = [line[name] for name in ("iteration", "loss", "seconds", "steps_per_second")] + line["code_usage"]
+            if not all(isinstance(number, int | float) for number in numbers):
+                raise ValueError("not numbers")
+        except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"line {number} of {path} is damaged ({error}); restore the file or train again"
             ) from error

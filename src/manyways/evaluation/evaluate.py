@@ -1,7 +1,7 @@
 """Table 1's number: roll out every code, match codes to modes, and take the returns under the matched modes."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from manyways.evaluation.metrics import match_codes
 from manyways.policy import Policy
 from manyways.tasks import Task
 from manyways.tasks.rollouts import Rollouts, roll_out
+
+_MEANS = ("return_mean", "return_std", "expert_return_mean", "expert_return_std")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,14 @@ class Evaluation:
         """Return what `to_json` described; other fields are passed over.
 
         Raises:
-            KeyError: a field is missing.
+            KeyError, TypeError, ValueError: a field is missing or of another kind.
         """
-        return cls(**{field.name: value[field.name] for field in fields(cls)})
+        return cls(
+            episodes=int(value["episodes"]),
+            **{name: float(value[name]) for name in _MEANS},
+            assignment=[None if mode is None else int(mode) for mode in value["assignment"]],
+            return_matrix=[[float(cell) for cell in row] for row in value["return_matrix"]],
+        )
 
 
 def evaluate(

@@ -1,0 +1,5 @@
+"""`python -m manyways` is the command `manyways`."""
+
+from manyways.cli import main
+
+main()
