@@ -1,5 +1,6 @@
 import errno
 import os
+import subprocess
 
 import pytest
 import torch
@@ -43,11 +44,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
-    (tmp_path / ".a.json.123.partial").write_text("half")
-    (tmp_path / ".b.77.partial").mkdir()
-    (tmp_path / "kept").write_text("")
-    files.remove_partial(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f".a.json.{dead.pid}.partial").write_text("half")
+    (tmp_path / f".b.{dead.pid}.partial").mkdir()
+    kept = {f".c.{os.getpid()}.partial", "kept", ".hidden", ".theirs.partial"}
+    for name in kept:
+        (tmp_path / name).write_text("")
+    files.write_json(tmp_path / "a.json", 1)
+    assert {p.name for p in tmp_path.iterdir()} == kept | {"a.json"}
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

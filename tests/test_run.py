@@ -160,6 +160,13 @@ def test_demonstrations_may_lie_in_the_runs_folder(tmp_path, demonstrations):
     create(tmp_path / "run", demonstrations)
 
 
+def test_a_run_killed_while_it_was_created_can_be_started_again(tmp_path, demonstrations):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.999999999.partial").write_text("{")
+    create(tmp_path / "run", demonstrations)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"is not the folder of a run \(it has no config\.json\)"):
         Run.open(tmp_path)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial(path.parent)
         yield partial
         os.replace(partial, path)
     except OSError as error:
@@ -64,9 +66,25 @@ def require_space(folder: Path, size: int) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what writers that were killed left behind in `folder`."""
-    for leftover in folder.glob(f".*{_PARTIAL}"):
-        _remove(leftover)
+    """Remove what writers that were killed left behind in `folder`; those of living processes are left alone."""
+    for leftover in filter(is_partial, list(folder.iterdir()) if folder.is_dir() else []):
+        if not _lives(int(leftover.name.split(".")[-2])):
+            _remove(leftover)
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether `path` is what `replacing` writes to."""
+    return re.fullmatch(rf"\..+\.\d+{re.escape(_PARTIAL)}", path.name) is not None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def require_empty(path: Path) -> None:

@@ -21,7 +21,7 @@ from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.evaluation import Evaluation
 from manyways.events import EventWriter
-from manyways.files import read_json, read_tensors, remove_partial, write_bytes, write_json, write_tensors
+from manyways.files import is_partial, read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.policy import Policy
 
 _FORMAT = 1
@@ -76,11 +76,11 @@ class Run:
         if (path / _CONFIG).exists():
             run = cls.open(path)
             run._require_same(config)
-            remove_partial(path)
             return run
-        others = [p.name for p in path.iterdir() if p.name != "demonstrations"] if path.exists() else []
+        others = list(path.iterdir()) if path.exists() else []
+        others = [other for other in others if other.name != "demonstrations" and not is_partial(other)]
         if others:
-            raise InputError(f"{path} holds something else ({sorted(others)[0]}); give a new or empty folder")
+            raise InputError(f"{path} holds something else ({min(others).name}); give a new or empty folder")
         write_json(path / _CONFIG, config)
         return cls(path, config)
 
