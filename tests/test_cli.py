@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,8 +77,9 @@ def test_unlabelled_data_has_codes_but_no_agreement(command, tmp_path, run_folde
     assert "purity" not in result
 
 
-def test_circles_from_collecting_to_the_page(command, tmp_path):
-    run = tmp_path / "run"
+def test_circles_from_collecting_to_the_page(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/demo")  # relative, as people type it
     data = run / "demonstrations"
     assert command("collect", "circles", "--episodes", 12, "--out", data)[0] == 0
     options = ("--task", "circles", "--data", data, "--out", run, "--iterations", 300)

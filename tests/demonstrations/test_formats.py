@@ -47,6 +47,13 @@ def test_what_is_saved_comes_back_with_its_labels_apart(tmp_path, demonstrations
     assert not hasattr(again, "modes")
 
 
+@pytest.mark.parametrize("name", ["arm.npz", "arm", "some/where/arm"])
+def test_relative_paths_are_written_and_read(tmp_path, demonstrations, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    demonstrations.save(name)
+    assert_same(Demonstrations.load(name), demonstrations)
+
+
 def test_a_minari_data_set_is_found_by_its_id(tmp_path, demonstrations, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     demonstrations.save(tmp_path / "lab" / "arm-v0")

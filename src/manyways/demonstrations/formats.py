@@ -137,7 +137,8 @@ def write_minari(
         numbers = observations.nbytes + actions.nbytes
         require_space(partial, numbers + 18 * len(actions) + 2**16 * len(lengths))
         try:
-            storage = MinariStorage.new(partial / "data", *spaces, env_spec=env_spec, data_format="hdf5")
+            # Absolute, because Minari 0.5 joins a relative folder to itself when it asks for the data set's size.
+            storage = MinariStorage.new(partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5")
             storage.update_episodes(episodes())
             if modes is not None:
                 storage.update_episode_metadata({MODE_KEY: int(mode)} for mode in modes)
