@@ -203,6 +203,19 @@ def test_a_run_folder_with_a_damaged_file_is_refused(command, run_folder, data):
     assert not (run_folder / "modes.json").exists()
 
 
+def test_data_of_another_task_is_refused_before_training(command, tmp_path, data):
+    result = command("train", "--task", "circles", "--data", data, "--out", tmp_path / "run")
+    assert_refused(result, data, "3 numbers an observation and 2 an action, but circles has (10,) and (2,)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_was_moved_is_asked_for(command, tmp_path, data, run_folder):
+    data.rename(tmp_path / "elsewhere.npz")
+    for name in ("modes", "report"):
+        assert_refused(command(name, run_folder), "is not there any more; give its place with --data")
+        assert command(name, run_folder, "--data", tmp_path / "elsewhere.npz")[0] == 0
+
+
 def test_what_needs_an_environment_says_so(command, run_folder):
     assert_refused(command("evaluate", run_folder), "trained on data without an environment")
 

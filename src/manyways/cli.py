@@ -141,6 +141,8 @@ def train(
         assert chosen is not None
         data = str(_default_demonstrations(chosen))
     demonstrations = Demonstrations.load(data)
+    if chosen is not None:
+        chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
     training = settings.start(demonstrations)
     command = shlex.join(["manyways", *sys.argv[1:]])
     place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
@@ -175,7 +177,7 @@ def modes(
     from manyways.run import Run
 
     opened = Run.open(run)
-    source = data or opened.config["data"]
+    source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     labels = load_modes(source)
     losses = opened.policy().losses(demonstrations)
@@ -230,7 +232,7 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     from manyways.run import Run
 
     opened = Run.open(run)
-    source = data or opened.config["data"]
+    source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     task = _task_of(opened)
     evaluation = opened.evaluation()
@@ -256,6 +258,16 @@ def _default_demonstrations(task: "Task") -> Path:
     if not path.exists():
         _collect(task, task.demonstrations, path, seed=0)
     return path
+
+
+def _data_of(run: "Run", given: str | None) -> str:
+    """Return where the demonstrations are: as given, or where the run had them."""
+    source: str = given or run.config["data"]
+    if given is None and Path(source).is_absolute() and not Path(source).exists():
+        raise InputError(
+            f"{source}, which {run.path} was trained on, is not there any more; give its place with --data"
+        )
+    return source
 
 
 def _task_of(run: "Run") -> "Task | None":

@@ -46,5 +46,5 @@ def test_the_mean_and_std_are_over_rollouts_under_their_own_mode():
 def test_too_few_episodes_and_a_policy_of_another_size_are_refused(policy):
     with pytest.raises(InputError, match="2 episodes cannot show 3 codes"):
         evaluate(Actor(3), get_task("circles"), episodes=2)
-    with pytest.raises(InputError, match=r"acts from \(3,\) to \(2,\) numbers, but circles from \(10,\)"):
+    with pytest.raises(InputError, match=r"the policy has 3 numbers an observation and 2 an action, but circles has"):
         evaluate(policy, get_task("circles"), episodes=4)

@@ -106,15 +106,9 @@ def roll_out_codes(
     count = policy.prior.size
     if episodes < count:
         raise InputError(f"{episodes} episodes cannot show {count} codes; give {count} or more")
+    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
     codes = np.arange(episodes) % count
     environment = task.make_vec(episodes)
-    spaces = (environment.single_observation_space.shape, environment.single_action_space.shape)
-    sizes = ((policy.observation_size,), (policy.action_size,))
-    if spaces != sizes:
-        raise InputError(
-            f"the policy acts from {sizes[0]} to {sizes[1]} numbers, but {task.name} from {spaces[0]} to {spaces[1]}; "
-            "evaluate it on the task it was trained for"
-        )
     state = policy.prior.enumerate()[codes]
     rollouts = roll_out(
         environment, lambda observations: policy.predict(observations, state, deterministic=True)[0], seed, on_step

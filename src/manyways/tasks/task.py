@@ -43,6 +43,17 @@ class Task:
         """Make the fast vector environment; `mode` is rewarded, one for all or one each."""
         return gym.make_vec(self.environment, num_envs, vectorization_mode="vector_entry_point", mode=mode)
 
+    def require_sizes(self, observation_size: int, action_size: int, what: str) -> None:
+        """Raise `InputError` unless `what`, which has these sizes, fits the task's spaces."""
+        environment = self.make_vec(1)
+        shapes = (environment.single_observation_space.shape, environment.single_action_space.shape)
+        environment.close()
+        if shapes != ((observation_size,), (action_size,)):
+            raise InputError(
+                f"{what} has {observation_size} numbers an observation and {action_size} an action, but {self.name} "
+                f"has {shapes[0]} and {shapes[1]}; use what was made for this task"
+            )
+
 
 _TASKS = {
     task.name: task
