@@ -2,9 +2,9 @@
 
 A demonstrated action often answers to small differences between large numbers, such as the last few centimetres of a
 position. Gradients along those directions are small, and Adam follows them last. Muon gives every direction of a
-matrix the same length of step: on Circles it reaches in 2,000 steps a loss that Adam does not reach in 20,000.
+matrix the same length of step: in 3,000 steps on Circles the loss falls to 0.007, with Adam in its place to 0.030.
 
-PyTorch has Muon from 2.9 on, orthogonalising in bfloat16; on a processor without bfloat16 that takes 20 ms for a matrix
+PyTorch has Muon from 2.9 on, orthogonalising in bfloat16; on a processor limited to AVX2 that takes 17 ms for a matrix
 of 128 x 128, against 0.6 ms here in float32.
 """
 

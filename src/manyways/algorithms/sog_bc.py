@@ -57,7 +57,7 @@ class SOGBC:
     learning_rate: float = 5e-3
     hidden: int = 128
     first_codes: Literal["trajectories", "random"] = "trajectories"
-    warm_up: float = 0.5
+    warm_up: float = 0.1
     seed: int = 0
     device: str = "auto"
 
