@@ -2,8 +2,8 @@
 
 The reference takes minibatches of 64 steps of one trajectory, repeats the states for every code, and runs the whole
 policy on them: the value head too, and the action's distribution with its log-probability, which the paper's policy
-returns at every call. The bare reference leaves the distribution out. All run in turn in this process, so that they
-meet the same machine.
+returns at every call. The bare reference leaves the distribution out, and is the stricter one. All run in turn in this
+process, so that they meet the same machine.
 """
 
 import json
@@ -26,7 +26,7 @@ from manyways.search import trajectory_losses
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (("Ant-Dir-6", 27, 8, 6), ("Circles", 10, 2, 3))  # name, observation, action, codes
-ROUNDS = 7
+ROUNDS = 25
 CODES = (2, 4, 8, 16, 32, 64, 128, 256)
 TRAJECTORIES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 

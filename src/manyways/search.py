@@ -6,8 +6,8 @@ Even the exponential in that tanh factors, since
 
     tanh(h + g) = 1 - 2 / (1 + exp(2h) exp(2g)),
 
-and the constant and the factor move into the last layer: a pair costs one reciprocal a hidden unit, half of what tanh
-takes. Pairs are computed in chunks, in memory that is taken once.
+and the constant and the factor move into the last layer: a pair costs one reciprocal a hidden unit. Pairs are computed
+in chunks, in memory that is taken once.
 """
 
 import numpy as np
@@ -18,8 +18,7 @@ from torch import Tensor
 from manyways.demonstrations import Demonstrations
 from manyways.networks import PolicyNetwork
 
-# How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call. The fastest
-# powers of two on sizes from 3 to 256 codes.
+# How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.
 _HIDDEN_NUMBERS = 2**18  # steps x codes x hidden
 _ACTION_NUMBERS = 2**20  # steps x codes x action size
 _MOST_STEPS = 2**12
