@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from manyways.tasks import Task
 
 app = tyro.extras.SubcommandApp()
+expert = tyro.extras.SubcommandApp()
 
 # A setting that is left out; what that means stands in the help instead of "None".
 _algorithms_own = tyro.conf.arg(help_behavior_hint="(default: the algorithm's own)")
@@ -39,6 +40,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("manyways: interrupted; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@app.command
+def tasks() -> None:
+    """List the tasks with their modes, sizes, lengths and experts."""
+    from manyways.console import show_tasks
+    from manyways.tasks import get_task, task_names
+
+    show_tasks([get_task(name) for name in task_names()])
 
 
 @app.command
@@ -126,7 +136,7 @@ def train(
     if modes is None:
         if chosen is None:
             raise InputError("the number of ways is not known; give --modes K")
-        modes = len(chosen.modes)
+        modes = len(chosen.discrete_modes)
     given = {
         "iterations": iterations,
         "learning_rate": learning_rate,
@@ -208,12 +218,7 @@ def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
     from manyways.run import Run
 
     opened = Run.open(run)
-    task = _task_of(opened)
-    if task is None:
-        raise InputError(
-            f"{run} was trained on data without an environment, so nothing can be rolled out; "
-            "see `manyways modes` and `manyways report` for what was found"
-        )
+    task = _task_to_run(opened)
     show_evaluation(_evaluate(opened, task, episodes, seed), task)
     what_next(opened.evaluation_file, f"manyways report {shlex.quote(str(run))}")
 
@@ -242,11 +247,162 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
 
 
+@app.command
+def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds: float = 8.0, seed: int = 0) -> None:
+    """Film one episode under every code, as RUN/films/code-N.mp4.
+
+    Args:
+        run: Folder of a finished run on a task.
+        out: Folder of the films; RUN/films unless given.
+        seconds: Of simulated time at most.
+        seed: Of the environment.
+    """
+    from manyways.run import Run
+
+    opened = Run.open(run)
+    task, policy = _task_to_run(opened), opened.policy()
+    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
+    acts = {
+        f"code-{code}": (None, lambda seen, code=code: policy.predict(seen, policy.code(code), deterministic=True)[0])
+        for code in range(policy.prior.size)
+    }
+    _film(task, acts, run / "films" if out is None else out, seconds, seed)
+
+
+@expert.command(name="train")
+def train_expert(
+    task: str,
+    /,
+    *,
+    out: Annotated[Path | None, _optional] = None,
+    hours: Annotated[float | None, _optional] = None,
+    seed: int = 0,
+) -> None:
+    """Train a task's expert until it reaches the task's floor; the same command goes on where it stopped.
+
+    Args:
+        task: Name of the task.
+        out: Folder of the training; experts/TASK unless given.
+        hours: Stop after so many hours of work, those of earlier calls included, with the best so far.
+        seed: Of everything random.
+    """
+    from manyways.console import expert_progress, show_card, what_next
+    from manyways.experts import train_expert
+    from manyways.tasks import get_task
+
+    chosen = get_task(task)
+    out = Path("experts") / task if out is None else out
+    command = f"manyways expert train {task}" + (f" --seed {seed}" if seed else "")
+    with expert_progress(chosen) as on_probe:
+        trained = train_expert(chosen, out, seed=seed, command=command, hours=hours, on_probe=on_probe)
+    show_card(trained.card)
+    what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
+
+
+@expert.command(name="picture")
+def picture_expert(
+    task: str,
+    /,
+    *,
+    out: Annotated[Path | None, _optional] = None,
+    weights: Annotated[Path | None, _optional] = None,
+    episodes: int = 30,
+    seed: int = 0,
+) -> None:
+    """Draw what a task's expert does under its modes, as Figures 1 and 2 do, in a PNG.
+
+    Args:
+        task: Name of the task.
+        out: The picture; TASK.png unless given.
+        weights: Folder of a training; the expert that came with manyways unless given.
+        episodes: How many are drawn, spread over the modes.
+        seed: Of the environments.
+    """
+    from manyways.console import counting, what_next
+    from manyways.figures import expert_modes, save
+    from manyways.tasks.rollouts import roll_out
+
+    chosen = _task_with(task, weights)
+    out = Path(f"{task}.png") if out is None else out
+    modes = chosen.modes.spread(episodes)
+    environment = chosen.make_vec(episodes, modes)
+    with counting(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
+        rollouts = roll_out(environment, lambda seen: chosen.expert(seen, modes), seed, count)
+    environment.close()
+    save(expert_modes(chosen, rollouts, modes), out)
+    what_next(out, f"manyways expert film {task}")
+
+
+@expert.command(name="film")
+def film_expert(
+    task: str,
+    /,
+    *,
+    out: Annotated[Path | None, _optional] = None,
+    weights: Annotated[Path | None, _optional] = None,
+    seconds: float = 8.0,
+    seed: int = 0,
+) -> None:
+    """Film one episode of a task's expert under every mode, in MP4; of a range of modes, four.
+
+    Args:
+        task: Name of the task.
+        out: Folder of the films; films/TASK unless given.
+        weights: Folder of a training; the expert that came with manyways unless given.
+        seconds: Of simulated time at most.
+        seed: Of the environment.
+    """
+    from manyways.tasks import DiscreteModes
+
+    chosen = _task_with(task, weights)
+    modes = chosen.modes.spread(len(chosen.modes) if isinstance(chosen.modes, DiscreteModes) else 4)
+    acts = {
+        f"mode-{number}": (mode, lambda seen, mode=mode: chosen.expert(seen, mode[None]))
+        for number, mode in enumerate(modes)
+    }
+    _film(chosen, acts, Path("films") / task if out is None else out, seconds, seed)
+
+
+app.command(expert, name="expert", help="Train, draw or film the experts of the tasks.")
+
+
+def _film(task: "Task", acts: dict[str, Any], folder: Path, seconds: float, seed: int) -> None:
+    """Film each act: under its name a mode, and what acts."""
+    from manyways.console import counting, say
+    from manyways.films import film
+
+    for name, (mode, act) in acts.items():
+        path = folder / f"{name}.mp4"
+        with counting(f"filming {name}", round(seconds * 25), "frames") as count:
+            film(task, act, path, mode=mode, seconds=seconds, seed=seed, on_frame=count)
+        say(f"Wrote {path}")
+
+
+def _task_with(name: str, weights: Path | None) -> "Task":
+    """Return the task of this name, with the expert of a training's folder, if one is given."""
+    from manyways.tasks import get_task
+    from manyways.tasks.expert import Expert
+
+    task = get_task(name)
+    return task if weights is None else task.with_expert(Expert.load(weights, task.name))
+
+
+def _task_to_run(run: "Run") -> "Task":
+    """Return the run's task, of a run that has one."""
+    task = _task_of(run)
+    if task is None:
+        raise InputError(
+            f"{run.path} was trained on data without an environment, so nothing can be rolled out; "
+            "see `manyways modes` and `manyways report` for what was found"
+        )
+    return task
+
+
 def _collect(task: "Task", episodes: int, path: Path, seed: int) -> None:
     from manyways.console import counting
-    from manyways.tasks.collect import collect
+    from manyways.tasks.collect import collect, steps_of
 
-    with counting(f"collecting {episodes} episodes of {task.name}", task.episode_steps, "steps") as count:
+    with counting(f"collecting {episodes} episodes of {task.name}", steps_of(task, episodes), "steps") as count:
         collect(task, episodes, path, seed, count)
 
 

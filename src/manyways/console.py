@@ -1,18 +1,20 @@
 """What the command line shows: progress bars with speed and time left, and tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from manyways.demonstrations import Summary
+from manyways.errors import ManywaysError
 from manyways.evaluation import Evaluation
 from manyways.policy import Policy
-from manyways.tasks import Task
+from manyways.tasks import DiscreteModes, Task
 
 console = Console(highlight=False)
 
@@ -103,7 +105,7 @@ def show_policy(policy: Policy) -> None:
 def show_evaluation(evaluation: Evaluation, task: Task) -> None:
     """Print the return matrix with the matched cells marked, and the means."""
     say("mean return of each code under each mode (* matched):")
-    table = _table("code", *task.modes)
+    table = _table("code", *task.discrete_modes.names)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
         cells = (f"{value:.1f}" + ("*" if mode == matched else " ") for mode, value in enumerate(row))
         table.add_row(str(code), *cells)
@@ -118,6 +120,65 @@ def show_evaluation(evaluation: Evaluation, task: Task) -> None:
         say(f"{unmatched} codes have no mode of their own; their rollouts are not in the mean")
     if missed:
         say(f"{missed} modes have no code; the mean is over the others")
+
+
+def show_tasks(tasks: Sequence[Task]) -> None:
+    """Print what each task is, and what its expert reaches."""
+    table = Table(Column("task", no_wrap=True), Column("sizes", justify="right"))
+    for name in ("steps", "episodes", "expert's return"):
+        table.add_column(name, justify="right")
+    table.add_column("modes", min_width=30)
+    for task in tasks:
+        try:
+            environment = task.make_vec(1)
+            spaces: Any = (environment.single_observation_space, environment.single_action_space)
+            numbers = ", ".join(str(space.shape[0]) for space in spaces)
+            environment.close()
+        except ManywaysError:  # a package that this task needs is not installed
+            numbers = "missing"
+        modes = f"{len(task.modes)}: {task.modes}" if isinstance(task.modes, DiscreteModes) else f"any {task.modes}"
+        steps, episodes = f"{task.episode_steps:,}", f"{task.demonstrations:,}"
+        table.add_row(task.name, numbers, steps, episodes, _experts_return(task), modes)
+    console.print(table)
+    say("sizes: numbers in an observation and an action; steps: of the longest episode; episodes: collected by default")
+    say("Next: manyways train --task TASK --out RUN")
+
+
+def _experts_return(task: Task) -> str:
+    if task.scripted_expert is not None:
+        return "scripted"
+    try:
+        card = task.trained_expert.card
+    except ManywaysError:
+        return "none yet"
+    return f"{card['return_mean']:.1f} ± {card['return_std']:.1f}"
+
+
+@contextmanager
+def expert_progress(task: Task) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show how an expert's training goes; the function it yields takes a line of its progress.jsonl."""
+    floor = "" if task.floor is None else f" of {task.floor.mean:g}"
+    with console.status(f"training the expert of {task.name}; its first score comes after a minute") as status:
+
+        def update(line: dict[str, Any]) -> None:
+            worst = min(line["scores"])
+            status.update(
+                f"{task.name}: {line['seconds'] / 60:.0f} min, {line['steps']:,} steps, "
+                f"score {line['score_mean']:.1f}{floor} (worst mode {worst:.1f})"
+            )
+
+        yield update
+
+
+def show_card(card: dict[str, Any]) -> None:
+    """Print what an expert reaches."""
+    reached = "reached" if card["floor_reached"] else "not reached"
+    floor = "" if card["floor"] is None else f"; its floor of {card['floor']:g} is {reached}"
+    say(
+        f"{card['task']}: return {card['return_mean']:.1f} ± {card['return_std']:.1f} over {card['episodes']} episodes "
+        f"after {card['environment_steps']:,} steps and {card['wall_seconds'] / 60:.0f} min{floor}"
+    )
+    say("mean return of each mode: " + ", ".join(f"{value:.1f}" for value in card["returns"]))
 
 
 def _table(first: str, *numbers: str) -> Table:

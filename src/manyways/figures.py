@@ -1,6 +1,8 @@
 """Pictures of what was found: trajectories by code, the loss, and how codes came to share the trajectories."""
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -9,6 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from manyways.errors import InputError
+from manyways.files import write_bytes
+from manyways.tasks import DiscreteModes, Task
+from manyways.tasks.rollouts import Rollouts
 
 Floats = NDArray[np.floating[Any]]
 
@@ -24,7 +31,10 @@ def code_colours(codes: int) -> list[str]:
 
 
 def paths_by_code(
-    groups: Sequence[tuple[str, Sequence[Floats], NDArray[np.int64]]], codes: int, labels: tuple[str, str]
+    groups: Sequence[tuple[str, Sequence[Floats], NDArray[np.int64]]],
+    codes: int,
+    labels: tuple[str, str],
+    names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw paths in the plane in the colours of their codes, as Figure 1's first row: one panel a group.
 
@@ -32,6 +42,7 @@ def paths_by_code(
         groups: for each panel its title, its paths (steps, 2) and their codes (paths,).
         codes: how many codes there are.
         labels: of the two axes, with units.
+        names: of the codes, for the legend.
     """
     colours = code_colours(codes)
     figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
@@ -41,13 +52,49 @@ def paths_by_code(
         for path, code in zip(paths, path_codes, strict=True):
             panel.plot(*np.asarray(path).T, color=colours[code], linewidth=0.8, alpha=alpha)
         panel.set(title=title, xlabel=labels[0], ylabel=labels[1])
-        if labels[0] != "step":
+        if all(label.endswith("(m)") for label in labels):
             panel.set_aspect("equal")
     used = sorted({int(code) for *_, path_codes in groups for code in path_codes})
     if len(used) <= 12:
-        handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=f"code {code}") for code in used]
+        named = {code: f"code {code}" if names is None else names[code] for code in used}
+        handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=named[code]) for code in used]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(used)), frameon=False)
     return figure
+
+
+def expert_modes(task: Task, rollouts: Rollouts, modes: NDArray[Any]) -> Figure:
+    """Draw what an expert did under each mode: paths in the plane, or velocity against time, as Figures 1 and 2.
+
+    Args:
+        task: whose picture of a trajectory is drawn.
+        rollouts: of the expert.
+        modes: (episodes, ...), the mode of each.
+    """
+    drawn = [task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)]
+    if isinstance(task.modes, DiscreteModes):
+        return paths_by_code([(task.name, drawn, modes)], len(task.modes), task.picture.labels, task.modes.names)
+    # Colours go from the lowest to the highest of the mode's first number.
+    order = np.argsort(np.argsort(modes[:, 0]))
+    return paths_by_code([(f"{task.name}: {task.modes}", drawn, order)], len(modes), task.picture.labels)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG.
+
+    Raises:
+        InputError: the file's name does not end in .png.
+        WriteError: the system refused to write.
+    """
+    if path.suffix != ".png":
+        raise InputError(f"{path} does not end in .png; pictures are written in that format")
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure as a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
 
 
 def loss_curve(metrics: Sequence[dict[str, Any]]) -> Figure:

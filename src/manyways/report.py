@@ -1,7 +1,6 @@
 """One self-contained HTML page of a run: what was found, how it was found, and how well it is imitated."""
 
 import base64
-import io
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ def write_report(
         settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
         demonstrations=demonstrations,
         rows=_rows(policy, codes, task, evaluation),
-        modes=task.modes if task else (),
+        modes=task.discrete_modes.names if task else (),
         evaluation=evaluation,
         purity=None if labels is None else purity(codes, labels),
         nmi=None if labels is None else normalized_mutual_information(codes, labels),
@@ -108,7 +107,7 @@ def _rows(policy: Policy, codes: NDArray[np.int64], task: Task | None, evaluatio
                 colour=colours[code],
                 trajectories=int(count),
                 share=count / len(codes),
-                mode=task.modes[matched] if task and matched is not None else None,
+                mode=task.discrete_modes.names[matched] if task and matched is not None else None,
                 returns=evaluation.return_matrix[code] if evaluation else [],
                 matched=matched,
             )
@@ -125,14 +124,15 @@ def _trajectories(
         project, labels = _plane(demonstrations)
         paths = [project(demonstrations[i][0]) for i in shown]
         return figures.paths_by_code([("demonstrations", paths, codes[shown])], policy.prior.size, labels)
-    plane = list(task.plane)
     rollouts, rollout_codes = roll_out_codes(policy, task, policy.prior.size, _ROLLOUT_SEED)
-    imitated = [rollouts.observations[i, : length + 1, plane].T for i, length in enumerate(rollouts.lengths)]
+    imitated = [
+        task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)
+    ]
     groups = [
-        ("demonstrations, unlabelled", [demonstrations[i][0][:, plane] for i in shown], codes[shown]),
+        ("demonstrations, unlabelled", [task.picture.points(demonstrations[i][0]) for i in shown], codes[shown]),
         ("imitated: one rollout under each code", imitated, rollout_codes),
     ]
-    return figures.paths_by_code(groups, policy.prior.size, task.plane_labels)
+    return figures.paths_by_code(groups, policy.prior.size, task.picture.labels)
 
 
 def _plane(demonstrations: Demonstrations) -> tuple[Callable[[Floats], Floats], tuple[str, str]]:
@@ -153,9 +153,7 @@ def _against_steps(observations: Floats) -> Floats:
 
 def _embedded(figure: Figure) -> str:
     """Return the figure as a PNG in a data address, so that the page needs no other file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(figures.png(figure)).decode()
 
 
 def _commands(run: Run) -> list[str]:

@@ -28,11 +28,12 @@ def read(source: str | Path) -> tuple[Floats, Floats, Integers]:
     return _read_minari(path) if path.is_dir() else _read_npz(path)
 
 
-def load_modes(source: str | Path) -> Integers | None:
+def load_modes(source: str | Path) -> NDArray[Any] | None:
     """Read the ground-truth labels beside demonstrations, for scoring; see `Demonstrations.load` for `source`.
 
     Returns:
-        (trajectories,) whole numbers (other labels are numbered in sorted order), or None where there are no labels.
+        (trajectories,) whole numbers (other labels are numbered in sorted order); (trajectories, numbers) for modes
+        in a continuous range; or None where there are no labels.
 
     Raises:
         InputError: the source is missing or damaged, or has labels that do not fit its trajectories.
@@ -74,7 +75,7 @@ def write_minari(
     actions: Floats,
     lengths: Integers,
     *,
-    modes: Integers | None = None,
+    modes: NDArray[Any] | None = None,
     rewards: NDArray[Any] | None = None,
     final_observations: NDArray[Any] | None = None,
     terminations: NDArray[np.bool_] | None = None,
@@ -90,7 +91,7 @@ def write_minari(
         observations: (steps, observation size), trajectories end to end.
         actions: (steps, action size).
         lengths: (trajectories,).
-        modes: (trajectories,) labels, kept in each episode's metadata.
+        modes: labels as `load_modes` returns them, kept in each episode's metadata.
         rewards: (steps,); zeros where they are not known.
         final_observations: (trajectories, observation size), what was seen after the last action; the last
             observation is repeated where it is not known.
@@ -141,7 +142,7 @@ def write_minari(
             storage = MinariStorage.new(partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5")
             storage.update_episodes(episodes())
             if modes is not None:
-                storage.update_episode_metadata({MODE_KEY: int(mode)} for mode in modes)
+                storage.update_episode_metadata({MODE_KEY: mode.tolist()} for mode in modes)
             storage.update_metadata(
                 {
                     "dataset_id": _dataset_id(path.name),
@@ -251,7 +252,9 @@ def _read_npz(path: Path) -> tuple[Floats, Floats, Integers]:
     return observations, actions, lengths.astype(np.int64)
 
 
-def _as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> Integers:
+def _as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> NDArray[Any]:
+    if labels.ndim == 2 and len(labels) == trajectories and labels.dtype.kind == "f":
+        return labels.astype(np.float64)
     if labels.shape != (trajectories,):
         raise InputError(f"the modes for {path} have shape {labels.shape}; give one a trajectory, ({trajectories},)")
     if labels.dtype.kind in "iu":

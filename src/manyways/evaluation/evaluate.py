@@ -76,11 +76,11 @@ def evaluate(
     assignment = match_codes(matrix)
     matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
 
-    modes = np.arange(episodes) % len(task.modes)
+    modes = task.modes.spread(episodes)
     environment = task.make_vec(episodes, modes)
     expert = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
     environment.close()
-    expert_returns = expert.returns[np.arange(episodes), modes]
+    expert_returns = expert.rewards_under(task.modes, modes).sum(axis=1)
     return Evaluation(
         episodes=episodes,
         return_mean=float(matched.mean()),

@@ -3,20 +3,33 @@
 Importing `manyways` registers them. A task knows no algorithm.
 """
 
-import gymnasium as gym
+from manyways.tasks.base import Base
+from manyways.tasks.circles import CIRCLES
+from manyways.tasks.expert import turned
+from manyways.tasks.mode_rewards import ModeRewards, Step
+from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
+from manyways.tasks.mujoco import TASKS
+from manyways.tasks.task import Picture, Task, get_task, register_task, task_names
 
-from manyways.tasks import circles
-from manyways.tasks.task import Task, get_task, task_names
-
-__all__ = ["Task", "get_task", "register_environments", "task_names"]
+__all__ = [
+    "Base",
+    "ContinuousModes",
+    "DiscreteModes",
+    "ModeRewards",
+    "Picture",
+    "Step",
+    "Task",
+    "angles",
+    "get_task",
+    "register_environments",
+    "register_task",
+    "task_names",
+    "turned",
+    "velocities",
+]
 
 
 def register_environments() -> None:
-    """Register every task's environment with Gymnasium; those registered already are left alone."""
-    if "manyways/Circles-v0" not in gym.registry:
-        gym.register(
-            id="manyways/Circles-v0",
-            entry_point="manyways.tasks.circles:CirclesEnv",
-            vector_entry_point="manyways.tasks.circles:CirclesVectorEnv",
-            max_episode_steps=circles.EPISODE_STEPS,
-        )
+    """Make the paper's tasks known, and their environments to Gymnasium."""
+    for task in (CIRCLES, *TASKS):
+        register_task(task)

@@ -14,6 +14,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from manyways.tasks.modes import DiscreteModes
+from manyways.tasks.task import Picture, Task
+
 Floats = NDArray[np.floating[Any]]
 
 RADII = np.array([-10.0, 10.0, 20.0])  # m; the circle of R is centred at (0, R)
@@ -23,6 +26,7 @@ NOISE = 0.15  # m, standard deviation of what the environment adds to each coord
 LIMITS = np.array([30.0, 60.0])  # m; beyond |x|, |y| an episode ends
 EPISODE_STEPS = 1000
 TURN = 2 * np.pi / 100  # rad a step, of the expert
+MODES = DiscreteModes(tuple(RADII), tuple(f"R = {radius:g} m" for radius in RADII))
 
 
 def _centres(modes: NDArray[np.integer[Any]]) -> Floats:
@@ -88,13 +92,6 @@ def _spaces() -> tuple[gym.Space[Any], gym.Space[Any]]:
     )
 
 
-def _checked_modes(mode: int | Sequence[int] | NDArray[np.integer[Any]], count: int) -> NDArray[np.integer[Any]]:
-    modes = np.broadcast_to(np.asarray(mode), (count,))
-    if not np.issubdtype(modes.dtype, np.integer) or ((modes < 0) | (modes >= len(RADII))).any():
-        raise ValueError(f"mode {mode!r} is not one of 0 to {len(RADII) - 1}; give an index of the radii {RADII}")
-    return modes
-
-
 class CirclesEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """One point; `info["mode_rewards"]` (modes,) has the reward under every mode, `reward` is that of `mode`.
 
@@ -108,10 +105,10 @@ class CirclesEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 (Gymnasium's own form)
 
-    def __init__(self, mode: int = 0, render_mode: str | None = None) -> None:
+    def __init__(self, mode: int | None = None, render_mode: str | None = None) -> None:
         self.observation_space, self.action_space = _spaces()
         self.render_mode = render_mode
-        self._mode = int(_checked_modes(mode, 1)[0])
+        self._mode = int(MODES.check(mode or 0, 1)[0])
         self._history: Floats = np.zeros((1, HISTORY, 2))
         self._path: list[Floats] = []
 
@@ -180,14 +177,14 @@ class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any])
     def __init__(
         self,
         num_envs: int = 1,
-        mode: int | Sequence[int] | NDArray[np.integer[Any]] = 0,
+        mode: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
         max_episode_steps: int | None = EPISODE_STEPS,
     ) -> None:
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = _spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._modes = _checked_modes(mode, num_envs)
+        self._modes = MODES.check(0 if mode is None else mode, num_envs)
         self._max_episode_steps = max_episode_steps
         self._generators: list[np.random.Generator] = []
         self._history: Floats = np.zeros((num_envs, HISTORY, 2))
@@ -237,3 +234,15 @@ class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any])
         noise: Floats = self._noise[np.arange(self.num_envs), np.minimum(self._noise_used, self._NOISE_BLOCK - 1)]
         self._noise_used = self._noise_used + moving
         return noise
+
+
+CIRCLES = Task(
+    name="circles",
+    environment="manyways/Circles-v0",
+    modes=MODES,
+    episode_steps=EPISODE_STEPS,
+    demonstrations=500,
+    picture=Picture(lambda observations: observations[:, -2:], ("x (m)", "y (m)")),
+    entry_point=("manyways.tasks.circles:CirclesEnv", "manyways.tasks.circles:CirclesVectorEnv"),
+    scripted_expert=expert_actions,
+)

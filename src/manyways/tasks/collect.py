@@ -3,16 +3,21 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import platformdirs
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import write_minari
 from manyways.errors import InputError
 from manyways.files import require_empty
 from manyways.tasks.rollouts import roll_out
 from manyways.tasks.task import Task
+
+EPISODES_AT_ONCE = 100  # rolled out together; more need more memory and are no faster
 
 
 def collect(task: Task, episodes: int, path: Path, seed: int = 0, on_step: Callable[[], object] = lambda: None) -> None:
@@ -23,7 +28,7 @@ def collect(task: Task, episodes: int, path: Path, seed: int = 0, on_step: Calla
         episodes: how many.
         path: the data set's folder; must not exist yet, or be empty.
         seed: of the modes and the environment; the same seed gives the same data.
-        on_step: called after every step of all episodes at once, for progress.
+        on_step: called after every step of `EPISODES_AT_ONCE` episodes, for progress; see `steps_of`.
 
     Raises:
         InputError: fewer than one episode, or the folder holds something.
@@ -32,26 +37,45 @@ def collect(task: Task, episodes: int, path: Path, seed: int = 0, on_step: Calla
     if episodes < 1:
         raise InputError(f"{episodes} episodes are no demonstrations; collect 1 or more")
     require_empty(path)
-    modes = np.random.default_rng(seed).integers(len(task.modes), size=episodes)
-    environment = task.make_vec(episodes, modes)
-    rollouts = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
-    episode = np.arange(episodes)
-    happened = np.arange(rollouts.actions.shape[1]) < rollouts.lengths[:, None]  # (episodes, steps)
+    modes = task.modes.sample(episodes, np.random.default_rng(seed))
+    parts = []
+    for start in range(0, episodes, EPISODES_AT_ONCE):
+        part_modes = modes[start : start + EPISODES_AT_ONCE]
+        environment = task.make_vec(len(part_modes), part_modes)
+        # Environment i of a part has the seed it would have if all episodes ran at once.
+        parts.append(_collect(task, environment, part_modes, seed + start, on_step))
+        environment.close()
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     write_minari(
         path,
-        rollouts.observations[:, :-1][happened].astype(np.float32),
-        rollouts.actions[happened].astype(np.float32),
-        rollouts.lengths,
+        **columns,
         modes=modes,
-        rewards=rollouts.mode_rewards[episode, :, modes][happened],
-        final_observations=rollouts.observations[episode, rollouts.lengths],
-        terminations=rollouts.terminated,
         seed=seed,
         env_spec=gym.spec(task.environment),
         spaces=(environment.single_observation_space, environment.single_action_space),
         description=f"The {task.name} expert, its modes unlabelled; the labels in the episodes' metadata serve scoring",
     )
-    environment.close()
+
+
+def steps_of(task: Task, episodes: int) -> int:
+    """Return how often at most `collect` calls `on_step`."""
+    return task.episode_steps * -(-episodes // EPISODES_AT_ONCE)
+
+
+def _collect(
+    task: Task, environment: VectorEnv[Any, Any, Any], modes: NDArray[Any], seed: int, on_step: Callable[[], object]
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `write_minari` takes, of one episode in each environment."""
+    rollouts = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
+    happened = np.arange(rollouts.actions.shape[1]) < rollouts.lengths[:, None]  # (episodes, steps)
+    return {
+        "observations": rollouts.observations[:, :-1][happened].astype(np.float32),
+        "actions": rollouts.actions[happened].astype(np.float32),
+        "lengths": rollouts.lengths,
+        "rewards": rollouts.rewards_under(task.modes, modes)[happened],
+        "final_observations": rollouts.observations[np.arange(len(modes)), rollouts.lengths],
+        "terminations": rollouts.terminated,
+    }
 
 
 def cached_demonstrations(task: Task) -> Path:
@@ -60,4 +84,7 @@ def cached_demonstrations(task: Task) -> Path:
     The folder is $MANYWAYS_CACHE, or the system's place for caches.
     """
     cache = os.environ.get("MANYWAYS_CACHE") or platformdirs.user_cache_dir("manyways")
-    return Path(cache) / "demonstrations" / f"{task.name}-{task.demonstrations}"
+    name = f"{task.name}-{task.demonstrations}"
+    if task.scripted_expert is None:  # another expert would have shown something else
+        name += f"-{task.trained_expert.fingerprint}"
+    return Path(cache) / "demonstrations" / name

@@ -8,6 +8,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from manyways.tasks.modes import Modes
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -34,6 +36,16 @@ class Rollouts:
         """The undiscounted return of each episode under each mode, (episodes, modes)."""
         total: Floats = self.mode_rewards.sum(axis=1)
         return total
+
+    def rewards_under(self, modes: Modes, mode: NDArray[Any]) -> Floats:
+        """Return the rewards of each episode under one mode of its own, (episodes, steps).
+
+        Args:
+            modes: the task's.
+            mode: (episodes, ...), each one's own.
+        """
+        steps = range(self.mode_rewards.shape[1])
+        return np.stack([modes.own(self.mode_rewards[:, step], mode) for step in steps], axis=1)
 
 
 def roll_out(
