@@ -52,19 +52,27 @@ def tasks() -> None:
 
 
 @app.command
-def collect(task: str, /, *, out: Path, episodes: Annotated[int | None, _optional] = None, seed: int = 0) -> None:
+def collect(
+    task: str,
+    /,
+    *,
+    out: Path,
+    episodes: Annotated[int | None, _optional] = None,
+    weights: Annotated[Path | None, _optional] = None,
+    seed: int = 0,
+) -> None:
     """Collect demonstrations of a task's expert, as a Minari data set.
 
     Args:
         task: Name of the task, such as circles.
         out: Folder of the data set; must not exist yet, or be empty.
         episodes: How many; the task's own number unless given.
+        weights: Folder of an expert's training; the expert that came with manyways unless given.
         seed: Of the modes and the environment.
     """
     from manyways.console import what_next
-    from manyways.tasks import get_task
 
-    chosen = get_task(task)
+    chosen = _task_with(task, weights)
     _collect(chosen, chosen.demonstrations if episodes is None else episodes, out, seed)
     what_next(out, f"manyways inspect {shlex.quote(str(out))}")
 
@@ -76,13 +84,15 @@ def inspect(path: str, /) -> None:
     Args:
         path: An NPZ file, the folder of a Minari data set, or the id of a local one.
     """
+    import numpy as np
+
     from manyways.console import say, show_summary
     from manyways.demonstrations import Demonstrations, load_modes, summarise
     from manyways.demonstrations.formats import read
 
     demonstrations = Demonstrations(*read(path))  # without asking that all is finite, which is shown instead
     labels = load_modes(path)
-    show_summary(summarise(demonstrations), path, None if labels is None else len(set(labels.tolist())))
+    show_summary(summarise(demonstrations), path, None if labels is None else len(np.unique(labels, axis=0)))
     say(f"Next: manyways train --data {shlex.quote(path)} --modes K --out RUN")
 
 
@@ -127,16 +137,16 @@ def train(
     from manyways.demonstrations import Demonstrations
     from manyways.latents import Categorical
     from manyways.run import Run
-    from manyways.tasks import get_task
+    from manyways.tasks import DiscreteModes, get_task
 
     chosen = get_task(task) if task else None
     settings_class = get_algorithm(algorithm)
     if chosen is None and data is None:
         raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
     if modes is None:
-        if chosen is None:
+        if chosen is None or not isinstance(chosen.modes, DiscreteModes):
             raise InputError("the number of ways is not known; give --modes K")
-        modes = len(chosen.discrete_modes)
+        modes = len(chosen.modes)
     given = {
         "iterations": iterations,
         "learning_rate": learning_rate,
@@ -193,7 +203,7 @@ def modes(
     losses = opened.policy().losses(demonstrations)
     codes = losses.argmin(axis=1)
     result: dict[str, Any] = {"run": str(run), "data": source, "codes": codes.tolist(), "losses": losses.tolist()}
-    if labels is not None:
+    if labels is not None and labels.ndim == 1:
         result["purity"] = purity(codes, labels)
         result["normalized_mutual_information"] = normalized_mutual_information(codes, labels)
         say(
@@ -235,13 +245,14 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.report import write_report
     from manyways.run import Run
+    from manyways.tasks import DiscreteModes
 
     opened = Run.open(run)
     source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     task = _task_of(opened)
     evaluation = opened.evaluation()
-    if evaluation is None and task is not None:
+    if evaluation is None and task is not None and isinstance(task.modes, DiscreteModes):
         evaluation = _evaluate(opened, task, episodes=100, seed=0)
     path = write_report(opened, demonstrations, load_modes(source), task, evaluation)
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
@@ -276,6 +287,7 @@ def train_expert(
     *,
     out: Annotated[Path | None, _optional] = None,
     hours: Annotated[float | None, _optional] = None,
+    start_from: Annotated[Path | None, _optional] = None,
     seed: int = 0,
 ) -> None:
     """Train a task's expert until it reaches the task's floor; the same command goes on where it stopped.
@@ -284,6 +296,7 @@ def train_expert(
         task: Name of the task.
         out: Folder of the training; experts/TASK unless given.
         hours: Stop after so many hours of work, those of earlier calls included, with the best so far.
+        start_from: Folder of the training of another task that looks the same to its expert; ants do.
         seed: Of everything random.
     """
     from manyways.console import expert_progress, show_card, what_next
@@ -291,10 +304,13 @@ def train_expert(
     from manyways.tasks import get_task
 
     chosen = get_task(task)
-    out = Path("experts") / task if out is None else out
+    out = Path("experts") / chosen.name if out is None else out
     command = f"manyways expert train {task}" + (f" --seed {seed}" if seed else "")
+    command += f" --start-from {shlex.quote(str(start_from))}" if start_from else ""
     with expert_progress(chosen) as on_probe:
-        trained = train_expert(chosen, out, seed=seed, command=command, hours=hours, on_probe=on_probe)
+        trained = train_expert(
+            chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_probe=on_probe
+        )
     show_card(trained.card)
     what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
 
@@ -323,7 +339,7 @@ def picture_expert(
     from manyways.tasks.rollouts import roll_out
 
     chosen = _task_with(task, weights)
-    out = Path(f"{task}.png") if out is None else out
+    out = Path(f"{chosen.name}.png") if out is None else out
     modes = chosen.modes.spread(episodes)
     environment = chosen.make_vec(episodes, modes)
     with counting(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
@@ -360,7 +376,7 @@ def film_expert(
         f"mode-{number}": (mode, lambda seen, mode=mode: chosen.expert(seen, mode[None]))
         for number, mode in enumerate(modes)
     }
-    _film(chosen, acts, Path("films") / task if out is None else out, seconds, seed)
+    _film(chosen, acts, Path("films") / chosen.name if out is None else out, seconds, seed)
 
 
 app.command(expert, name="expert", help="Train, draw or film the experts of the tasks.")

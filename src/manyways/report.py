@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -47,7 +48,7 @@ class _Row:
 def write_report(
     run: Run,
     demonstrations: Demonstrations,
-    labels: NDArray[np.int64] | None,
+    labels: NDArray[Any] | None,
     task: Task | None,
     evaluation: Evaluation | None,
 ) -> Path:
@@ -56,7 +57,7 @@ def write_report(
     Args:
         run: finished.
         demonstrations: what it was trained on, or other trajectories of the kind.
-        labels: (trajectories,) ground truth for scoring, where there is any.
+        labels: ground truth for scoring, where there is any; those of a continuous range are left out.
         task: the run's task; without one there are no rollouts.
         evaluation: of the run, where there is one.
 
@@ -77,10 +78,10 @@ def write_report(
         settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
         demonstrations=demonstrations,
         rows=_rows(policy, codes, task, evaluation),
-        modes=task.discrete_modes.names if task else (),
+        modes=task.discrete_modes.names if task and evaluation else (),
         evaluation=evaluation,
-        purity=None if labels is None else purity(codes, labels),
-        nmi=None if labels is None else normalized_mutual_information(codes, labels),
+        purity=None if labels is None or labels.ndim > 1 else purity(codes, labels),
+        nmi=None if labels is None or labels.ndim > 1 else normalized_mutual_information(codes, labels),
         seconds=metrics[-1]["seconds"],
         steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
         pictures={

@@ -7,15 +7,19 @@
 What is rewarded is the environment's own reward, or whatever the caller puts into a rollout before it is learned from.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from manyways.errors import InputError
 from manyways.networks import PolicyNetwork
@@ -24,7 +28,9 @@ Floats = NDArray[np.floating[Any]]
 DrawCodes = Callable[[NDArray[np.integer[Any]], np.random.Generator], Floats]
 """From the indices of the environments where an episode starts (n,) to the codes of these episodes (n, code size)."""
 
-_LOG_SQRT_2PI = 0.9189385332046727
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_FARTHEST = 10.0  # standard deviations at which normalised observations are cut
+_LEAST_STD = 1e-4  # by which anything is divided, so that what hardly varies is not blown up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +41,14 @@ class PPO:
         total_steps: environment steps of a whole training.
         steps_per_update: steps of each environment between two updates.
         epochs: passes over an update's steps.
-        minibatch: steps in a gradient step.
+        minibatch: most steps in a gradient step; an update's steps are split evenly.
         learning_rate: of Adam at the start; falls to 0 linearly.
         gamma: discount.
         gae_lambda: of generalised advantage estimation.
-        clip: by how much the probability ratio may leave 1; values are clipped alike.
-        clip_values: whether they are.
-        target_kl: passes end early when the approximate KL divergence from the old policy exceeds it; None never.
+        clip: by how much the probability ratio may leave 1.
+        clip_values: whether values may leave the old ones by no more either, as in OpenAI's code.
+        target_kl: no further pass after one in which the policy was farther than this from the one that acted, by the
+            mean approximate KL divergence; None for all passes.
         value_weight, entropy_weight: of their losses.
         max_gradient_norm: gradients are shortened to it.
         normalize: whether observations and rewards are normalised by running moments.
@@ -77,12 +84,19 @@ class PPO:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for setting in ("total_steps", "steps_per_update", "epochs", "minibatch", "hidden", "updates_per_restart"):
+        # One step of an environment may be its reset, and one row has no advantage over others.
+        for setting in ("steps_per_update", "minibatch"):
+            if getattr(self, setting) < 2:
+                raise InputError(f"{setting} is {getattr(self, setting)}; give 2 or more")
+        for setting in ("total_steps", "epochs", "hidden", "updates_per_restart"):
             if getattr(self, setting) < 1:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 1 or more")
-        for setting in ("learning_rate", "clip", "max_gradient_norm"):
-            if not getattr(self, setting) > 0:
+        for setting in ("learning_rate", "clip", "max_gradient_norm", "target_kl"):
+            if getattr(self, setting) is not None and not getattr(self, setting) > 0:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give more than 0")
+        for setting in ("value_weight", "entropy_weight", "frozen_after", "seed"):
+            if getattr(self, setting) is not None and not getattr(self, setting) >= 0:
+                raise InputError(f"{setting} is {getattr(self, setting)}; give 0 or more")
         for setting in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, setting) <= 1:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 0 to 1")
@@ -98,7 +112,7 @@ class ActorCritic(nn.Module):
     Inside, actions are in units of half the action range around its centre.
 
     Args:
-        observation_size, action_size, code_size: numbers in each.
+        observation_size, action_size, code_size: numbers in each; there may be no code.
         hidden: width of the layers.
         log_std: of the action noise at the start.
     """
@@ -107,7 +121,9 @@ class ActorCritic(nn.Module):
         self, observation_size: int, action_size: int, code_size: int, hidden: int = 128, log_std: float = 0.0
     ) -> None:
         super().__init__()
-        self.actor = PolicyNetwork(observation_size, action_size, code_size, hidden)
+        with warnings.catch_warnings():  # where there is no code its layer is but a bias, of which PyTorch warns
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.actor = PolicyNetwork(observation_size, action_size, code_size, hidden)
         self.log_std = nn.Parameter(torch.full((action_size,), log_std))
         self.critic = nn.Sequential(
             nn.Linear(observation_size + code_size, hidden),
@@ -122,28 +138,60 @@ class ActorCritic(nn.Module):
         self.actor.initialize(generator)
         for layer in self.critic:
             if isinstance(layer, nn.Linear):
-                nn.init.orthogonal_(layer.weight, np.sqrt(2), generator=generator)
+                gain = 1.0 if layer is self.critic[-1] else math.sqrt(2)
+                nn.init.orthogonal_(layer.weight, gain, generator=generator)
                 nn.init.zeros_(layer.bias)
         nn.init.orthogonal_(self.actor.output.weight, 0.01, generator=generator)
-        nn.init.orthogonal_(self.critic[-1].weight, 1.0, generator=generator)
+
+    @property
+    def actor_layers(self) -> tuple[Any, ...]:
+        """The policy's linear layers but for the code's, which is added before the second tanh."""
+        return (self.actor.state[0], self.actor.state[2], self.actor.output)
+
+    @property
+    def critic_layers(self) -> tuple[Any, ...]:
+        """The value network's linear layers."""
+        return (self.critic[0], self.critic[2], self.critic[4])
 
     def normalized(self, observations: Tensor) -> Tensor:
         """Return the observations in units of the running moments, cut at 10 of them."""
-        return self.actor.observations.normalize(observations).clamp(-10, 10)
+        return self.actor.observations.normalize(observations).clamp(-_FARTHEST, _FARTHEST)
 
     def means(self, inputs: Tensor, codes: Tensor) -> Tensor:
         """Return mean actions in inner units from normalised observations."""
         return self.actor.decode(self.actor.state(inputs) + self.actor.code(codes))
+
+    def means_in_numpy(self) -> Callable[[Floats, Floats], Floats]:
+        """Return what gives `means` of observations (n, observation size) and codes (n, code size), in NumPy.
+
+        For the few rows of a step, a call of NumPy costs a fifth of one of PyTorch.
+        """
+        moments, layers = self.actor.observations, (*self.actor_layers, self.actor.code)
+        (w1, b1), (w2, b2), (w3, b3), (w_code, b_code) = (
+            (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers
+        )
+        mean, scale = moments.mean.numpy(), torch.where(moments.std > 0, 1 / moments.std, 0.0).numpy()
+
+        def means(observations: Floats, codes: Floats) -> Floats:
+            inputs = ((observations - mean) * scale).clip(-_FARTHEST, _FARTHEST)
+            features = np.tanh(inputs @ w1 + b1) @ w2 + codes @ w_code + (b2 + b_code)
+            actions: Floats = np.tanh(features) @ w3 + b3
+            return actions
+
+        return means
 
     def values(self, inputs: Tensor, codes: Tensor) -> Tensor:
         """Return the value of each normalised observation, in units of the rewards' running scale."""
         value: Tensor = self.critic(torch.cat([inputs, codes], dim=-1)).squeeze(-1)
         return value
 
-    def log_probabilities(self, means: Tensor, actions: Tensor) -> Tensor:
-        """Return the log-density of `actions` (inner units)."""
-        scaled = (actions - means) * torch.exp(-self.log_std)
-        return -0.5 * scaled.square().sum(dim=-1) - self.log_std.sum() - _LOG_SQRT_2PI * means.shape[-1]
+    def log_probabilities(self, deviations: Tensor) -> Tensor:
+        """Return the log-density of actions that deviate by so many standard deviations from their means."""
+        return -0.5 * deviations.square().sum(dim=-1) - (self.log_std.sum() + _LOG_SQRT_2PI * deviations.shape[-1])
+
+    def entropy(self) -> Tensor:
+        """Return the entropy of the action noise, in nats and inner units."""
+        return self.log_std.sum() + (0.5 + _LOG_SQRT_2PI) * len(self.log_std)
 
 
 @dataclass(eq=False)
@@ -159,7 +207,8 @@ class Rollout:
         rewards: the environment's; replace them to learn from others.
         terminated: whether the episode ended by itself at this step.
         truncated: whether the time limit ended it.
-        valid: False where the environment was reset instead of stepped.
+        valid: False where the environment was reset instead of stepped; nothing is learned from there.
+        finished: (environment, return, length) of the episodes that ended.
     """
 
     observations: Tensor
@@ -170,8 +219,7 @@ class Rollout:
     terminated: Tensor
     truncated: Tensor
     valid: Tensor
-    finished: list[tuple[int, float, int]] = field(default_factory=list)
-    """(environment, return, length) of the episodes that ended."""
+    finished: list[tuple[int, float, int]]
 
 
 def generalized_advantages(
@@ -179,39 +227,86 @@ def generalized_advantages(
 ) -> Tensor:
     """Return the advantage of every step (Schulman et al. 2016, Equation 16), (steps, environments).
 
+    What stands between an episode's last step and the next one's first, even what is no number, reaches neither.
+
     Args:
-        rewards, terminated, truncated: (steps, environments).
+        rewards: (steps, environments).
         values: (steps + 1, environments); the entry after an episode's last step is that of the observation it ended
             with. An episode that terminated is worth nothing from there on; one that was truncated is worth that value.
+        terminated: (steps, environments).
+        truncated: (steps, environments).
         gamma: discount.
         gae_lambda: 0 trusts the values, 1 the rewards.
     """
-    deltas = rewards + gamma * values[1:] * ~terminated - values[:-1]
-    carried = gamma * gae_lambda * ~(terminated | truncated)
-    advantages = torch.empty_like(rewards)
-    following = torch.zeros_like(rewards[0])
+    deltas = rewards + gamma * values[1:].where(~terminated, 0.0) - values[:-1]
+    goes_on = ~(terminated | truncated)
+    advantages = torch.empty_like(deltas)
+    following = torch.zeros_like(deltas[0])
     for step in range(len(rewards) - 1, -1, -1):
-        following = deltas[step] + carried[step] * following
+        following = deltas[step] + gamma * gae_lambda * following.where(goes_on[step], 0.0)
         advantages[step] = following
     return advantages
 
 
+class _Layers:
+    """Linear, tanh, linear (+ a part of the caller's), tanh, linear: the form of both networks, differentiated by hand.
+
+    In networks this small automatic differentiation takes longer than the arithmetic (benchmarks/ppo.py).
+
+    Args:
+        layers: the three linear ones.
+        gradients: of every parameter, to be written.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], gradients: Mapping[Tensor, Tensor]) -> None:
+        self._layers = layers
+        self._gradients = gradients
+
+    def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
+        """Return what comes out, (n, outputs), for inputs (n, inputs) and what is added before the second tanh."""
+        first, second, last = self._layers
+        self._inputs = inputs
+        self._hidden1 = first(inputs).tanh_()
+        sums = second(self._hidden1)
+        self._hidden2 = (sums if added is None else sums + added).tanh_()
+        outputs: Tensor = last(self._hidden2)
+        return outputs
+
+    def backward(self, slopes: Tensor) -> Tensor:
+        """Write the gradients from the loss's slopes along the last outputs, (n, outputs).
+
+        Returns:
+            The slopes along what was added before the second tanh, (n, hidden).
+        """
+        first, second, last = self._layers
+        _write_gradients(last, self._hidden2, slopes, self._gradients)
+        slopes2: Tensor = torch.ops.aten.tanh_backward(slopes @ last.weight, self._hidden2)
+        _write_gradients(second, self._hidden1, slopes2, self._gradients)
+        slopes1 = torch.ops.aten.tanh_backward(slopes2 @ second.weight, self._hidden1)
+        _write_gradients(first, self._inputs, slopes1, self._gradients)
+        return slopes2
+
+
+def _write_gradients(layer: nn.Linear, inputs: Tensor, slopes: Tensor, gradients: Mapping[Tensor, Tensor]) -> None:
+    torch.mm(slopes.T, inputs, out=gradients[layer.weight])
+    torch.sum(slopes, dim=0, out=gradients[layer.bias])
+
+
 class RunningMoments:
-    """Mean and variance of all rows seen so far, (size,)."""
+    """Mean and variance of all rows seen so far, (size,), in double precision."""
 
     def __init__(self, size: int) -> None:
         self.count = torch.zeros((), dtype=torch.float64)
         self.mean = torch.zeros(size, dtype=torch.float64)
-        self.square = torch.zeros(size, dtype=torch.float64)
+        self.square = torch.zeros(size, dtype=torch.float64)  # the sum of squared deviations
 
     def update(self, rows: Tensor) -> None:
         """Add rows (n, size)."""
         rows = rows.double()
         count = self.count + len(rows)
         delta = rows.mean(dim=0) - self.mean
-        self.square = (
-            self.square + rows.var(dim=0, correction=0) * len(rows) + delta**2 * self.count * len(rows) / count
-        )
+        within = rows.var(dim=0, correction=0) * len(rows)
+        self.square = self.square + within + delta**2 * self.count * len(rows) / count
         self.mean = self.mean + delta * len(rows) / count
         self.count = count
 
@@ -232,11 +327,12 @@ class PPOTraining:
 
     Attributes:
         update: how many updates were done.
-        steps: how many environment steps were taken.
+        steps: how many environment steps were learned from.
         network: actor and critic.
 
     Raises:
-        InputError: the environment restarts ended episodes within the step that ended them.
+        InputError: the environment restarts ended episodes within the step that ended them, or its observations or
+            actions are not rows of numbers.
     """
 
     def __init__(
@@ -248,24 +344,41 @@ class PPOTraining:
     ) -> None:
         if environment.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
             raise InputError("PPO needs a vector environment whose autoreset_mode is NEXT_STEP; make it with that")
+        seen, done = environment.single_observation_space, environment.single_action_space
+        for space in (seen, done):
+            if not isinstance(space, Box) or len(space.shape) != 1:
+                raise InputError(f"PPO needs observations and actions that are rows of numbers, not {space}; wrap it")
+        assert isinstance(seen, Box)
+        assert isinstance(done, Box)
         self.settings = settings
         self.environment = environment
         self.update = 0
         self.steps = 0
-        space: Any = environment.single_action_space
-        self._low, self._high = np.asarray(space.low, np.float32), np.asarray(space.high, np.float32)
-        observation_size = environment.single_observation_space.shape[0]  # type: ignore[index]
-        self.network = ActorCritic(observation_size, len(self._low), code_size, settings.hidden, settings.log_std)
+        observation_size, action_size = seen.shape[0], done.shape[0]
+        self.network = ActorCritic(observation_size, action_size, code_size, settings.hidden, settings.log_std)
         self.network.initialize(torch.Generator().manual_seed(settings.seed))
-        if np.isfinite(self._low).all() and np.isfinite(self._high).all():
+        self._low, self._high = done.low.astype(np.float32), done.high.astype(np.float32)
+        if done.is_bounded():
             self.network.actor.actions.mean.copy_(torch.from_numpy((self._high + self._low) / 2))
             self.network.actor.actions.std.copy_(torch.from_numpy((self._high - self._low) / 2))
         self.network.actor.action_low.copy_(torch.from_numpy(self._low))
         self.network.actor.action_high.copy_(torch.from_numpy(self._high))
-        self._optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate, eps=1e-5, fused=True)
+        # Parameters become views of one vector and their gradients of another: clipping and Adam are then a few calls.
+        self._parameters = list(self.network.parameters())
+        vector = parameters_to_vector(self._parameters).detach()
+        vector_to_parameters(vector, self._parameters)
+        self._gradient = vector.grad = torch.zeros_like(vector)
+        parts = torch.split(self._gradient, [parameter.numel() for parameter in self._parameters])
+        self._gradients: dict[Tensor, Tensor] = {
+            parameter: part.view_as(parameter) for parameter, part in zip(self._parameters, parts, strict=True)
+        }
+        self._actor = _Layers(self.network.actor_layers, self._gradients)
+        self._critic = _Layers(self.network.critic_layers, self._gradients)
+        self._optimizer = torch.optim.Adam([vector], settings.learning_rate, eps=1e-5, fused=True)
         self._draw_codes = draw_codes or (lambda starting, rng: np.zeros((len(starting), 0), np.float32))
         self._observation_moments = RunningMoments(observation_size)
         self._return_moments = RunningMoments(1)
+        self._observation: Floats | None = None  # before the environments were started
 
     @property
     def finished(self) -> bool:
@@ -300,43 +413,40 @@ class PPOTraining:
     @torch.no_grad()
     def collect(self) -> Rollout:
         """Run every environment for `steps_per_update` steps."""
-        if self.at_restart:
+        if self.at_restart or self._observation is None:
             self._restart()
-        settings, network, count = self.settings, self.network, self.environment.num_envs
-        shape = (settings.steps_per_update, count)
-        observations = np.empty((shape[0] + 1, count, network.actor.observations.mean.shape[0]), np.float32)
+        network, shape = self.network, (self.settings.steps_per_update, self.environment.num_envs)
+        observations = np.empty((shape[0] + 1, shape[1], len(network.actor.observations.mean)), np.float32)
         codes = np.empty((shape[0] + 1, *self._codes.shape), np.float32)
-        actions = torch.empty(*shape, len(self._low))
+        actions = np.empty((*shape, len(self._low)), np.float32)
         rewards = np.empty(shape, np.float32)
         terminated, truncated, valid = (np.empty(shape, dtype=bool) for _ in range(3))
-        noise = torch.randn(actions.shape, generator=self._generator)
-        std = network.log_std.exp()
-        actions_scale = network.actor.actions
         finished: list[tuple[int, float, int]] = []
+        means = network.means_in_numpy()
+        deviations = torch.randn(actions.shape, generator=self._generator)
+        noise = (deviations * network.log_std.exp()).numpy()
+        centre, half_range = network.actor.actions.mean.numpy(), network.actor.actions.std.numpy()
         for step in range(shape[0]):
             observations[step], codes[step] = self._observation, self._codes
-            inputs = network.normalized(torch.from_numpy(observations[step]))
-            actions[step] = network.means(inputs, torch.from_numpy(codes[step])) + std * noise[step]
-            given = np.clip(actions_scale.restore(actions[step]).numpy(), self._low, self._high)
+            actions[step] = means(observations[step], codes[step]) + noise[step]
+            given = (actions[step] * half_range + centre).clip(self._low, self._high)
             self._observation, rewards[step], terminated[step], truncated[step], _ = self.environment.step(given)
             valid[step] = ~self._ended
             if self._ended.any():
                 starting = np.flatnonzero(self._ended)
                 self._codes[starting] = self._draw_codes(starting, self._rng)
-            self._returns += rewards[step] * valid[step]
+            self._returns += np.where(valid[step], rewards[step], 0.0)
             self._lengths += valid[step]
             self._ended = terminated[step] | truncated[step]
             for i in np.flatnonzero(self._ended):
                 finished.append((int(i), float(self._returns[i]), int(self._lengths[i])))
                 self._returns[i], self._lengths[i] = 0.0, 0
         observations[-1], codes[-1] = self._observation, self._codes
-        self.steps += int(valid.sum())
-        inputs, all_codes = network.normalized(torch.from_numpy(observations[:-1])), torch.from_numpy(codes)
         return Rollout(
             observations=torch.from_numpy(observations),
-            codes=all_codes,
-            actions=actions,
-            log_probabilities=network.log_probabilities(network.means(inputs, all_codes[:-1]), actions),
+            codes=torch.from_numpy(codes),
+            actions=torch.from_numpy(actions),
+            log_probabilities=network.log_probabilities(deviations),
             rewards=torch.from_numpy(rewards),
             terminated=torch.from_numpy(terminated),
             truncated=torch.from_numpy(truncated),
@@ -345,72 +455,82 @@ class PPOTraining:
         )
 
     def learn(self, rollout: Rollout, added_loss: Callable[[], Tensor] | None = None) -> dict[str, float]:
-        """Take the passes over a rollout; the moments are updated afterwards, so that one update sees one scale.
+        """Take the passes over a rollout.
+
+        The observations' moments are updated afterwards: the policy is compared with the one that acted, on one scale.
 
         Args:
-            rollout: from `collect`.
+            rollout: from the last `collect`.
             added_loss: evaluated for each minibatch and added to PPO's, such as λ·L_SOG of Algorithm 3.
 
         Returns:
-            Means over the minibatches: policy_loss, value_loss, entropy, kl, clip_fraction; and how many passes began.
+            Means over the last pass: policy_loss, value_loss, kl (approximate, from the policy that acted),
+            clip_fraction; the entropy after it; and how many passes there were.
         """
         settings, network = self.settings, self.network
-        scale = 1.0
-        if settings.normalize:
-            scale = self._scale_of_rewards(rollout)
-        with torch.no_grad():
-            inputs = network.normalized(rollout.observations)
-            values = network.values(inputs, rollout.codes)
-            advantages = generalized_advantages(
-                rollout.rewards / scale,
-                values,
-                rollout.terminated,
-                rollout.truncated,
-                settings.gamma,
-                settings.gae_lambda,
-            )
-        rows = rollout.valid.flatten().nonzero().squeeze(1)
-        batch = [
-            tensor.flatten(0, 1)[rows]
-            for tensor in (inputs[:-1], rollout.codes[:-1], rollout.actions, rollout.log_probabilities)
-        ]
-        old_values, advantage = values[:-1].flatten()[rows], advantages.flatten()[rows]
-        batch += [old_values, advantage, old_values + advantage]
-
-        totals: dict[str, float] = {}
-        minibatches = passes = 0
+        batch = self._batch(rollout)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate
+        passes = 0
         for _ in range(settings.epochs):
             passes += 1
-            for part in self._minibatches(batch):
-                loss, told = self._loss(*part)
+            told = []
+            for minibatch in self._minibatches(batch):
+                told.append(self._differentiate(*minibatch))
                 if added_loss is not None:
-                    loss = loss + added_loss()
-                self._optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient_norm, foreach=True)
-                self._optimizer.step()
-                minibatches += 1
-                for name, value in told.items():
-                    totals[name] = totals.get(name, 0.0) + value
-            if settings.target_kl is not None and told["kl"] > 1.5 * settings.target_kl:
+                    self._add_gradient(added_loss())
+                self._descend()
+            log_ratio, gain, squared_error = (torch.cat(rows) for rows in zip(*told, strict=True))
+            ratio = log_ratio.exp()
+            kl = (ratio - 1 - log_ratio).mean().item()  # Schulman's estimator, http://joschu.net/blog/kl-approx.html
+            if settings.target_kl is not None and kl > settings.target_kl:
                 break
-        if settings.normalize and (settings.frozen_after is None or self.update < settings.frozen_after):
-            self._observation_moments.update(rollout.observations[:-1].flatten(0, 1)[rows])
+        if settings.normalize and not self._frozen:
+            self._observation_moments.update(rollout.observations[:-1][rollout.valid])
             network.actor.observations.mean.copy_(self._observation_moments.mean)
-            network.actor.observations.std.copy_(self._observation_moments.std.clamp_min(1e-4))
+            network.actor.observations.std.copy_(self._observation_moments.std.clamp_min(_LEAST_STD))
+        self.steps += int(rollout.valid.sum())
         self.update += 1
-        return {name: value / minibatches for name, value in totals.items()} | {"passes": float(passes)}
+        return {
+            "policy_loss": -gain.mean().item(),
+            "value_loss": squared_error.mean().item(),
+            "kl": kl,
+            "clip_fraction": ((ratio - 1).abs() > settings.clip).float().mean().item(),
+            "entropy": network.entropy().item(),
+            "passes": float(passes),
+        }
 
-    def _minibatches(self, batch: list[Tensor]) -> Iterator[list[Tensor]]:
-        """Yield shuffled parts of the batch, all of the same size but for what is left over."""
+    @torch.no_grad()
+    def _batch(self, rollout: Rollout) -> list[Tensor]:
+        """Return what `_differentiate` takes, a row for each valid step."""
+        settings, network = self.settings, self.network
+        rewards = rollout.rewards.where(rollout.valid, 0.0)
+        if settings.normalize:
+            rewards = rewards / self._scale_of_rewards(rewards, rollout)
+        inputs = network.normalized(rollout.observations)
+        values = network.values(inputs, rollout.codes)
+        advantages = generalized_advantages(
+            rewards, values, rollout.terminated, rollout.truncated, settings.gamma, settings.gae_lambda
+        )
+        steps = (
+            inputs[:-1],
+            rollout.codes[:-1],
+            rollout.actions,
+            rollout.log_probabilities,
+            values[:-1],
+            advantages,
+            values[:-1] + advantages,
+        )
+        return [tensor[rollout.valid] for tensor in steps]
+
+    def _minibatches(self, batch: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the batch in shuffled parts whose sizes differ by one at most."""
         order = torch.randperm(len(batch[0]), generator=self._generator)
-        shuffled = [tensor[order] for tensor in batch]
-        for start in range(0, len(order), self.settings.minibatch):
-            yield [tensor[start : start + self.settings.minibatch] for tensor in shuffled]
+        parts = math.ceil(len(order) / self.settings.minibatch)
+        return zip(*(tensor[order].tensor_split(parts) for tensor in batch), strict=True)
 
-    def _loss(
+    @torch.no_grad()
+    def _differentiate(
         self,
         inputs: Tensor,
         codes: Tensor,
@@ -419,53 +539,78 @@ class PPOTraining:
         old_values: Tensor,
         advantages: Tensor,
         returns: Tensor,
-    ) -> tuple[Tensor, dict[str, float]]:
-        settings, network = self.settings, self.network
-        log_ratio = network.log_probabilities(network.means(inputs, codes), actions) - old_log_probabilities
-        ratio = log_ratio.exp()
-        if len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        policy_loss = -torch.minimum(advantages * ratio, advantages * clipped).mean()
-        values = network.values(inputs, codes)
-        errors = (values - returns).square()
-        if settings.clip_values:
-            near = old_values + (values - old_values).clamp(-settings.clip, settings.clip)
-            errors = torch.maximum(errors, (near - returns).square())
-        value_loss = errors.mean()
-        entropy = network.log_std.sum() + (0.5 + _LOG_SQRT_2PI) * actions.shape[-1]
-        loss = policy_loss + settings.value_weight * value_loss - settings.entropy_weight * entropy
-        with torch.no_grad():
-            told = {
-                "policy_loss": policy_loss.item(),
-                "value_loss": value_loss.item(),
-                "entropy": entropy.item(),
-                "kl": (ratio - 1 - log_ratio).mean().item(),
-                "clip_fraction": ((ratio - 1).abs() > settings.clip).float().mean().item(),
-            }
-        return loss, told
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Write the gradient of a minibatch's loss (Schulman et al. 2017, Equation 9, and 7 for the policy).
 
-    def _scale_of_rewards(self, rollout: Rollout) -> float:
-        """Return the running standard deviation of the discounted return, by which rewards are divided."""
+        Returns:
+            Of each step the logarithm of the probability ratio, the clipped gain and the value's squared error, whose
+            means make up the loss.
+        """
+        settings, network, clip = self.settings, self.network, self.settings.clip
+        inverse_std = torch.exp(-network.log_std)
+        deviations = (actions - self._actor.forward(inputs, network.actor.code(codes))) * inverse_std
+        log_ratio = network.log_probabilities(deviations) - old_log_probabilities
+        ratio = log_ratio.exp()
+        advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+        gain, clipped = advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)
+        # The loss is -min(gain, clipped), flat where the latter is less. Along the log-probability the slope of the
+        # gain is the gain; that of the log-probability is deviation / std along the mean, deviation² - 1 along log std.
+        slopes = gain.where(gain <= clipped, 0.0) / -len(gain)
+        through = self._actor.backward(slopes[:, None] * deviations * inverse_std)
+        _write_gradients(network.actor.code, codes, through, self._gradients)
+        of_std = slopes @ deviations.square() - slopes.sum() - settings.entropy_weight
+        self._gradients[network.log_std].copy_(of_std)
+
+        values = self._critic.forward(torch.cat([inputs, codes], dim=1)).squeeze(1)
+        errors = values - returns
+        squared_errors, slopes = errors.square(), errors
+        if settings.clip_values:
+            moved = values - old_values
+            near = (old_values + moved.clamp(-clip, clip) - returns).square()
+            slopes = errors.where((moved.abs() <= clip) | (near <= squared_errors), 0.0)
+            squared_errors = torch.maximum(squared_errors, near)
+        self._critic.backward(slopes[:, None] * (2 * settings.value_weight / len(errors)))
+        return log_ratio, torch.minimum(gain, clipped), squared_errors
+
+    def _add_gradient(self, loss: Tensor) -> None:
+        """Add the gradient of another loss."""
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True, materialize_grads=True)
+        self._gradient += parameters_to_vector(gradients)
+
+    def _descend(self) -> None:
+        """Take a gradient step, along a gradient shortened to its greatest norm."""
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient *= (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+        self._optimizer.step()
+
+    @property
+    def _frozen(self) -> bool:
+        return self.settings.frozen_after is not None and self.update >= self.settings.frozen_after
+
+    def _scale_of_rewards(self, rewards: Tensor, rollout: Rollout) -> float:
+        """Return the running standard deviation of the discounted return so far, by which rewards are divided."""
         seen = []
-        for rewards, ended, valid in zip(
-            rollout.rewards, rollout.terminated | rollout.truncated, rollout.valid, strict=True
-        ):
-            self._discounted = torch.where(valid, self._discounted * self.settings.gamma + rewards, 0.0)
-            seen.append(self._discounted[valid])
-            self._discounted = self._discounted * ~ended
-        if self.settings.frozen_after is None or self.update < self.settings.frozen_after:
-            self._return_moments.update(torch.cat(seen)[:, None])
-        return float(self._return_moments.std.clamp_min(1e-4))
+        for reward, ended in zip(rewards, rollout.terminated | rollout.truncated, strict=True):
+            self._discounted = self._discounted * self.settings.gamma + reward
+            seen.append(self._discounted)
+            self._discounted = self._discounted.where(~ended, 0.0)
+        if not self._frozen:
+            self._return_moments.update(torch.stack(seen)[rollout.valid][:, None])
+        return float(self._return_moments.std.clamp_min(_LEAST_STD))
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that `restore` needs, as named tensors; take it where `at_restart` holds."""
+        """Return a copy of everything that `restore` needs, as named tensors.
+
+        Where `at_restart` holds, training goes on from it bit for bit; elsewhere with environments that start anew.
+        """
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for parameter, values in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
+        tensors |= {
+            f"optimizer.{name}": tensor for name, tensor in self._optimizer.state_dict()["state"].get(0, {}).items()
+        }
         for kind, moments in (("observations", self._observation_moments), ("returns", self._return_moments)):
             tensors |= {f"moments.{kind}.{name}": getattr(moments, name) for name in ("count", "mean", "square")}
-        return tensors | {"update": torch.tensor(self.update), "steps": torch.tensor(self.steps)}
+        tensors |= {"update": torch.tensor(self.update), "steps": torch.tensor(self.steps)}
+        return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state` was taken.
@@ -473,19 +618,19 @@ class PPOTraining:
         Raises:
             InputError: the tensors are of other settings or another environment.
         """
-        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-        state: dict[int, dict[str, Tensor]] = {}
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t.clone() for name, t in tensors.items() if name.startswith(prefix)}
+
         try:
-            self.network.load_state_dict(network)
-            for name, tensor in tensors.items():
-                if name.startswith("optimizer."):
-                    _, parameter, key = name.split(".")
-                    state.setdefault(int(parameter), {})[key] = tensor
+            self.network.load_state_dict(part("network."))
             groups = self._optimizer.state_dict()["param_groups"]
-            self._optimizer.load_state_dict({"state": state, "param_groups": groups})
-            for kind, moments in (("observations", self._observation_moments), ("returns", self._return_moments)):
+            moments = part("optimizer.")  # none before the first update
+            self._optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+            for kind, running in (("observations", self._observation_moments), ("returns", self._return_moments)):
                 for name in ("count", "mean", "square"):
-                    setattr(moments, name, tensors[f"moments.{kind}.{name}"])
+                    setattr(running, name, tensors[f"moments.{kind}.{name}"])
             self.update, self.steps = int(tensors["update"]), int(tensors["steps"])
+            self._observation = None
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error

@@ -68,8 +68,10 @@ def evaluate(
         on_step: called after each step of all episodes at once, twice as often as an episode has steps.
 
     Raises:
-        InputError: there are fewer episodes than codes, or the policy does not fit the task.
+        InputError: there are fewer episodes than codes, the policy does not fit the task, or the task's modes cannot
+            be listed.
     """
+    _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
     rollouts, codes = roll_out_codes(policy, task, episodes, seed, on_step)
     returns = rollouts.returns
     matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(policy.prior.size)])

@@ -47,7 +47,7 @@ class CrossQ:
     buffer: int = 1_000_000
     batch: int = 256
     learning_rate: float = 1e-3
-    gamma: float = 0.99
+    gamma: float = 0.97
     policy_delay: int = 3
     hidden: int = 256
     target_entropy: float = -1.0
@@ -79,7 +79,7 @@ class ExpertView(VectorWrapper[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _inputs(self, observations: Floats) -> Floats:
-        return self._task.expert_inputs(observations, self._modes, self._task.modes)
+        return self._task.view.inputs(observations, self._modes, self._task.modes)
 
     def reset(self, **arguments: Any) -> tuple[Floats, dict[str, Any]]:
         """Reset all environments."""
@@ -87,8 +87,9 @@ class ExpertView(VectorWrapper[Any, Any, Any]):
         return self._inputs(observations), info
 
     def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Step all environments with actions in [-1, 1]."""
-        observations, rewards, terminated, truncated, info = self.env.step(actions * self.action_scale)
+        """Step all environments with what the expert does, in [-1, 1]."""
+        given = self._task.view.actions(actions, self._modes, self._task.modes) * self.action_scale
+        observations, rewards, terminated, truncated, info = self.env.step(given)
         return self._inputs(observations), rewards, terminated, truncated, info
 
 

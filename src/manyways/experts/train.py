@@ -18,16 +18,21 @@ from manyways.experts.crossq import CrossQ
 from manyways.experts.ddpg_her import DDPGHER
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
-from manyways.tasks.expert import Expert
+from manyways.tasks.expert import Expert, Floor
 from manyways.tasks.rollouts import roll_out
 
 Floats = NDArray[np.floating[Any]]
 
-_SETTINGS: dict[str, CrossQ | DDPGHER] = {"fetch-reach": DDPGHER()}
+_SETTINGS: dict[str, CrossQ | DDPGHER] = {
+    "fetch-reach": DDPGHER(),
+    **{name: CrossQ(gamma=0.99) for name in ("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6")},
+}
 """Of the experts that are not trained as all others are."""
 
+CHECKPOINT = "checkpoint.safetensors"
 _EPISODES = 100  # by which an expert is judged, all modes equally often
 _SECONDS_BETWEEN_PROBES = 60.0
+_PROBES_SHARE = 0.1  # of the time, at most
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
@@ -50,17 +55,17 @@ class Probe:
 
 def probe(task: Task, expert: Expert, episodes: int = _EPISODES, seed: int = 1_000_000) -> Probe:
     """Run the expert deterministically, each mode in as many episodes as the others."""
-    assert task.floor is not None
+    floor = task.floor or Floor(np.inf)
     modes = task.modes.spread(episodes)
     environment = task.make_vec(episodes, modes)
-    rollouts = roll_out(environment, lambda seen: expert(task.expert_inputs(seen, modes, task.modes)), seed)
+    rollouts = roll_out(environment, lambda seen: task.act(expert, seen, modes), seed)
     environment.close()
     rewards = rollouts.rewards_under(task.modes, modes)
-    scores, returns = task.floor.score(rewards, rollouts.actions), rewards.sum(axis=1)
+    scores, returns = floor.score(rewards, rollouts.actions), rewards.sum(axis=1)
     listed = isinstance(task.modes, DiscreteModes)
     groups = [modes == mode for mode in range(len(task.modes))] if listed else [np.ones(episodes, dtype=bool)]
     means = np.array([scores[group].mean() for group in groups])
-    return Probe(means, np.array([returns[g].mean() for g in groups]), float(returns.std()), task.floor.reached(means))
+    return Probe(means, np.array([returns[g].mean() for g in groups]), float(returns.std()), floor.reached(means))
 
 
 def train_expert(
@@ -70,32 +75,39 @@ def train_expert(
     command: str,
     seed: int = 0,
     hours: float | None = None,
+    start_from: Path | None = None,
     on_probe: Callable[[dict[str, Any]], object] = lambda line: None,
 ) -> Expert:
     """Train until the floor is reached, or for so many hours of work; the best so far is kept in the folder.
 
     Args:
-        task: with a floor.
+        task: whose expert is no script.
         path: folder of the training: new, or one to go on with.
         command: how a person would do it again, for the card.
         seed: of everything random.
+        start_from: folder of the training of another task that looks the same, such as ant-dir-6 for ant-fwd-back.
         hours: after which to stop, those of earlier calls included; None for as long as it takes.
         on_probe: called with each line of progress.jsonl.
 
     Raises:
-        InputError: the task has no floor, or the folder is that of another training.
+        InputError: the task has a scripted expert; it has no floor and `hours` is not given; or the folder is that of
+            another training.
         WriteError: the system refused to write.
     """
-    if task.floor is None:
+    if task.scripted_expert is not None:
         raise InputError(f"{task.name} has a scripted expert; there is nothing to train")
+    if task.floor is None and hours is None:
+        raise InputError(f"{task.name} has no floor at which to stop; give --hours")
     settings = replace(_SETTINGS.get(task.name, CrossQ()), seed=seed)
-    config = {"task": task.name, "settings": settings.to_json()}
+    config = {"task": task.name, "settings": settings.to_json(), "start_from": start_from and str(start_from)}
     if (path / "config.json").exists() and read_json(path / "config.json") != config:
         raise InputError(f"{path} is the training of another expert or with other settings; give another folder")
     write_json(path / "config.json", config)
     training = settings.start(task)
     lines = read_progress(path)
-    checkpoint = path / "checkpoint.safetensors"
+    checkpoint = path / CHECKPOINT
+    if start_from is not None and not checkpoint.exists():
+        training.restore(read_tensors(start_from / CHECKPOINT))
     if checkpoint.exists():
         training.restore(read_tensors(checkpoint))
         # What came after the checkpoint is done again.
@@ -103,14 +115,16 @@ def train_expert(
     best = max((line["score_mean"] for line in lines), default=-np.inf)
     worked = lines[-1]["seconds"] if lines else 0.0
     since = last_probe = last_checkpoint = time.monotonic()
+    pause = _SECONDS_BETWEEN_PROBES
     while True:
         training.step()
         now = time.monotonic()
-        if now - last_probe < _SECONDS_BETWEEN_PROBES or training.updates == 0:
+        if now - last_probe < pause or training.updates == 0:
             continue
         layers = training.layers()
         probed = probe(task, Expert(layers, {}))
-        last_probe = now
+        last_probe = time.monotonic()
+        pause = max(_SECONDS_BETWEEN_PROBES, (last_probe - now) / _PROBES_SHARE)
         seconds = worked + now - since
         line = {
             "seconds": round(seconds, 1),
@@ -138,7 +152,7 @@ def train_expert(
                 "return_std": line["return_std"],
                 "returns": probed.returns.round(1).tolist(),
                 "scores": line["scores"],
-                "floor": task.floor.mean,
+                "floor": None if task.floor is None else task.floor.mean,
                 "floor_reached": probed.reached,
                 "settings": settings.to_json(),
                 "command": command,

@@ -5,11 +5,11 @@ Importing `manyways` registers them. A task knows no algorithm.
 
 from manyways.tasks.base import Base
 from manyways.tasks.circles import CIRCLES
-from manyways.tasks.expert import turned
 from manyways.tasks.mode_rewards import ModeRewards, Step
 from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
 from manyways.tasks.mujoco import TASKS
 from manyways.tasks.task import Picture, Task, get_task, register_task, task_names
+from manyways.tasks.views import Turned, View
 
 __all__ = [
     "Base",
@@ -19,12 +19,13 @@ __all__ = [
     "Picture",
     "Step",
     "Task",
+    "Turned",
+    "View",
     "angles",
     "get_task",
     "register_environments",
     "register_task",
     "task_names",
-    "turned",
     "velocities",
 ]
 

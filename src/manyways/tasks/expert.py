@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.errors import InputError
-from manyways.tasks.modes import DiscreteModes, Modes
 
 Floats = NDArray[np.floating[Any]]
-ExpertInputs = Callable[[Floats, NDArray[Any], Modes], Floats]
 
 
 def returns(rewards: Floats, actions: Floats) -> Floats:
@@ -121,39 +119,3 @@ class Expert:
         if not (SHIPPED / f"{name}.safetensors").is_file():
             raise InputError(f"no expert for {name} comes with manyways; train one with `manyways expert train {name}`")
         return cls.load(SHIPPED, name)
-
-
-def beside_the_mode(observations: Floats, modes: NDArray[Any], of: Modes) -> Floats:
-    """Return observations (n, observation size) with the mode beside them: one-hot, or its numbers."""
-    told = np.eye(len(of))[modes] if isinstance(of, DiscreteModes) else modes
-    return np.concatenate([observations, told], axis=1)
-
-
-def turned(quaternion: int, velocity: int, size: int) -> ExpertInputs:
-    """Return what sees the world turned so that the mode's direction is that of the x axis.
-
-    A way of walking along x is then a way of walking along every direction. Velocities of rotation are in the body's
-    own frame already.
-
-    Args:
-        quaternion: column of the torso's orientation, 4 numbers.
-        velocity: column of its velocity, whose first two numbers turn.
-        size: how many columns are seen; those behind follow from them.
-    """
-
-    def inputs(observations: Floats, modes: NDArray[Any], of: Modes) -> Floats:
-        assert isinstance(of, DiscreteModes)
-        angle = -np.array(of.values)[modes]
-        seen = observations[:, :size].copy()
-        w, x, y, z = observations[:, quaternion : quaternion + 4].T
-        half_cos, half_sin = np.cos(angle / 2), np.sin(angle / 2)
-        seen[:, quaternion] = half_cos * w - half_sin * z
-        seen[:, quaternion + 1] = half_cos * x - half_sin * y
-        seen[:, quaternion + 2] = half_cos * y + half_sin * x
-        seen[:, quaternion + 3] = half_cos * z + half_sin * w
-        vx, vy = observations[:, velocity], observations[:, velocity + 1]
-        seen[:, velocity] = np.cos(angle) * vx - np.sin(angle) * vy
-        seen[:, velocity + 1] = np.sin(angle) * vx + np.cos(angle) * vy
-        return seen
-
-    return inputs

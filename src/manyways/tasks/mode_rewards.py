@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
@@ -138,7 +139,10 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         self._fresh = True  # whether the pool has not been stepped since it was made from its seeds
         self._ended = np.zeros(num_envs, dtype=bool)
         self.single_observation_space = self._base.space(self._pool.observation_space)
-        self.single_action_space = self._pool.action_space
+        actions = self._pool.action_space
+        self._action_dtype = actions.dtype
+        # Gymnasium's MuJoCo environments say float32, though they compute in double precision like EnvPool's.
+        self.single_action_space = Box(np.float32(actions.low), np.float32(actions.high), dtype=np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -161,7 +165,9 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step every environment; those whose episode ended at the last step start anew instead."""
-        observation, _, terminated, truncated, pool_info = self._pool.step(np.asarray(actions))
+        observation, _, terminated, truncated, pool_info = self._pool.step(
+            np.asarray(actions, dtype=self._action_dtype)
+        )
         observation = self._base.observe(observation)
         info: dict[str, Any] = _numbers(pool_info)
         moving = ~self._ended

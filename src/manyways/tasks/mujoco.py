@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.tasks.base import Base
-from manyways.tasks.expert import Floor, beside_the_mode, turned
+from manyways.tasks.expert import Floor
 from manyways.tasks.mode_rewards import Step
 from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
 from manyways.tasks.task import Picture, Task
+from manyways.tasks.views import Turned, TurnedAnt
 
 Floats = NDArray[np.floating[Any]]
 
@@ -80,7 +81,6 @@ def _velocity_of(column: int, seconds: float) -> Picture:
 
 # The contact forces, which stand behind the 27 numbers, are not observed, but EnvPool computes them only then.
 _ANT = Base("Ant-v5", {"healthy_z_range": (0.2, np.inf)}, observed=27)
-_ANT_INPUTS = turned(quaternion=1, velocity=13, size=27)
 _CHEETAH = Base("HalfCheetah-v5")
 _WALKER_VELOCITIES = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)  # m/s
 _HOPPER_VELOCITIES = (-2.0, -1.5, 0.5, 1.0, 1.5, 2.0)
@@ -107,7 +107,7 @@ TASKS = (
         picture=_path_of(column=13, seconds=0.05),
         base=_ANT,
         rewards=ant,
-        expert_inputs=_ANT_INPUTS,
+        view=TurnedAnt(),
         floor=Floor(1068),
     ),
     Task(
@@ -119,7 +119,7 @@ TASKS = (
         picture=_path_of(column=13, seconds=0.05),
         base=_ANT,
         rewards=ant,
-        expert_inputs=_ANT_INPUTS,
+        view=TurnedAnt(),
         floor=Floor(1031),
     ),
     Task(
@@ -182,7 +182,7 @@ TASKS = (
         picture=_path_of(column=22, seconds=0.015),
         base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}),
         rewards=humanoid,
-        expert_inputs=turned(quaternion=1, velocity=22, size=45),
+        view=Turned(quaternion=1, velocity=22, size=45),
         floor=Floor(6206),
     ),
     Task(
@@ -194,7 +194,6 @@ TASKS = (
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "y (m)")),
         base=Base("FetchReach-v4", observation_key="observation", module="gymnasium_robotics"),
         rewards=reach,
-        expert_inputs=beside_the_mode,
         floor=Floor(1),
     ),
 )

@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from manyways.errors import InputError
 from manyways.tasks.base import Base, has_envpool
-from manyways.tasks.expert import Expert, ExpertInputs, Floor, beside_the_mode
+from manyways.tasks.expert import Expert, Floor
 from manyways.tasks.mode_rewards import EnvPoolModeRewards, ModeRewards, Rewards
 from manyways.tasks.modes import DiscreteModes, Modes
+from manyways.tasks.views import View
 
 Floats = NDArray[np.floating[Any]]
+
+_PLAIN = View()
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Task:
         entry_point: for an environment that has modes already, its two forms, as Gymnasium's registry takes them.
         scripted_expert: from observations (n, observation size) and modes (n,) to actions (n, action size); without
             one the expert is a network that was trained.
-        expert_inputs: what a network expert sees, from observations and modes.
+        view: what a trained expert sees of observation and mode.
         floor: what a trained expert should reach; None where the expert is a script.
     """
 
@@ -61,9 +64,9 @@ class Task:
     picture: Picture
     base: Base | None = None
     rewards: Rewards | None = None
-    entry_point: tuple[str, str] | None = None
+    entry_point: tuple[Any, Any] | None = None
     scripted_expert: Callable[[Floats, NDArray[Any]], Floats] | None = None
-    expert_inputs: ExpertInputs = beside_the_mode
+    view: View = _PLAIN
     floor: Floor | None = None
 
     @cached_property
@@ -89,7 +92,11 @@ class Task:
         """
         if self.scripted_expert is not None:
             return self.scripted_expert(observations, modes)
-        return self.trained_expert(self.expert_inputs(observations, modes, self.modes))
+        return self.act(self.trained_expert, observations, modes)
+
+    def act(self, expert: Expert, observations: Floats, modes: NDArray[Any]) -> Floats:
+        """Return what a trained expert does, (n, action size)."""
+        return self.view.actions(expert(self.view.inputs(observations, modes, self.modes)), modes, self.modes)
 
     def make(self, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any) -> gym.Env[Any, Any]:
         """Make one environment under `mode` (the first unless given); `settings` go to the one underneath."""
@@ -108,7 +115,8 @@ class Task:
         """
         if not isinstance(self.modes, DiscreteModes):
             raise InputError(
-                f"{self.name} has no list of modes but a range ({self.modes}); choose a task whose modes can be listed"
+                f"{self.name} has no list of modes but a range ({self.modes}), to which codes cannot be matched one to "
+                "one; see `manyways modes` and `manyways film` for what each code does"
             )
         return self.modes
 
@@ -134,12 +142,12 @@ _TASKS: dict[str, Task] = {}
 def register_task(task: Task) -> None:
     """Make a task known by its name, and its environment to Gymnasium; one that is known already is replaced."""
     _TASKS[task.name] = task
-    single, vector = task.entry_point or (_make_single, _make_vector)
+    single, vector = task.entry_point or (f"{__name__}:make_single", f"{__name__}:make_vector")
     gym.registry.pop(task.environment, None)
     gym.register(
         id=task.environment,
-        entry_point=single,  # type: ignore[arg-type]
-        vector_entry_point=vector,  # type: ignore[arg-type]
+        entry_point=single,
+        vector_entry_point=vector,
         max_episode_steps=task.episode_steps,
         kwargs={} if task.entry_point else {"task": task.name},
     )
@@ -177,9 +185,10 @@ def get_task(name: str) -> Task:
     return task
 
 
-def _make_single(
+def make_single(
     task: str, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any
 ) -> gym.Env[Any, Any]:
+    """Make a task's environment in Gymnasium's form; Gymnasium's registry calls this."""
     chosen = get_task(task)
     assert chosen.base is not None
     assert chosen.rewards is not None
@@ -193,7 +202,7 @@ def _make_single(
     )
 
 
-def _make_vector(
+def make_vector(
     num_envs: int,
     task: str,
     max_episode_steps: int,
@@ -201,7 +210,7 @@ def _make_vector(
     vector_form: str = "fastest",
     **settings: Any,
 ) -> VectorEnv[Any, Any, Any]:
-    """Make EnvPool's form, or where that is missing or `vector_form` is "gymnasium", Gymnasium's own."""
+    """Make many of a task's environment, in EnvPool's form unless that is missing or `vector_form` is "gymnasium"."""
     chosen = get_task(task)
     base, rewards = chosen.base, chosen.rewards
     assert base is not None

@@ -1,0 +1,110 @@
+"""What a trained expert sees of an observation and a mode, and what its actions mean.
+
+A view that uses a body's symmetry makes one way of moving serve many modes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.tasks.modes import DiscreteModes, Modes
+
+Floats = NDArray[np.floating[Any]]
+
+
+class View:
+    """The plain view: the observation, and beside it the mode, one-hot or as its numbers."""
+
+    def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return what the expert sees, (n, inputs), from observations (n, observation size) and modes (n, ...)."""
+        told = np.eye(len(modes))[mode] if isinstance(modes, DiscreteModes) else mode
+        return np.concatenate([observations, told], axis=1)
+
+    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the environment's actions (n, action size) from what the expert does."""
+        return done
+
+
+@dataclass(frozen=True)
+class Turned(View):
+    """The world turned so that the mode's direction is that of the x axis; modes are angles.
+
+    A way of walking along x is then a way of walking along every direction. Velocities of rotation are in the body's
+    own frame already.
+
+    Attributes:
+        quaternion: column of the torso's orientation, 4 numbers.
+        velocity: column of its velocity, whose first two numbers turn.
+        size: how many columns are seen; those behind follow from them.
+    """
+
+    quaternion: int
+    velocity: int
+    size: int
+
+    def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the observation in the turned world."""
+        angle = -_angles(mode, modes)
+        seen = observations[:, : self.size].copy()
+        w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
+        cos, sin = np.cos(angle / 2), np.sin(angle / 2)
+        turned = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
+        seen[:, self.quaternion : self.quaternion + 4] = np.stack(turned, axis=1)
+        seen[:, self.velocity : self.velocity + 2] = _rotated(seen[:, self.velocity : self.velocity + 2], angle)
+        return seen
+
+
+@dataclass(frozen=True)
+class TurnedAnt(Turned):
+    """The same, with the ant's four equal legs counted from the one that comes first in the mode's direction.
+
+    The ant then faces the mode's direction but for at most 45°, whichever that is.
+    """
+
+    quaternion: int = 1
+    velocity: int = 13
+    size: int = 27
+
+    def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the observation in the turned world, the body's frame turned by quarters."""
+        seen = super().inputs(observations, mode, modes)
+        quarters = _quarters(mode, modes)
+        w, x, y, z = seen[:, 1:5].T.copy()
+        cos, sin = np.cos(quarters * np.pi / 4), np.sin(quarters * np.pi / 4)
+        seen[:, 1:5] = np.stack([w * cos - z * sin, x * cos + y * sin, y * cos - x * sin, z * cos + w * sin], axis=1)
+        seen[:, 16:18] = _rotated(seen[:, 16:18], -quarters * np.pi / 2)
+        for column in (5, 19):  # angles of the joints, and their velocities: hip and ankle of each leg
+            legs = seen[:, column : column + 8].reshape(-1, 4, 2) * _ANKLE_SIGNS
+            seen[:, column : column + 8] = _recounted(legs, quarters).reshape(-1, 8)
+        return seen
+
+    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the torques of the ant's own legs."""
+        legs = _recounted(done.reshape(-1, 4, 2), -_quarters(mode, modes)) * _ANKLE_SIGNS
+        return np.roll(legs, 1, axis=1).reshape(-1, 8)  # the motors begin with the last leg
+
+
+# Two of the ant's ankles turn about an axis that points inwards.
+_ANKLE_SIGNS = np.array([[1, 1], [1, -1], [1, -1], [1, 1]])
+
+
+def _angles(mode: NDArray[Any], modes: Modes) -> Floats:
+    assert isinstance(modes, DiscreteModes)
+    return np.array(modes.values)[mode]
+
+
+def _quarters(mode: NDArray[Any], modes: Modes) -> NDArray[np.int64]:
+    return np.rint(_angles(mode, modes) / (np.pi / 2)).astype(np.int64)
+
+
+def _rotated(vectors: Floats, angle: Floats) -> Floats:
+    x, y = vectors.T
+    return np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], axis=1)
+
+
+def _recounted(legs: Floats, quarters: NDArray[np.int64]) -> Floats:
+    """Return legs (n, 4, 2) counted from the one that stands so many places further."""
+    places = (np.arange(4) + quarters[:, None]) % 4
+    return legs[np.arange(len(legs))[:, None], places]

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from manyways.tasks import DiscreteModes, Turned, View, angles, velocities
+from manyways.tasks.mujoco import TASKS
+from manyways.tasks.task import get_task, register_task
+from manyways.tasks.views import TurnedAnt
+
+
+def test_the_plain_view_puts_the_mode_beside_the_observation():
+    seen = View().inputs(np.zeros((2, 3)), np.array([1, 0]), velocities((-1.0, 2.0)))
+    np.testing.assert_array_equal(seen, [[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]])
+
+
+def _seen_while_acting(task, view, modes, steps=60):
+    """Return what the expert sees in each mode while it does the same, (steps, modes, inputs)."""
+    mode = np.arange(len(modes))
+    environment = task.make_vec(len(modes), 0, reset_noise_scale=0.0)
+    observations, _ = environment.reset(seed=0)
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(steps):
+        seen.append(view.inputs(observations, mode, modes))
+        done = np.repeat(rng.uniform(-1, 1, (1, 8)), len(modes), axis=0)
+        observations, *_ = environment.step(view.actions(done, mode, modes))
+    environment.close()
+    return np.stack(seen)
+
+
+def test_the_ant_is_the_same_in_all_four_quarters():
+    seen = _seen_while_acting(get_task("ant-dir-6"), TurnedAnt(), angles(4))
+    assert np.abs(np.diff(seen[:, 0], axis=0)).max() > 0.1  # it moved
+    for quarter in (1, 2, 3):
+        # An orientation and its negative are the same.
+        sign = np.sign((seen[:, quarter, 1:5] * seen[:, 0, 1:5]).sum(axis=1))[:, None]
+        seen[:, quarter, 1:5] *= sign
+        np.testing.assert_allclose(seen[:, quarter], seen[:, 0], atol=1e-3)
