@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from manyways import cli
 from manyways.tasks import get_task
 from manyways.tasks.collect import collect
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def two_ways(trajectories=24, seed=0, noise=0.02):

@@ -16,6 +16,9 @@ from manyways.tasks.rollouts import Rollouts, roll_out
 _MEANS = ("return_mean", "return_std", "expert_return_mean", "expert_return_std")
 
 
+_FIRST_SEED = 10_000_000  # of the environments: nobody is examined on the episodes that were demonstrated
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Returns of a policy's rollouts, each under the mode that its code is matched to.
@@ -80,7 +83,7 @@ def evaluate(
 
     modes = task.modes.spread(episodes)
     environment = task.make_vec(episodes, modes)
-    expert = roll_out(environment, lambda observations: task.expert(observations, modes), seed, on_step)
+    expert = roll_out(environment, lambda observations: task.expert(observations, modes), _FIRST_SEED + seed, on_step)
     environment.close()
     expert_returns = expert.rewards_under(task.modes, modes).sum(axis=1)
     return Evaluation(
@@ -113,7 +116,10 @@ def roll_out_codes(
     environment = task.make_vec(episodes)
     state = policy.prior.enumerate()[codes]
     rollouts = roll_out(
-        environment, lambda observations: policy.predict(observations, state, deterministic=True)[0], seed, on_step
+        environment,
+        lambda observations: policy.predict(observations, state, deterministic=True)[0],
+        _FIRST_SEED + seed,
+        on_step,
     )
     environment.close()
     return rollouts, codes

@@ -149,6 +149,7 @@ class CrossQTraining:
             "continues": torch.empty(size),
         }
         self._written = 0  # transitions ever put into the memory
+        self._owed = 0.0  # gradient steps that the environment steps so far are worth, and that were not taken
         self._observation: Floats | None = None
 
     def step(self) -> None:
@@ -168,9 +169,11 @@ class CrossQTraining:
         self._remember(self._observation, actions, rewards, following, terminated)
         self._observation, self._ended = following, terminated | truncated
         self.steps += settings.environments
-        if self.steps >= settings.random_steps:
-            while self.updates * settings.steps_per_update < self.steps - settings.random_steps:
+        if self._written >= settings.random_steps:
+            self._owed += settings.environments / settings.steps_per_update
+            while self._owed >= 1:
                 self._learn()
+                self._owed -= 1
 
     def _remember(
         self, observations: Floats, actions: Tensor, rewards: Floats, following: Floats, terminated: NDArray[np.bool_]
@@ -271,7 +274,10 @@ class CrossQTraining:
         return tensors | {name: torch.tensor(count) for name, count in counts.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken; what is drawn from there on depends on the update."""
+        """Go back to where `state` was taken; what is drawn from there on depends on the update.
+
+        A checkpoint may come without its memory, which is most of it: the policy then gathers `random_steps` anew.
+        """
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
             module.load_state_dict(
                 {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
@@ -284,10 +290,12 @@ class CrossQTraining:
                     parameter, name = key.split(".")[2:]
                     state.setdefault(int(parameter), {})[name] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        self.steps, self.updates, self._written = (int(tensors[name]) for name in ("steps", "updates", "written"))
         for name, values in self._memory.items():
-            values[: len(tensors[f"memory.{name}"])] = tensors[f"memory.{name}"]
-        self.steps, self.updates = int(tensors["steps"]), int(tensors["updates"])
-        self._written = int(tensors["written"])
+            if f"memory.{name}" in tensors:
+                values[: len(tensors[f"memory.{name}"])] = tensors[f"memory.{name}"]
+            else:
+                self._written = 0
         self._rng = np.random.default_rng((self.settings.seed, self.updates))
         torch.manual_seed(int(self._rng.integers(2**31)))
         self._observation = None
