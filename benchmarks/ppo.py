@@ -153,7 +153,9 @@ def returns(seeds: int = 3, share: float = 1.0, tasks: tuple[str, ...] = tuple(R
         setting = RETURNS[name]
         if share != 1:
             setting = Setting(**asdict(setting) | {"total_steps": round(share * setting.total_steps)})
-        task = result.setdefault(name, {"setting": asdict(setting), "manyways": {}, "stable_baselines3": {}})
+        if result.get(name, {}).get("setting") != asdict(setting):
+            result[name] = {"setting": asdict(setting), "manyways": {}, "stable_baselines3": {}}
+        task = result[name]
         for seed in range(seeds):
             for who, train in (("manyways", train_ours), ("stable_baselines3", train_theirs)):
                 if str(seed) in task[who]:

@@ -48,7 +48,7 @@ def paths_by_code(
     figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for panel, (title, paths, path_codes) in zip(panels, groups, strict=True):
-        alpha = float(np.clip(6 / max(1, len(paths)), 0.25, 0.9))
+        alpha = float(np.clip(30 / max(1, len(paths)), 0.25, 0.9))
         for path, code in zip(paths, path_codes, strict=True):
             panel.plot(*np.asarray(path).T, color=colours[code], linewidth=0.8, alpha=alpha)
         panel.set(title=title, xlabel=labels[0], ylabel=labels[1])
@@ -58,7 +58,7 @@ def paths_by_code(
     if len(used) <= 12:
         named = {code: f"code {code}" if names is None else names[code] for code in used}
         handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=named[code]) for code in used]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(used)), frameon=False)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * len(groups), len(used)), frameon=False)
     return figure
 
 

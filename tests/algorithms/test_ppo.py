@@ -397,12 +397,12 @@ def test_the_learning_rate_falls_from_its_start_to_zero_linearly():
 
 
 def test_passes_end_when_the_policy_has_gone_far_enough():
-    told = start(epochs=8, learning_rate=1e-2).step()
-    assert told["passes"] == 8
-    assert start(epochs=8, learning_rate=1e-2, target_kl=1e-9).step()["passes"] == 1
-    between = start(epochs=8, learning_rate=1e-2, target_kl=told["kl"] / 2).step()
-    assert 1 < between["passes"] < 8
-    assert between["kl"] > told["kl"] / 2
+    far = [start(epochs=epochs, learning_rate=1e-2).step()["kl"] for epochs in range(1, 7)]
+    target = 0.9 * far[3]
+    told = start(epochs=6, learning_rate=1e-2, target_kl=target).step()
+    assert told["passes"] == 1 + next(number for number, kl in enumerate(far) if kl > target)
+    assert told["kl"] == far[int(told["passes"]) - 1]
+    assert start(epochs=6, target_kl=100.0).step()["passes"] == 6
 
 
 def test_a_policy_learns_what_the_reward_asks_for():
@@ -465,6 +465,18 @@ def test_training_goes_on_bit_for_bit(code_size, tmp_path):
         while resumed.update < whole.update:
             resumed.step()
         assert_identical(resumed.state(), whole.state())
+
+
+def test_environments_start_anew_and_otherwise_at_each_restart():
+    training = start(updates_per_restart=2)
+    firsts = []
+    for _ in range(4):
+        rollout = training.collect()
+        firsts.append(rollout.observations[0])
+        training.learn(rollout)
+    # The second number is a tenth of the steps taken in the episode.
+    assert [bool((first[:, 1] == 0).all()) for first in firsts] == [True, False, True, False]
+    assert not torch.equal(firsts[0], firsts[2])
 
 
 def test_a_state_stays_as_it_was():

@@ -115,8 +115,8 @@ def test_without_envpool_everything_still_works(monkeypatch):
     environment.close()
 
 
-def test_registered_environments_make_the_same(name="ant-dir-6"):
-    task = get_task(name)
+def test_registered_environments_make_the_same():
+    task = get_task("ant-dir-6")
     single = gym.make(task.environment, mode=2, reset_noise_scale=0.0)
     many = gym.make_vec(task.environment, 2, vectorization_mode="vector_entry_point", mode=2, reset_noise_scale=0.0)
     np.testing.assert_array_equal(single.reset(seed=0)[0], many.reset(seed=0)[0][0])
@@ -154,7 +154,7 @@ def test_rewards_are_the_paper_s_formulas():
 
 
 def test_a_goal_is_hit_at_the_last_step_only():
-    at = GRIPPER_START + [[0.1, 0.0, 0.03], [0.1, 0.0, 0.06]]
+    at = GRIPPER_START + np.array([[0.1, 0.0, 0.03], [0.1, 0.0, 0.06]])
     goals = np.array([[[0.1, 0.0, 0.0]], [[0.1, 0.0, 0.0]]])
     np.testing.assert_array_equal(reach(step_of(2, observation=at, last=True), goals), [[1], [0]])
     np.testing.assert_array_equal(reach(step_of(2, observation=at), goals), [[0], [0]])

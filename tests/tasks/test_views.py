@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 
-from manyways.tasks import DiscreteModes, Turned, View, angles, velocities
-from manyways.tasks.mujoco import TASKS
-from manyways.tasks.task import get_task, register_task
+from manyways.tasks import View, angles, velocities
+from manyways.tasks.task import get_task
 from manyways.tasks.views import TurnedAnt
 
 
