@@ -50,6 +50,6 @@ def test_another_format_and_a_machine_that_cannot_render_are_told(tmp_path, monk
         raise RuntimeError("no display")
 
     monkeypatch.setattr("manyways.tasks.circles.CirclesEnv.render", broken)
-    with pytest.raises(InputError, match="cannot render .*libosmesa6"):
+    with pytest.raises(InputError, match=r"cannot render .*libosmesa6"):
         film(task, lambda seen: seen[:, :2], tmp_path / "film.mp4")
     assert not list(tmp_path.iterdir())

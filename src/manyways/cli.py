@@ -24,6 +24,7 @@ _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
 def main() -> None:
     """Run the command line; exit with 2 where the user can mend what went wrong, with 130 when interrupted."""
+    sys.path.append(str(Path.cwd()))  # where a task of one's own, module:ATTRIBUTE, may be
     try:
         app.cli(
             prog="manyways",
