@@ -24,6 +24,13 @@ def test_an_expert_is_drawn(command, tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
+def test_an_expert_is_evaluated(command):
+    code, output, error = command("expert", "evaluate", "circles", "--episodes", 3)
+    assert code == 0, error
+    assert "R = 20 m" in output
+    assert "over 3 episodes" in output
+
+
 def test_an_expert_is_filmed(command, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     code, _, error = command("expert", "film", "circles", "--seconds", 0.2, "--out", tmp_path)
@@ -59,12 +66,12 @@ def test_shipped_experts_have_cards_and_are_small(name):
 def test_shipped_experts_do_what_their_cards_say(name):
     """A handful of episodes, which must be near what a hundred gave."""
     pytest.importorskip("envpool")
-    from manyways.experts.train import probe
+    from manyways.experts import probe
 
     task = get_task(name)
-    expert = task.trained_expert
-    probed = probe(task, expert, episodes=18, seed=77)
-    spread = max(expert.card["return_std"], 0.02)
-    assert probed.returns.mean() == pytest.approx(expert.card["return_mean"], abs=4 * spread / np.sqrt(18) + 0.06)
+    card = task.trained_expert.card
+    probed = probe(task, task.expert, episodes=18, seed=77)
+    spread = max(card["return_std"], 0.02)
+    assert probed.returns.mean() == pytest.approx(card["return_mean"], abs=4 * spread / np.sqrt(18) + 0.06)
     if isinstance(task.modes, DiscreteModes):
         assert len(probed.returns) == len(task.modes)

@@ -316,6 +316,25 @@ def train_expert(
     what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
 
 
+@expert.command(name="evaluate")
+def evaluate_expert(
+    task: str, /, *, weights: Annotated[Path | None, _optional] = None, episodes: int = 100, seed: int = 20_000_000
+) -> None:
+    """Run a task's expert deterministically in fresh episodes, all modes equally often.
+
+    Args:
+        task: Name of the task.
+        weights: Folder of a training; the expert that came with manyways unless given.
+        episodes: How many.
+        seed: Of the environments.
+    """
+    from manyways.console import show_probe
+    from manyways.experts import probe
+
+    chosen = _task_with(task, weights)
+    show_probe(chosen, probe(chosen, chosen.expert, episodes, seed), episodes)
+
+
 @expert.command(name="picture")
 def picture_expert(
     task: str,

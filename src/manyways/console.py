@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from manyways.demonstrations import Summary
 from manyways.errors import ManywaysError
 from manyways.evaluation import Evaluation
+from manyways.experts import Probe
 from manyways.policy import Policy
 from manyways.tasks import DiscreteModes, Task
 
@@ -168,6 +169,19 @@ def expert_progress(task: Task) -> Iterator[Callable[[dict[str, Any]], None]]:
             )
 
         yield update
+
+
+def show_probe(task: Task, probe: Probe, episodes: int) -> None:
+    """Print what an expert did over fresh episodes."""
+    names = task.modes.names if isinstance(task.modes, DiscreteModes) else (str(task.modes),)
+    table = _table("mode", "mean return")
+    for name, value in zip(names, probe.returns, strict=True):
+        table.add_row(name, f"{value:.1f}")
+    console.print(table)
+    say(f"mean return {probe.returns.mean():.1f} ± {probe.returns_std:.1f} over {episodes} episodes")
+    if task.floor is not None:
+        reached = "reached" if probe.reached else "not reached"
+        say(f"score {probe.scores.mean():.4g}; the floor of {task.floor.mean:g} is {reached}")
 
 
 def show_card(card: dict[str, Any]) -> None:

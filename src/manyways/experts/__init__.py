@@ -1,6 +1,6 @@
 """Training the experts of the tasks; what it makes ships in `manyways.tasks`."""
 
 from manyways.experts.crossq import CrossQ
-from manyways.experts.train import read_progress, train_expert
+from manyways.experts.train import Probe, probe, read_progress, train_expert
 
-__all__ = ["CrossQ", "read_progress", "train_expert"]
+__all__ = ["CrossQ", "Probe", "probe", "read_progress", "train_expert"]

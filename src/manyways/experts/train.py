@@ -54,12 +54,19 @@ class Probe:
     reached: bool
 
 
-def probe(task: Task, expert: Expert, episodes: int, seed: int) -> Probe:
-    """Run the expert deterministically, each mode in as many episodes as the others."""
+def probe(task: Task, act: Callable[[Floats, NDArray[Any]], Floats], episodes: int, seed: int) -> Probe:
+    """Run an expert deterministically, each mode in as many episodes as the others.
+
+    Args:
+        task: whose floor is asked for.
+        act: from observations (n, observation size) and modes (n, ...) to actions (n, action size).
+        episodes: how many.
+        seed: of the environments.
+    """
     floor = task.floor or Floor(np.inf)
     modes = task.modes.spread(episodes)
     environment = task.make_vec(episodes, modes)
-    rollouts = roll_out(environment, lambda seen: task.act(expert, seen, modes), seed)
+    rollouts = roll_out(environment, lambda seen: act(seen, modes), seed)
     environment.close()
     rewards = rollouts.rewards_under(task.modes, modes)
     scores, returns = floor.score(rewards, rollouts.actions), rewards.sum(axis=1)
@@ -123,10 +130,11 @@ def train_expert(
         if now - last_probe < pause or training.updates == 0:
             continue
         layers = training.layers()
-        probed = probe(task, Expert(layers, {}), _EPISODES, _PROBE_SEED)
+        act = task.with_expert(Expert(layers, {})).expert
+        probed = probe(task, act, _EPISODES, _PROBE_SEED)
         if probed.reached:
             # The first of many probes to reach the floor is a lucky one: it counts if fresh episodes say the same.
-            probed = probe(task, Expert(layers, {}), _EPISODES, _PROBE_SEED + _EPISODES + training.updates)
+            probed = probe(task, act, _EPISODES, _PROBE_SEED + _EPISODES + training.updates)
         last_probe = time.monotonic()
         pause = max(_SECONDS_BETWEEN_PROBES, (last_probe - now) / _PROBES_SHARE)
         seconds = worked + now - since

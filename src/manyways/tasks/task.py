@@ -92,11 +92,8 @@ class Task:
         """
         if self.scripted_expert is not None:
             return self.scripted_expert(observations, modes)
-        return self.act(self.trained_expert, observations, modes)
-
-    def act(self, expert: Expert, observations: Floats, modes: NDArray[Any]) -> Floats:
-        """Return what a trained expert does, (n, action size)."""
-        return self.view.actions(expert(self.view.inputs(observations, modes, self.modes)), modes, self.modes)
+        done = self.trained_expert(self.view.inputs(observations, modes, self.modes))
+        return self.view.actions(done, modes, self.modes)
 
     def make(self, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any) -> gym.Env[Any, Any]:
         """Make one environment under `mode` (the first unless given); `settings` go to the one underneath."""
