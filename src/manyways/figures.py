@@ -93,7 +93,7 @@ def save(figure: Figure, path: Path) -> None:
 def png(figure: Figure) -> bytes:
     """Return the figure as a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
     return buffer.getvalue()
 
 
