@@ -409,7 +409,7 @@ def _film(task: "Task", acts: dict[str, Any], folder: Path, seconds: float, seed
 
     for name, (mode, act) in acts.items():
         path = folder / f"{name}.mp4"
-        with counting(f"filming {name}", round(seconds * 25), "frames") as count:
+        with counting(f"filming {name}", round(seconds * 25), "frames at most") as count:
             film(task, act, path, mode=mode, seconds=seconds, seed=seed, on_frame=count)
         say(f"Wrote {path}")
 

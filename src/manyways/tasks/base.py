@@ -25,6 +25,7 @@ class Base:
         settings: Gymnasium's arguments for it.
         observation_key: which entry is observed, where its observations are a dictionary.
         observed: how many of its numbers are observed, the first ones; None for all.
+        camera: the name of the camera that pictures are taken with, one that follows; None for the environment's own.
         in_envpool: whether EnvPool has it too.
         module: what to import so that Gymnasium knows the id; None for Gymnasium's own.
     """
@@ -33,6 +34,7 @@ class Base:
     settings: Mapping[str, Any] = field(default_factory=dict)
     observation_key: str | None = None
     observed: int | None = None
+    camera: str | None = None
     in_envpool: bool = True
     module: str | None = None
 
@@ -43,6 +45,8 @@ class Base:
             InputError: the package that has it is not installed.
         """
         settings = {**self.settings, **overrides}
+        if render_mode is not None and self.camera is not None:
+            settings["camera_name"] = self.camera
         try:
             if self.module is not None:
                 gym.register_envs(importlib.import_module(self.module))

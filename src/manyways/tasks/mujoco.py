@@ -80,8 +80,8 @@ def _velocity_of(column: int, seconds: float) -> Picture:
 
 
 # The contact forces, which stand behind the 27 numbers, are not observed, but EnvPool computes them only then.
-_ANT = Base("Ant-v5", {"healthy_z_range": (0.2, np.inf)}, observed=27)
-_CHEETAH = Base("HalfCheetah-v5")
+_ANT = Base("Ant-v5", {"healthy_z_range": (0.2, np.inf)}, observed=27, camera="track")
+_CHEETAH = Base("HalfCheetah-v5", camera="track")
 _WALKER_VELOCITIES = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)  # m/s
 _HOPPER_VELOCITIES = (-2.0, -1.5, 0.5, 1.0, 1.5, 2.0)
 
@@ -151,7 +151,7 @@ TASKS = (
         episode_steps=1000,
         demonstrations=600,
         picture=_velocity_of(column=8, seconds=0.008),
-        base=Base("Walker2d-v5", {"healthy_z_range": (0.5, 2.5), "healthy_angle_range": (-1.3, 1.3)}),
+        base=Base("Walker2d-v5", {"healthy_z_range": (0.5, 2.5), "healthy_angle_range": (-1.3, 1.3)}, camera="track"),
         rewards=walk_at_velocity,
         floor=Floor(1964, _walking(_WALKER_VELOCITIES)),
     ),
@@ -169,6 +169,7 @@ TASKS = (
                 "healthy_angle_range": (-0.3, 0.3),
                 "healthy_state_range": (-125.0, 125.0),
             },
+            camera="track",
         ),
         rewards=walk_at_velocity,
         floor=Floor(2229, _walking(_HOPPER_VELOCITIES)),
@@ -180,7 +181,7 @@ TASKS = (
         episode_steps=1000,
         demonstrations=500,
         picture=_path_of(column=22, seconds=0.015),
-        base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}),
+        base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}, camera="track"),
         rewards=humanoid,
         view=Turned(quaternion=1, velocity=22, size=45),
         floor=Floor(6206),
