@@ -60,8 +60,8 @@ def test_sums_far_beyond_the_exponentials_range_stay_finite():
 def test_chunks_change_nothing(monkeypatch, demonstrations):
     network = network_of(3, 2, 5, 16)
     whole = search.trajectory_losses(network, demonstrations, torch.eye(5))
-    monkeypatch.setattr(search, "_HIDDEN_NUMBERS", 5 * 16 * 3)
-    monkeypatch.setattr(search, "_MOST_STEPS", 7)
+    monkeypatch.setattr(search.factored, "_HIDDEN_NUMBERS", 5 * 16 * 3)
+    monkeypatch.setattr(search.factored, "_MOST_STEPS", 7)
     np.testing.assert_allclose(search.trajectory_losses(network, demonstrations, torch.eye(5)), whole, rtol=1e-5)
 
 
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_steps():
     for steps in (1_000, 30_000):
         demonstrations = Demonstrations.from_arrays([(rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)))])
         peak = _peak_numbers(lambda d=demonstrations: search.trajectory_losses(network, d, torch.eye(64)))
-        assert peak <= max(search._HIDDEN_NUMBERS, search._ACTION_NUMBERS)
+        assert peak <= max(search.factored._HIDDEN_NUMBERS, search.factored._ACTION_NUMBERS)
 
 
 def _peak_numbers(call):

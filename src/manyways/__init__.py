@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from manyways.algorithms import SOGBC
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import evaluate
-    from manyways.latents import Categorical
+    from manyways.latents import Categorical, Gaussian
     from manyways.policy import Policy
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "SOGBC",
     "Categorical",
     "Demonstrations",
+    "Gaussian",
     "InputError",
     "ManywaysError",
     "Policy",
@@ -37,6 +38,7 @@ __all__ = [
 _HOMES = {
     "SOGBC": "manyways.algorithms",
     "Categorical": "manyways.latents",
+    "Gaussian": "manyways.latents",
     "Demonstrations": "manyways.demonstrations",
     "Policy": "manyways.policy",
     "evaluate": "manyways.evaluation",

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
 
 from manyways.errors import InputError
 
@@ -54,12 +55,68 @@ class Categorical:
         return {"kind": "categorical", "size": self.size}
 
 
-def prior_from_json(value: dict[str, Any]) -> Categorical:
+@dataclass(frozen=True)
+class Gaussian:
+    """A continuous latent variable: codes of `dimension` numbers, normally distributed around 0 with variance 1.
+
+    Args:
+        dimension: how many numbers a code has; at least 1.
+
+    Raises:
+        InputError: a code of no numbers.
+    """
+
+    dimension: int
+
+    def __post_init__(self) -> None:
+        if self.dimension < 1:
+            raise InputError(f"a Gaussian prior of {self.dimension} numbers is empty; give 1 or more")
+
+    def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Draw `count` codes, (count, dimension)."""
+        return rng.standard_normal((count, self.dimension), dtype=np.float32)
+
+    def quantile(self, probabilities: ArrayLike) -> NDArray[np.float32]:
+        """Return codes (..., dimension) from the prior's CDF of each of their numbers, between 0 and 1.
+
+        Raises:
+            InputError: these are not `dimension` probabilities, or not between 0 and 1.
+        """
+        given = np.asarray(probabilities, dtype=np.float64)
+        if given.shape[-1:] != (self.dimension,) or not ((given > 0) & (given < 1)).all():
+            raise InputError(f"{given.tolist()} are not {self.dimension} probabilities between 0 and 1")
+        codes: NDArray[np.float32] = ndtri(given).astype(np.float32)
+        return codes
+
+    def cdf(self, codes: ArrayLike) -> NDArray[np.float64]:
+        """Return the prior's CDF of each number of the codes, (..., dimension): what sweeps are drawn over."""
+        probabilities: NDArray[np.float64] = ndtr(np.asarray(codes, dtype=np.float64))
+        return probabilities
+
+    def grid(self, per_number: int) -> NDArray[np.float32]:
+        """Return codes at the middles of equally likely parts of the prior, (per_number ** dimension, dimension).
+
+        The last number varies fastest.
+        """
+        middles = (np.arange(per_number) + 0.5) / per_number
+        axes = np.meshgrid(*[middles] * self.dimension, indexing="ij")
+        return self.quantile(np.stack(axes, axis=-1).reshape(-1, self.dimension))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `prior_from_json` turns back into this prior."""
+        return {"kind": "gaussian", "dimension": self.dimension}
+
+
+Prior = Categorical | Gaussian
+
+
+def prior_from_json(value: dict[str, Any]) -> Prior:
     """Return the prior that `to_json` described.
 
     Raises:
         InputError: the description is of no prior known here.
     """
-    if value.get("kind") != "categorical" or not isinstance(value.get("size"), int):
-        raise InputError(f"{value!r} describes no prior known to this version; expected a categorical one")
-    return Categorical(value["size"])
+    for kind, name, prior in (("categorical", "size", Categorical), ("gaussian", "dimension", Gaussian)):
+        if value.get("kind") == kind and isinstance(value.get(name), int):
+            return prior(value[name])
+    raise InputError(f"{value!r} describes no prior known to this version; expected a categorical or Gaussian one")
