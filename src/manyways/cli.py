@@ -249,7 +249,7 @@ def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
 
     Args:
         run: Folder of a finished run on a task.
-        episodes: How many rollouts, spread evenly over the codes; of either kind for continuous codes.
+        episodes: How many rollouts, spread evenly over the codes; ten times as many of drawn continuous codes.
         seed: Of the environments.
     """
     from manyways.console import show_evaluation, what_next
@@ -541,7 +541,7 @@ def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation
         demonstrations, labels = Demonstrations.load(source), load_modes(source)
         if labels is None:
             raise InputError(f"{source} has no labels to score against; evaluate a run on `manyways collect` data")
-        with counting(f"{2 * episodes} rollouts, and of the expert", 3 * task.episode_steps, "steps") as count:
+        with counting(f"{11 * episodes} rollouts, and of the expert", 4 * task.episode_steps, "steps") as count:
             evaluation = evaluate_continuous(policy, task, demonstrations, labels, episodes, seed, count)
     run.write_evaluation(evaluation)
     return evaluation

@@ -150,7 +150,7 @@ def _show_continuous(evaluation: ContinuousEvaluation) -> None:
         say(f"hit rate {evaluation.hit_rate:.1%}")
     if evaluation.entropy_nats is not None:
         say(
-            f"under {evaluation.episodes} codes drawn from the prior: entropy of what is reached "
+            f"under {len(evaluation.codes):,} codes drawn from the prior: entropy of what is reached "
             f"{evaluation.entropy_nats:.2f} nats; of as many modes drawn uniformly {evaluation.expert_entropy_nats:.2f}"
         )
     if evaluation.mutual_information_nats is not None:

@@ -92,7 +92,7 @@ class PolicyNetwork(nn.Module):
         # The symmetric root: of all that whiten, the one that changes the codes least.
         root = (vectors * values.clamp_min(1e-6).sqrt()) @ vectors.T
         weight = self.code.weight.double()
-        self.code.bias += (weight @ mean).float()
+        self.code.bias.add_((weight @ mean).float())
         self.code.weight.copy_((weight @ root).float())
 
     def state_features(self, observations: Tensor) -> Tensor:

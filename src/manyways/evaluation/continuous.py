@@ -17,15 +17,18 @@ from manyways.tasks import ContinuousModes, Task
 
 Floats = NDArray[np.floating[Any]]
 
+_MORE = 10  # times as many rollouts for what is estimated from their distribution
+_STEPS_FOR_INFORMATION = 5  # of each rollout; with many of the same code the estimator finds too little information
+
 
 @dataclass(frozen=True)
 class ContinuousEvaluation:
     """What episodes under continuous codes achieved.
 
-    The codes of half the rollouts are those of demonstrations, searched; of the other half drawn from the prior.
+    Some rollouts are under the codes of demonstrations, searched; ten times as many under codes drawn from the prior.
 
     Attributes:
-        episodes: how many rollouts of either kind.
+        episodes: how many rollouts under the codes of demonstrations.
         return_mean, return_std: of rollouts under the codes of demonstrations, each under its demonstration's mode.
         expert_return_mean, expert_return_std: of the expert under the same modes.
         hit_rate: share of those rollouts that end within the tolerance of their demonstration's mode; None where the
@@ -98,9 +101,9 @@ def evaluate_continuous(
         task: with continuous modes.
         demonstrations: some of which are encoded: `episodes`, spread evenly, or all where they are fewer.
         modes: (trajectories, numbers of a mode), the ground truth, for scoring.
-        episodes: how many rollouts of either kind.
+        episodes: how many rollouts under the codes of demonstrations; ten times as many under drawn ones.
         seed: of the environments and of the drawn codes.
-        on_step: called after each step of all episodes at once, three times as often as an episode has steps.
+        on_step: called after each step of all episodes at once, four times as often as an episode has steps.
 
     Raises:
         InputError: codes or modes are not continuous, the demonstrations have no labels of that kind, there are fewer
@@ -129,15 +132,18 @@ def evaluate_continuous(
     expert_returns = expert.rewards_under(task.modes, own).sum(axis=1)
 
     rng = np.random.default_rng(seed)
-    codes = policy.prior.sample(episodes, rng)
+    codes = policy.prior.sample(_MORE * episodes, rng)
     drawn = roll_out_codes(policy, task, codes, None, seed, on_step)
     assert drawn.achieved is not None
     achieved = [values[task.starting_steps : n] for values, n in zip(drawn.achieved, drawn.lengths, strict=True)]
-    uniform = task.modes.sample(episodes, rng)
     tolerance = task.modes.tolerance
-    assert expert.achieved is not None
-    shown = list(expert.achieved[:, task.starting_steps :])
-    one = codes.shape[1] == task.modes.dimension == 1
+    uniform = task.modes.sample(len(codes), rng)
+    information = expert_information = None
+    if codes.shape[1] == task.modes.dimension == 1:
+        information = _information(codes[:, 0], achieved, rng)
+        shown = roll_out_expert(task, uniform, seed, on_step)
+        assert shown.achieved is not None
+        expert_information = _information(uniform[:, 0], list(shown.achieved[:, task.starting_steps :]), rng)
     return ContinuousEvaluation(
         episodes=episodes,
         return_mean=float(returns.mean()),
@@ -145,10 +151,8 @@ def evaluate_continuous(
         expert_return_mean=float(expert_returns.mean()),
         expert_return_std=float(expert_returns.std()),
         hit_rate=None if tolerance is None else float((np.linalg.norm(ends - own, axis=1) < tolerance).mean()),
-        mutual_information_nats=_information(codes[:, 0], achieved) if one else None,
-        expert_mutual_information_nats=_information(own[:, 0], expert.achieved[:, task.starting_steps :])
-        if one
-        else None,
+        mutual_information_nats=information,
+        expert_mutual_information_nats=expert_information,
         entropy_nats=None if tolerance is None else _scaled_entropy(drawn.achieved[:, -1], task.modes),
         expert_entropy_nats=None if tolerance is None else _scaled_entropy(uniform, task.modes),
         codes=codes.tolist(),
@@ -157,9 +161,10 @@ def evaluate_continuous(
     )
 
 
-def _information(numbers: Floats, achieved: Sequence[Floats]) -> float:
-    """Return the mutual information of one number for each episode and what each achieved, (steps, 1)."""
-    return mutual_information(np.repeat(numbers, [len(values) for values in achieved]), np.concatenate(achieved)[:, 0])
+def _information(numbers: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
+    """Return the mutual information of one number for each episode and what it achieved at some steps, (steps, 1)."""
+    some = [rng.choice(values[:, 0], min(len(values), _STEPS_FOR_INFORMATION), replace=False) for values in achieved]
+    return mutual_information(np.repeat(numbers, [len(values) for values in some]), np.concatenate(some))
 
 
 def _scaled_entropy(points: Floats, modes: ContinuousModes) -> float:

@@ -30,7 +30,7 @@ class CrossQ:
         environments: how many are stepped at once.
         steps_per_update: environment steps for each gradient step of the critics.
         random_steps: environment steps with random actions at the start.
-        buffer: transitions that are remembered.
+        buffer: transitions that are remembered; few, so that the values are learned of what the policy does now.
         batch: transitions in a gradient step.
         learning_rate: of Adam, whose first moment has decay 0.5.
         gamma: discount.
@@ -44,7 +44,7 @@ class CrossQ:
     environments: int = 32
     steps_per_update: int = 8
     random_steps: int = 10_000
-    buffer: int = 1_000_000
+    buffer: int = 200_000
     batch: int = 256
     learning_rate: float = 1e-3
     gamma: float = 0.97
