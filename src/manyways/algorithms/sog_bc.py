@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.muon import Muon
+from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.first_codes import first_codes
@@ -228,10 +229,9 @@ class Training:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
-        tensors = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        tensors = named("network", self._network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            for parameter, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in values.items()}
+            tensors |= named(f"optimizer.{number}", moments(optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -240,19 +240,13 @@ class Training:
         Raises:
             InputError: the tensors are of other settings or demonstrations.
         """
-        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         try:
-            self._network.load_state_dict(network)
+            self._network.load_state_dict(part("network", tensors))
             self.iteration = int(tensors["iteration"])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
         for number, optimizer in enumerate(self._optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{number}."):
-                    parameter, key = name.split(".")[2:]
-                    state.setdefault(int(parameter), {})[key] = tensor
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_moments(optimizer, part(f"optimizer.{number}", tensors))
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
