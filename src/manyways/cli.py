@@ -528,7 +528,7 @@ def _task_of(run: "Run") -> "Task | None":
 def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation | ContinuousEvaluation":
     from manyways.console import counting
     from manyways.demonstrations import Demonstrations, load_modes
-    from manyways.evaluation import evaluate, evaluate_continuous
+    from manyways.evaluation import evaluate, evaluate_continuous, steps_to_evaluate
     from manyways.latents import Categorical
 
     policy = run.policy()
@@ -541,7 +541,9 @@ def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation
         demonstrations, labels = Demonstrations.load(source), load_modes(source)
         if labels is None:
             raise InputError(f"{source} has no labels to score against; evaluate a run on `manyways collect` data")
-        with counting(f"{11 * episodes} rollouts, and of the expert", 4 * task.episode_steps, "steps") as count:
+        with counting(
+            f"{11 * episodes} rollouts, and of the expert", steps_to_evaluate(task, episodes), "steps"
+        ) as count:
             evaluation = evaluate_continuous(policy, task, demonstrations, labels, episodes, seed, count)
     run.write_evaluation(evaluation)
     return evaluation

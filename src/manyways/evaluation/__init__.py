@@ -1,6 +1,6 @@
 """Rollouts of a policy under its codes, and the metrics of the paper's tables."""
 
-from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous
+from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.evaluate import Evaluation, evaluate
 from manyways.evaluation.metrics import (
     entropy,
@@ -20,4 +20,5 @@ __all__ = [
     "mutual_information",
     "normalized_mutual_information",
     "purity",
+    "steps_to_evaluate",
 ]

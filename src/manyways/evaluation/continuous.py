@@ -14,6 +14,7 @@ from manyways.evaluation.metrics import entropy, mutual_information
 from manyways.latents import Gaussian
 from manyways.policy import Policy
 from manyways.tasks import ContinuousModes, Task
+from manyways.tasks.rollouts import EPISODES_AT_ONCE
 
 Floats = NDArray[np.floating[Any]]
 
@@ -103,7 +104,7 @@ def evaluate_continuous(
         modes: (trajectories, numbers of a mode), the ground truth, for scoring.
         episodes: how many rollouts under the codes of demonstrations; ten times as many under drawn ones.
         seed: of the environments and of the drawn codes.
-        on_step: called after each step of all episodes at once, four times as often as an episode has steps.
+        on_step: called after each step of up to a hundred episodes at once; see `steps_to_evaluate`.
 
     Raises:
         InputError: codes or modes are not continuous, the demonstrations have no labels of that kind, there are fewer
@@ -159,6 +160,12 @@ def evaluate_continuous(
         achieved_mean=[values.mean(axis=0).tolist() for values in achieved],
         achieved_std=[values.std(axis=0).tolist() for values in achieved],
     )
+
+
+def steps_to_evaluate(task: Task, episodes: int) -> int:
+    """Return how often at most `evaluate_continuous` calls `on_step`."""
+    few, many = (-(-count // EPISODES_AT_ONCE) for count in (episodes, _MORE * episodes))
+    return task.episode_steps * 2 * (few + many)
 
 
 def _information(numbers: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:

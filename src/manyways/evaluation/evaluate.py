@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from manyways.errors import InputError
 from manyways.evaluation.metrics import match_codes
 from manyways.policy import Policy
 from manyways.tasks import Task
-from manyways.tasks.rollouts import Rollouts, roll_out
+from manyways.tasks.rollouts import EPISODES_AT_ONCE, Rollouts, roll_out
 
 _MEANS = ("return_mean", "return_std", "expert_return_mean", "expert_return_std")
 
@@ -135,21 +136,37 @@ def roll_out_codes(
         InputError: the policy does not fit the task.
     """
     task.require_sizes(policy.observation_size, policy.action_size, "the policy")
-    environment = task.make_vec(len(codes), modes)
-    rollouts = roll_out(
-        environment,
-        lambda observations: policy.predict(observations, codes, deterministic=True)[0],
-        _FIRST_SEED + seed,
-        on_step,
-        task.achieved,
-    )
-    environment.close()
-    return rollouts
+
+    def act(chosen: slice, observations: Any) -> Any:
+        return policy.predict(observations, codes[chosen], deterministic=True)[0]
+
+    return _roll_out(task, len(codes), modes, act, seed, on_step)
 
 
 def roll_out_expert(task: Task, modes: NDArray[Any], seed: int, on_step: Callable[[], object]) -> Rollouts:
     """Roll out the task's expert, one episode under each of `modes` (episodes, ...)."""
-    environment = task.make_vec(len(modes), modes)
-    rollouts = roll_out(environment, lambda seen: task.expert(seen, modes), _FIRST_SEED + seed, on_step, task.achieved)
-    environment.close()
-    return rollouts
+
+    def act(chosen: slice, observations: Any) -> Any:
+        return task.expert(observations, modes[chosen])
+
+    return _roll_out(task, len(modes), modes, act, seed, on_step)
+
+
+def _roll_out(
+    task: Task,
+    episodes: int,
+    modes: NDArray[Any] | None,
+    act: Callable[[slice, Any], Any],
+    seed: int,
+    on_step: Callable[[], object],
+) -> Rollouts:
+    """Run so many episodes, as many at once as memory allows; `act` is told which of them it acts in."""
+    parts = []
+    for start in range(0, episodes, EPISODES_AT_ONCE):
+        chosen = slice(start, min(start + EPISODES_AT_ONCE, episodes))
+        count = chosen.stop - start
+        environment = task.make_vec(count, None if modes is None else modes[chosen])
+        first_seed = _FIRST_SEED + seed + start
+        parts.append(roll_out(environment, partial(act, chosen), first_seed, on_step, task.achieved))
+        environment.close()
+    return Rollouts.together(parts)

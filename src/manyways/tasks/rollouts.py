@@ -1,6 +1,6 @@
 """Running a vector environment for one episode in each of its sub-environments, whoever acts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from manyways.tasks.modes import Modes
 
 Floats = NDArray[np.floating[Any]]
 
+
+EPISODES_AT_ONCE = 100  # rolled out together; more need more memory and are no faster
 
 Achieved = Callable[[Floats, Mapping[str, Any]], Floats]
 """From observations after a step (n, observation size) and `info` to what is achieved in it, (n, numbers)."""
@@ -42,6 +44,25 @@ class Rollouts:
         """The undiscounted return of each episode under each mode, (episodes, modes)."""
         total: Floats = self.mode_rewards.sum(axis=1)
         return total
+
+    @classmethod
+    def together(cls, parts: Sequence["Rollouts"]) -> "Rollouts":
+        """Return the episodes of all parts, padded to the longest of all."""
+        steps = max(part.actions.shape[1] for part in parts)
+
+        def padded(arrays: list[Floats], length: int, mode: Any) -> Floats:
+            widths = [((0, 0), (0, length - array.shape[1]), (0, 0)) for array in arrays]
+            return np.concatenate([np.pad(array, width, mode) for array, width in zip(arrays, widths, strict=True)])
+
+        achieved = [part.achieved for part in parts if part.achieved is not None]
+        return cls(
+            padded([part.observations for part in parts], steps + 1, "edge"),
+            padded([part.actions for part in parts], steps, "edge"),
+            padded([part.mode_rewards for part in parts], steps, "constant"),
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate([part.terminated for part in parts]),
+            padded(achieved, steps, "edge") if achieved else None,
+        )
 
     def rewards_under(self, modes: Modes, mode: NDArray[Any]) -> Floats:
         """Return the rewards of each episode under one mode of its own, (episodes, steps).
