@@ -231,16 +231,19 @@ class Policy:
             return Encoding(self.prior.enumerate()[losses.argmin(axis=1)], losses.min(axis=1), None)
         start = torch.zeros(len(demonstrations), self.prior.dimension)
         generator = torch.Generator().manual_seed(seed)
-        codes, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
-        return Encoding(codes.numpy(), least.numpy(), self._spread(demonstrations, codes, least))
+        inputs, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
+        codes = self.network.codes_of(inputs).numpy()
+        return Encoding(codes, least.numpy(), self._spread(demonstrations, inputs, least))
 
-    def _spread(self, demonstrations: Demonstrations, codes: Tensor, least: Tensor) -> NDArray[np.float64]:
+    def _spread(self, demonstrations: Demonstrations, inputs: Tensor, least: Tensor) -> NDArray[np.float64]:
         """Return the share of the prior at which each number of each code is nearly as good, (trajectories, dim)."""
-        values = torch.from_numpy(Gaussian(1).grid(_GRID))
-        spread = np.empty(codes.shape)
-        for number in range(codes.shape[1]):
+        values = self.network.code_inputs(torch.from_numpy(Gaussian(1).grid(_GRID)))
+        spread = np.empty(inputs.shape)
+        for number in range(inputs.shape[1]):
             block = slice(number, number + 1)
-            losses = block_losses(self.network, demonstrations, codes, block, values)
+            rest = inputs.clone()
+            rest[:, block] = 0
+            losses = block_losses(self.network, demonstrations, rest, block, values)
             spread[:, number] = (losses <= _NEARLY_BEST * least[:, None]).double().mean(dim=1).numpy()
         return spread
 
@@ -292,6 +295,7 @@ class Policy:
                 int(description["action_size"]),
                 prior.dimension,
                 int(description["hidden"]),
+                isinstance(prior, Gaussian),
             )
             counts = tuple(int(count) for count in description["trajectories"])
             intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
