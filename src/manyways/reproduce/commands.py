@@ -69,7 +69,7 @@ def mnist(
     dimension: int = 2,
     images: int = 4000,
     width: int = 16,
-    epochs: int = 30,
+    epochs: int = 20,
     candidates: int = 256,
     seed: int = 0,
 ) -> None:
@@ -98,7 +98,7 @@ def fashion_mnist(
     dimension: int = 8,
     images: int = 4000,
     width: int = 16,
-    epochs: int = 30,
+    epochs: int = 15,
     candidates: int = 16,
     seed: int = 0,
 ) -> None:
@@ -174,7 +174,7 @@ def _images(
         learning_rate=3e-3,
         candidates=candidates,
         local=8,
-        refine=10,
+        refine=6,
         seed=seed,
     )
     with ExitStack() as bars:

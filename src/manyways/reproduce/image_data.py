@@ -55,7 +55,7 @@ def load_images(
         task: whose images.
         folder: of the real files; None takes the small images of a package.
         download: fetch MNIST or Fashion-MNIST through scikit-learn instead.
-        most: images to learn from; at most a quarter as many to be examined on.
+        most: images to learn from; at most an eighth as many to be examined on.
         size: of photographs, to which they are cut and scaled; a multiple of 8.
         rng: which images are taken where there are more.
 
@@ -73,7 +73,7 @@ def load_images(
         return _small_faces(size, most, rng)
     if folder is not None:
         train, test = (read_idx_pair(folder, part) for part in ("train", "t10k"))
-        kept, asked = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 4), rng)
+        kept, asked = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 8), rng)
         return Images(
             f"{task} files in {folder.name}",
             _to_unit(train[0][kept]),
@@ -140,7 +140,7 @@ def read_photographs(folder: Path, most: int, size: int, rng: np.random.Generato
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTOGRAPHS)
     if len(paths) < 10:
         raise InputError(f"{folder} has {len(paths)} images (.jpg or .png); give the folder of at least ten")
-    taken = _draw(len(paths), most + most // 4, rng)
+    taken = _draw(len(paths), most + most // 8, rng)
     return np.stack([_photograph(paths[index], size) for index in taken])
 
 
@@ -206,7 +206,7 @@ def _split(
     """Return a fifth of the images, drawn at random, as those to be examined on."""
     order = rng.permutation(len(images))
     tests = max(1, round(_TEST_SHARE * len(images)))
-    test, train = order[:tests][: max(1, most // 4)], order[tests:][:most]
+    test, train = order[:tests][: max(1, most // 8)], order[tests:][:most]
     pixels = images.astype(np.float32)
     if labels is None:
         return Images(source, pixels[train], pixels[test])

@@ -34,6 +34,7 @@ DIMENSIONS: dict[ImageTask, int] = {"mnist": 2, "fashion-mnist": 8, "celeba": 16
 _FIGURES: dict[ImageTask, str] = {"mnist": "figure-14.png", "fashion-mnist": "figure-15.png", "celeba": "figure-16.png"}
 _SAMPLED = 2  # up to so many numbers, samples of the prior cover the codes
 _NEIGHBOURS = 10  # of k-NN
+_MOST_NEIGHBOURS = 1000  # images with labels that k-NN chooses among
 _SHOWN = 12  # images in a row of reconstructions
 
 
@@ -137,17 +138,18 @@ def reproduce_images(
         sog.search = Search(candidates=2000, block=settings.dimension)
     codes = {"SOG": sog.encode(None, test, refine=settings.refine)}
     update(1, "")
-    trained_codes = {"SOG": sog.encode(None, train, refine=settings.refine)}
+    known = train[:_MOST_NEIGHBOURS]
+    known_codes = {"SOG": sog.encode(None, known, refine=settings.refine)}
     update(2, "")
-    codes["VAE"], trained_codes["VAE"] = vae.encode(test), vae.encode(train)
+    codes["VAE"], known_codes["VAE"] = vae.encode(test), vae.encode(known)
     reconstructions = {"SOG": sog.decode(codes["SOG"]), "VAE": vae.decode(codes["VAE"])}
     pca = PCA(min(settings.dimension, len(train) - 1), random_state=settings.seed).fit(train.flatten(1).numpy())
-    codes["PCA"], trained_codes["PCA"] = (torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, train))
+    codes["PCA"], known_codes["PCA"] = (torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, known))
     restored = pca.inverse_transform(codes["PCA"].numpy()).astype(np.float32)
     reconstructions["PCA"] = torch.from_numpy(restored).view_as(test)
 
     scores = {
-        name: _score(images, test, reconstructions[name], trained_codes[name], codes[name]) for name in reconstructions
+        name: _score(images, test, reconstructions[name], known_codes[name], codes[name]) for name in reconstructions
     }
     _draw(task, out, sog, images, codes, reconstructions, scores)
     results = {
@@ -202,13 +204,13 @@ def _train_or_read(
 
 
 def _score(
-    images: Images, test: Tensor, reconstructed: Tensor, trained_codes: Tensor, codes: Tensor
+    images: Images, test: Tensor, reconstructed: Tensor, known_codes: Tensor, codes: Tensor
 ) -> dict[str, float | None]:
     """Return the mean squared error of an image's number, and how often the code's neighbours know the label."""
     accuracy = None
     if images.train_labels is not None and images.test_labels is not None:
-        neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(trained_codes)))
-        neighbours.fit(trained_codes.numpy(), images.train_labels)
+        neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(known_codes)))
+        neighbours.fit(known_codes.numpy(), images.train_labels[: len(known_codes)])
         accuracy = float(neighbours.score(codes.numpy(), images.test_labels))
     return {
         "squared_error_an_image": (reconstructed - test).flatten(1).square().sum(dim=1).mean().item(),
