@@ -26,10 +26,10 @@ def test_em_toy_writes_its_figures_and_numbers(command, tmp_path):
 
 
 def test_hard_em_ends_at_the_noise_and_below_wide_soft_em():
-    data = three_modes(3.0, 384, seed=0)
-    hard = learn(data, "hard", 1.0, epochs=40, seed=0)
-    soft = learn(data, "soft", 1.0, epochs=40, seed=0)
-    narrow = learn(data, "soft", NOISE, epochs=40, seed=0)
+    data = three_modes(3.0, 1024, seed=0)
+    hard = learn(data, "hard", 1.0, epochs=30, seed=0)
+    soft = learn(data, "soft", 1.0, epochs=30, seed=0)
+    narrow = learn(data, "soft", NOISE, epochs=30, seed=0)
     assert hard.loss[-1] == pytest.approx(2 * NOISE**2, rel=0.15)
     assert hard.loss[-1] < 0.9 * soft.loss[-1]
     assert narrow.loss[-1] == pytest.approx(hard.loss[-1], rel=0.02)
@@ -115,7 +115,7 @@ def test_the_vae_learns():
     torch.manual_seed(0)
     vae = VAE(1, (1, 8, 8), 4)
     epochs = []
-    vae.train_on(images, epochs=60, batch_size=16, learning_rate=1e-2, seed=0, callback=epochs.append)
-    assert epochs == list(range(1, 61))
+    vae.train_on(images, epochs=200, batch_size=16, learning_rate=1e-2, seed=0, callback=epochs.append)
+    assert epochs == list(range(1, 201))
     error = (vae.decode(vae.encode(images)) - images).square().mean()
     assert error < np.var(images.numpy()) / 3

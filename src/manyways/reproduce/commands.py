@@ -17,7 +17,7 @@ _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
 @app.command(name="em-toy")
 def em_toy(
-    *, out: Path = Path("reproductions/em-toy"), seeds: int = 5, epochs: int = 100, points: int = 768, seed: int = 0
+    *, out: Path = Path("reproductions/em-toy"), seeds: int = 5, epochs: int = 40, points: int = 2048, seed: int = 0
 ) -> None:
     """Appendix C: hard against soft EM on three modes of linear data (Figures 9 to 12); a minute.
 

@@ -25,7 +25,7 @@ MODES = 3
 NOISE = 0.01  # σ of the data
 FAR, CLOSE = 3.0, 1.0  # distance of the modes' offsets from the origin, in standard deviations of x
 _PURITY_EPOCHS = 10  # that Figure 9 shows
-_POSTERIOR_EPOCHS = (1, 2, 5, 100)
+_POSTERIOR_EPOCHS = (1, 2, 5)  # that Figure 11 shows, and the last
 
 
 class Points(NamedTuple):
@@ -98,7 +98,7 @@ def learn(data: Points, assignment: Literal["hard", "soft"], sigma: float, *, ep
         errors = model.decode(codes, x) - y
         history.one_hot_loss.append(errors.square().sum(dim=1).mean().item())
         history.purity.append(purity(codes.argmax(dim=1).numpy(), data.modes))
-        if assignment == "soft" and model.epoch in _POSTERIOR_EPOCHS:
+        if assignment == "soft" and model.epoch in (*_POSTERIOR_EPOCHS, epochs):
             history.posteriors[model.epoch] = model.responsibilities(x, y).numpy()
 
     model = SOG(
@@ -108,7 +108,7 @@ def learn(data: Points, assignment: Literal["hard", "soft"], sigma: float, *, ep
         sigma=sigma,
         epochs=epochs,
         batch_size=64,
-        learning_rate=1e-2,
+        learning_rate=5e-2,
         seed=seed,
         device="cpu",
     ).fit(x, y, after_epoch)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from manyways.console import console, say
 
@@ -16,7 +16,7 @@ _EM_NAMES = {
 
 def show_em_toy(results: dict[str, Any]) -> None:
     """Print the losses, purities and likelihoods, as means over the seeds."""
-    table = _table("", "loss", "loss, one-hot", "purity, epoch 1", "epoch 3", "at the end", "log p(y|x)")
+    table = _table("", "loss", "one-hot loss", "purity 1", "3", "end", "log p(y|x)")
     for name, label in _EM_NAMES.items():
         runs = results["runs"][name]
         purities = [run["purity_by_epoch"] for run in runs]
@@ -30,7 +30,10 @@ def show_em_toy(results: dict[str, Any]) -> None:
         )
         table.add_row(label, *values)
     console.print(table)
-    say(f"means over {len(results['settings']['seeds'])} seeds; the likelihood in nats, at the data's σ")
+    say(
+        f"means over {len(results['settings']['seeds'])} seeds; purity after epochs 1, 3 and the last; "
+        "the likelihood in nats, at the data's σ"
+    )
 
 
 def show_posterior_gap(results: dict[str, Any]) -> None:
@@ -81,7 +84,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _table(first: str, *numbers: str) -> Table:
-    table = Table(first)
+    table = Table(Column(first, no_wrap=True))
     for name in numbers:
         table.add_column(name, justify="right")
     return table
