@@ -231,13 +231,13 @@ def _draw(
     sheet = _reconstructions(images, reconstructions, scores)
     if task == "celeba":
         save(sheet, out / _FIGURES[task])
-        save(_nested_sweep(sog, images), out / "sweep.png")
+        save(_nested_sweep(sog, images, codes["SOG"][0]), out / "sweep.png")
         return
     save(sheet, out / "reconstructions.png")
     if sog.prior.dimension == 2:
         save(_plane(sog, images, codes["SOG"]), out / _FIGURES[task])
     else:
-        save(_nested_sweep(sog, images), out / _FIGURES[task])
+        save(_nested_sweep(sog, images, codes["SOG"][0]), out / _FIGURES[task])
 
 
 def _tile(pictures: Floats, rows: int, columns: int) -> Floats:
@@ -283,17 +283,18 @@ def _plane(sog: SOG, images: Images, codes: Tensor) -> Figure:
     return figure
 
 
-def _nested_sweep(sog: SOG, images: Images, inner: int = 6, outer: int = 3) -> Figure:
-    """Draw Figure 15: blocks over two numbers of the code, in a block over two more; all others are 0.
+def _nested_sweep(sog: SOG, images: Images, middle: Tensor, inner: int = 6, outer: int = 3) -> Figure:
+    """Draw Figure 15: blocks over two numbers of the code, in a block over two more.
 
-    The four numbers are those that change the images most when they run through the prior alone.
+    The others are those of one image: with all of them 0, a code is nearer to the middle of the prior than any image's.
+    The four numbers are those that change that image most when they run through the prior alone.
     """
     prior = sog.prior
     assert isinstance(prior, Gaussian)
-    order = _influence(sog)[:4]
+    order = _influence(sog, middle)[:4]
     steps = {inner: Gaussian(1).grid(inner)[:, 0], outer: Gaussian(1).grid(outer)[:, 0]}
     values = np.meshgrid(steps[outer], steps[inner], steps[outer], steps[inner], indexing="ij")
-    codes = np.zeros((outer * inner * outer * inner, prior.dimension), dtype=np.float32)
+    codes = np.tile(middle.numpy(), (outer * inner * outer * inner, 1))
     # Rows of blocks, rows in a block, columns of blocks, columns in a block.
     for number, value in zip((order[2], order[0], order[3], order[1]), values, strict=False):
         codes[:, number] = value.ravel()
@@ -314,17 +315,17 @@ def _nested_sweep(sog: SOG, images: Images, inner: int = 6, outer: int = 3) -> F
         ylabel=f"prior's CDF of number {order[0]}; from block to block, of number {order[2]} ({thirds})",
     )
     figure.suptitle(
-        f"SOG, codes of {prior.dimension} numbers, the four that change most, the others 0\n{images.source}"
+        f"SOG, codes of {prior.dimension} numbers, the four that change most, the others of one test image\n{images.source}"
     )
     return figure
 
 
-def _influence(sog: SOG, steps: int = 12) -> list[int]:
-    """Return the numbers of a code, that which changes the images most first."""
+def _influence(sog: SOG, middle: Tensor, steps: int = 12) -> list[int]:
+    """Return the numbers of a code, that which changes the image most first."""
     dimension = sog.prior.dimension
     changes = []
     for number in range(dimension):
-        codes = np.zeros((steps, dimension), dtype=np.float32)
+        codes = np.tile(middle.numpy(), (steps, 1))
         codes[:, number] = Gaussian(1).grid(steps)[:, 0]
         changes.append(sog.decode(codes).var(dim=0).sum().item())
     return [int(number) for number in np.argsort(changes)[::-1]]
