@@ -315,7 +315,8 @@ def _nested_sweep(sog: SOG, images: Images, middle: Tensor, inner: int = 6, oute
         ylabel=f"prior's CDF of number {order[0]}; from block to block, of number {order[2]} ({thirds})",
     )
     figure.suptitle(
-        f"SOG, codes of {prior.dimension} numbers, the four that change most, the others of one test image\n{images.source}"
+        f"SOG, codes of {prior.dimension} numbers: the four that change most, the others as a test image's\n"
+        f"{images.source}"
     )
     return figure
 
