@@ -3,7 +3,7 @@
 x ~ N(0, I),  y = x + w_z + ε,  ε ~ N(0, 0.01² I),  z one of three;  f(z, x) = θ [one_hot(z), x]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,7 +25,9 @@ MODES = 3
 NOISE = 0.01  # σ of the data
 FAR, CLOSE = 3.0, 1.0  # distance of the modes' offsets from the origin, in standard deviations of x
 _PURITY_EPOCHS = 10  # that Figure 9 shows
-_POSTERIOR_EPOCHS = (1, 2, 5)  # that Figure 11 shows, and the last
+_BATCH = 64
+_FULL_BATCH_STEPS = 200
+_POSTERIOR_STEPS = (1, 10, 25, 50, _FULL_BATCH_STEPS)  # that Figure 11 shows
 
 
 class Points(NamedTuple):
@@ -72,7 +74,7 @@ class History:
         loss: mean of ‖f(z, x) - y‖², weighted by the responsibilities under soft EM.
         one_hot_loss: the same with all weight on the best code (Figure 12b).
         purity: of the best codes and the modes.
-        posteriors: for a few epochs, (points, codes).
+        posteriors: after a few epochs, (points, codes); for soft EM.
         codes: (points,), at the end.
         reconstruction: (points, 2), f under these codes.
         log_likelihood: mean of log p(y | x) at the end, at the data's σ, in nats.
@@ -87,8 +89,17 @@ class History:
     log_likelihood: float = float("nan")
 
 
-def learn(data: Points, assignment: Literal["hard", "soft"], sigma: float, *, epochs: int, seed: int) -> History:
-    """Learn the data with hard or soft EM, in minibatches of 64 and with Adam."""
+def learn(
+    data: Points,
+    assignment: Literal["hard", "soft"],
+    sigma: float,
+    *,
+    epochs: int,
+    seed: int,
+    batch_size: int = _BATCH,
+    keep: Collection[int] = (),
+) -> History:
+    """Learn the data with hard or soft EM, with Adam; the posteriors after the epochs in `keep` are kept."""
     history = History()
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
 
@@ -98,7 +109,7 @@ def learn(data: Points, assignment: Literal["hard", "soft"], sigma: float, *, ep
         errors = model.decode(codes, x) - y
         history.one_hot_loss.append(errors.square().sum(dim=1).mean().item())
         history.purity.append(purity(codes.argmax(dim=1).numpy(), data.modes))
-        if assignment == "soft" and model.epoch in (*_POSTERIOR_EPOCHS, epochs):
+        if model.epoch in keep:
             history.posteriors[model.epoch] = model.responsibilities(x, y).numpy()
 
     model = SOG(
@@ -107,7 +118,7 @@ def learn(data: Points, assignment: Literal["hard", "soft"], sigma: float, *, ep
         assignment=assignment,
         sigma=sigma,
         epochs=epochs,
-        batch_size=64,
+        batch_size=batch_size,
         learning_rate=5e-2,
         seed=seed,
         device="cpu",
@@ -153,7 +164,10 @@ def reproduce_em_toy(
     first = {name: runs[0] for name, runs in histories.items()}
     save(_purity_figure(histories), out / "figure-9.png")
     save(_modes_figure(three_modes(FAR, points, seed), first), out / "figure-10.png")
-    save(_posterior_figure(three_modes(FAR, points, seed), first["em-1"]), out / "figure-11.png")
+    # In minibatches all is settled after an epoch; a step of all points at a time shows how.
+    data = three_modes(FAR, points, seed)
+    slow = learn(data, "soft", 1.0, epochs=_FULL_BATCH_STEPS, seed=seed, batch_size=points, keep=_POSTERIOR_STEPS)
+    save(_posterior_figure(data, slow), out / "figure-11.png")
     save(_loss_figure(first), out / "figure-12.png")
     results = {
         "settings": {"seeds": list(range(seed, seed + seeds)), "epochs": epochs, "points": points, "noise": NOISE},
@@ -225,15 +239,15 @@ def _modes_figure(data: Points, first: dict[str, History]) -> Figure:
 
 def _posterior_figure(data: Points, run: History) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    panels = figure.subplots(1, max(1, len(run.posteriors)), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(run.posteriors), sharey=True)
     order = np.argsort(data.modes, kind="stable")
-    for panel, (epoch, posterior) in zip(panels, run.posteriors.items(), strict=False):
+    for panel, (step, posterior) in zip(panels, run.posteriors.items(), strict=True):
         image = panel.imshow(posterior[order], aspect="auto", interpolation="nearest", vmin=0, vmax=1, cmap="viridis")
         sure = posterior.max(axis=1).mean()
-        panel.set(title=f"epoch {epoch}: mean of\nthe largest {sure:.3f}", xlabel="code", xticks=range(MODES))
+        panel.set(title=f"step {step}: {sure:.2f}", xlabel="code", xticks=range(MODES))
     panels[0].set_ylabel("points, sorted by true mode")
     figure.colorbar(image, ax=list(panels), label="p(z | x, y)")
-    figure.suptitle("Soft EM with σ = 1: posterior over the codes")
+    figure.suptitle("Soft EM with σ = 1, all points in each step: posteriors, and the mean of their largest")
     return figure
 
 
@@ -242,16 +256,15 @@ def _loss_figure(first: dict[str, History]) -> Figure:
     panels = figure.subplots(2, 3, sharex=True)
     blue, orange = code_colours(2)
     columns = (
-        ("(a) EM with σ = 1", first["em-1"].loss),
-        ("(b) EM with σ = 1, loss with one-hot codes", first["em-1"].one_hot_loss),
-        ("(c) EM with σ = 0.01", first["em-0.01"].loss),
+        ("(a) EM with σ = 1", first["em-1"].loss, first["sog"].loss),
+        ("(b) EM with σ = 1, loss with one-hot codes", first["em-1"].one_hot_loss, first["sog"].one_hot_loss),
+        ("(c) EM with σ = 0.01", first["em-0.01"].loss, first["sog"].loss),
     )
-    for column, (title, curve) in enumerate(columns):
+    for column, (title, curve, sog) in enumerate(columns):
         for row, scale in enumerate(("linear", "log")):
             panel = panels[row, column]
             epochs = np.arange(1, len(curve) + 1)
             panel.plot(epochs, curve, color=orange, linewidth=1.8, label=f"EM, at the end {curve[-1]:.3g}")
-            sog = first["sog"].loss
             panel.plot(epochs, sog, color=blue, linewidth=1.4, linestyle="--", label=f"SOG, at the end {sog[-1]:.3g}")
             panel.set_yscale(scale)
             panel.grid(alpha=0.3, linewidth=0.5)
