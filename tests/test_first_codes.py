@@ -2,11 +2,11 @@ import numpy as np
 
 from manyways import Demonstrations
 from manyways.evaluation import purity
-from manyways.first_codes import embed, first_codes
+from manyways.first_codes import embed, groups
 
 
 def test_ways_that_differ_get_codes_that_differ(demonstrations, labels):
-    assert purity(first_codes(demonstrations, 2, seed=0), labels) == 1
+    assert purity(groups(demonstrations, 2, seed=0), labels) == 1
 
 
 def test_an_embedding_depends_on_what_is_done_and_not_on_order_or_length():

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from manyways.demonstrations import Demonstrations
+from manyways.latents import Gaussian, Prior
 from manyways.networks import Normalizer
 
 _FEATURES = 512
@@ -22,8 +24,30 @@ _TRAJECTORIES_FOR_CENTRES = 10_000
 _RESTARTS = 10  # of k-means
 
 
-def first_codes(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
-    """Return the index of a first code for every trajectory, (trajectories,)."""
+def first_codes(demonstrations: Demonstrations, prior: Prior, seed: int) -> NDArray[np.float32]:
+    """Return a first code for every trajectory, (trajectories, dimension)."""
+    if isinstance(prior, Gaussian):
+        return continuous_codes(demonstrations, prior, seed)
+    return prior.enumerate()[groups(demonstrations, prior.size, seed)]
+
+
+def continuous_codes(demonstrations: Demonstrations, prior: Gaussian, seed: int) -> NDArray[np.float32]:
+    """Return codes along the directions in which the trajectories differ most, (trajectories, dimension).
+
+    These are the principal components of the embeddings; each is spread over the prior by its ranks, so that the codes
+    fill the prior and similar trajectories have similar codes.
+    """
+    embeddings = embed(demonstrations, seed)
+    count = min(prior.dimension, *embeddings.shape)
+    components = PCA(count, svd_solver="full").fit_transform(embeddings)
+    ranks = np.argsort(np.argsort(components, axis=0, kind="stable"), axis=0)
+    codes = np.zeros((len(embeddings), prior.dimension), dtype=np.float32)
+    codes[:, :count] = Gaussian(count).quantile((ranks + 0.5) / len(embeddings))
+    return codes
+
+
+def groups(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
+    """Return the index of a group of similar trajectories for every trajectory, (trajectories,)."""
     embeddings = embed(demonstrations, seed)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(embeddings))[:_TRAJECTORIES_FOR_CENTRES]

@@ -10,7 +10,7 @@ trajectories themselves (`first_codes`), so that no code is dead before it has l
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.muon import Muon
+from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.first_codes import first_codes
-from manyways.latents import Categorical
+from manyways.latents import Categorical, Prior
 from manyways.networks import PolicyNetwork
 from manyways.policy import Policy
-from manyways.search import step_losses, trajectory_losses
+from manyways.search import Search, search_batch, search_trajectories, step_losses, trajectory_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class SOGBC:
 
     Args:
         prior: the codes to choose from.
+        search: how continuous codes are searched; discrete ones are all tried.
         iterations: gradient steps.
         trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
@@ -50,7 +52,8 @@ class SOGBC:
 
     name: ClassVar[str] = "sog-bc"
 
-    prior: Categorical
+    prior: Prior
+    search: Search = field(default_factory=Search)
     iterations: int = 3000
     trajectories_per_batch: int = 64
     steps_per_trajectory: int = 64
@@ -76,7 +79,10 @@ class SOGBC:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self) | {"prior": self.prior.to_json()}
+        settings = asdict(self) | {"prior": self.prior.to_json()}
+        if isinstance(self.prior, Categorical):
+            del settings["search"]
+        return settings
 
     def start(self, demonstrations: Demonstrations) -> "Training":
         """Return training at its first iteration, to be stepped, saved and restored by the caller."""
@@ -112,27 +118,29 @@ class Training:
     Attributes:
         iteration: how many gradient steps have been taken.
         loss: mean squared error of the last step, summed over the normalised action's numbers.
-        code_usage: (codes,), how many of the last step's trajectories the search gave to each code.
+        code_usage: how many of the last step's trajectories the search gave to each code, (codes,), or how many
+            numbers of their continuous codes to each tenth of the prior, (10,).
     """
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
-        codes = settings.prior.size
-        if codes > len(demonstrations):
+        prior = settings.prior
+        if isinstance(prior, Categorical) and prior.size > len(demonstrations):
             raise InputError(
-                f"{codes} codes are more than the {len(demonstrations)} trajectories; "
+                f"{prior.size} codes are more than the {len(demonstrations)} trajectories; "
                 "give at most as many modes as trajectories"
             )
         self.settings = settings
         self.demonstrations = demonstrations
         self.iteration = 0
         self.loss = float("nan")
-        self.code_usage = np.zeros(codes, dtype=np.int64)
+        self.code_usage = prior.usage(np.zeros((0, prior.dimension), np.float32))
         self._device = choose_device(settings.device)
         self._observations = torch.from_numpy(demonstrations.observations).to(self._device)
         self._actions = torch.from_numpy(demonstrations.actions).to(self._device)
-        self._codes = torch.from_numpy(settings.prior.enumerate()).to(self._device)
+        if isinstance(prior, Categorical):
+            self._codes = torch.from_numpy(prior.enumerate()).to(self._device)
         network = PolicyNetwork(
-            demonstrations.observation_size, demonstrations.action_size, settings.prior.dimension, settings.hidden
+            demonstrations.observation_size, demonstrations.action_size, prior.dimension, settings.hidden
         )
         network.initialize(torch.Generator().manual_seed(settings.seed))
         network.observations.fit(demonstrations.observations)
@@ -165,13 +173,12 @@ class Training:
         features = network.state_features(self._observations[steps])  # (trajectories, steps, hidden)
         actions = network.actions.normalize(self._actions[steps])
 
-        losses = step_losses(network, features.detach().flatten(0, 1), actions.flatten(0, 1), self._codes)
-        winners = losses.view(*steps.shape, -1).mean(dim=1).argmin(dim=1)  # line 6: (trajectories,)
-        self.code_usage = torch.bincount(winners, minlength=len(self._codes)).cpu().numpy()
+        codes = self._explain(features.detach(), actions)  # line 6
+        self.code_usage = self.settings.prior.usage(codes.cpu().numpy())
         if self.iteration < self.settings.warm_up * self.settings.iterations:
-            winners = self._warm_up_codes(winners, trajectories)
+            codes = self._warm_up_codes(codes, trajectories)
 
-        predictions = network.decode(features + network.code(self._codes[winners])[:, None])
+        predictions = network.decode(features + network.code(codes)[:, None])
         loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
         network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -181,6 +188,25 @@ class Training:
             optimizer.step()
         self.loss = loss.item()
         self.iteration += 1
+
+    def _explain(self, features: Tensor, actions: Tensor) -> Tensor:
+        """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
+
+        Args:
+            features: (trajectories, steps, hidden), the state's part of the sum.
+            actions: (trajectories, steps, action size), normalised.
+        """
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            losses = step_losses(self._network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
+            return self._codes[losses.view(*features.shape[:2], -1).mean(dim=1).argmin(dim=1)]
+        start = features.new_zeros(len(features), prior.dimension)
+        return search_batch(self._network, features, actions, self.settings.search, start, self._generator())
+
+    def _generator(self) -> torch.Generator:
+        """Return the source of this iteration's candidates, on the CPU."""
+        seed = np.random.SeedSequence((self.settings.seed, self.iteration)).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed) >> 1)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
@@ -193,20 +219,19 @@ class Training:
         steps = demonstrations.starts[trajectories, None] + offsets
         return torch.from_numpy(steps).to(self._device), torch.from_numpy(trajectories).to(self._device)
 
-    def _warm_up_codes(self, winners: Tensor, trajectories: Tensor) -> Tensor:
+    def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.first_codes == "random":
-            return winners
+            return codes
         if self._first_codes is None:
-            grouped = first_codes(self.demonstrations, self.settings.prior.size, self.settings.seed)
-            self._first_codes = torch.from_numpy(grouped).to(self._device)
+            first = first_codes(self.demonstrations, self.settings.prior, self.settings.seed)
+            self._first_codes = torch.from_numpy(first).to(self._device)
         return self._first_codes[trajectories]
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
-        tensors = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        tensors = named("network", self._network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            for parameter, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in values.items()}
+            tensors |= named(f"optimizer.{number}", moments(optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -215,37 +240,45 @@ class Training:
         Raises:
             InputError: the tensors are of other settings or demonstrations.
         """
-        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         try:
-            self._network.load_state_dict(network)
+            self._network.load_state_dict(part("network", tensors))
             self.iteration = int(tensors["iteration"])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
         for number, optimizer in enumerate(self._optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{number}."):
-                    parameter, key = name.split(".")[2:]
-                    state.setdefault(int(parameter), {})[key] = tensor
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_moments(optimizer, part(f"optimizer.{number}", tensors))
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
-        losses = trajectory_losses(self._network, self.demonstrations, self._codes)
-        winners = losses.argmin(axis=1)
-        self._network.action_std.copy_(self._residual_std(winners))
-        counts = np.bincount(winners, minlength=self.settings.prior.size)
+        codes = self._all_codes()
+        prior = self.settings.prior
         # A copy, which training that goes on does not change.
-        return Policy(copy.deepcopy(self._network), self.settings.prior, tuple(int(count) for count in counts))
+        network = copy.deepcopy(self._network)
+        network.action_std.copy_(self._residual_std(codes))
+        if isinstance(prior, Categorical):
+            return Policy(network, prior, tuple(int(count) for count in prior.usage(codes.cpu().numpy())))
+        network.standardize_codes(codes)
+        return Policy(network, prior, ())
+
+    def _all_codes(self) -> Tensor:
+        """Return the code of every demonstration, (trajectories, dimension)."""
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            losses = trajectory_losses(self._network, self.demonstrations, self._codes)
+            return self._codes[losses.argmin(axis=1)]
+        start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
+        return search_trajectories(self._network, self.demonstrations, self.settings.search, start, self._generator())[
+            0
+        ]
 
     @torch.no_grad()
-    def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:
+    def _residual_std(self, codes: Tensor, steps_at_once: int = 2**13) -> Tensor:
         """Return the maximum-likelihood σ of Equation 2 for each action, in real units, (action size,)."""
         total = torch.zeros(self.demonstrations.action_size, dtype=torch.float64, device=self._device)
         for start in range(0, self.demonstrations.steps, steps_at_once):
             rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
-            codes = self._codes[winners[self.demonstrations.trajectory_of(rows)]]
-            errors = self._network(self._observations[rows], codes) - self._actions[rows]
+            own = codes[torch.from_numpy(self.demonstrations.trajectory_of(rows)).to(self._device)]
+            errors = self._network(self._observations[rows], own) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
 
