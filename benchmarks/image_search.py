@@ -14,13 +14,13 @@ from manyways.search import Search
 from throughput import RESULTS
 
 DIMENSION = 8
-ANEW_EPOCHS, LOCAL_EPOCHS, LOCAL = 12, 60, 8
+ANEW_EPOCHS, LOCAL_EPOCHS, LOCAL = 10, 50, 8
 
 
 def main() -> None:
-    """Learn 700 of the 8x8 digits of scikit-learn both ways, over two seeds, and write the errors and the times."""
+    """Learn 400 of the 8x8 digits of scikit-learn both ways, over two seeds, and write the errors and the times."""
     images = torch.from_numpy(load_digits().images[:, None].astype(np.float32) / 16)
-    train, test = images[:700], images[1500:]
+    train, test = images[:400], images[1500:]
     search = Search(candidates=16, block=2, rounds=1)  # 64 evaluations a point and visit
     result: dict[str, list[dict[str, Any]]] = {"anew": [], "local": []}
     for seed in range(2):
