@@ -15,7 +15,7 @@ from manyways.errors import InputError, ManywaysError, WriteError
 from manyways.tasks import register_environments
 
 if TYPE_CHECKING:
-    from manyways.algorithms import SOGBC
+    from manyways.algorithms import SOG, SOGBC
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import evaluate
     from manyways.latents import Categorical, Gaussian
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "SOG",
     "SOGBC",
     "Categorical",
     "Demonstrations",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SOG": "manyways.algorithms",
     "SOGBC": "manyways.algorithms",
     "Categorical": "manyways.latents",
     "Gaussian": "manyways.latents",

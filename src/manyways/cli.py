@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from manyways.errors import InputError, ManywaysError
+from manyways.reproduce.commands import app as reproduce
 
 if TYPE_CHECKING:
     from manyways.evaluation import ContinuousEvaluation, Evaluation
@@ -428,6 +429,7 @@ def film_expert(
 
 
 app.command(expert, name="expert", help="Train, draw or film the experts of the tasks.")
+app.command(reproduce, name="reproduce", help="Redo the appendices' experiments on SOG itself, with their figures.")
 
 
 def _film(task: "Task", acts: dict[str, Any], folder: Path, seconds: float, seed: int) -> None:

@@ -1,9 +1,10 @@
 """One file an algorithm, read top to bottom. An algorithm knows no task, only demonstrations."""
 
+from manyways.algorithms.sog import SOG
 from manyways.algorithms.sog_bc import SOGBC, Training
 from manyways.errors import InputError
 
-__all__ = ["SOGBC", "Training", "algorithm_names", "get_algorithm"]
+__all__ = ["SOG", "SOGBC", "Training", "algorithm_names", "get_algorithm"]
 
 _ALGORITHMS = {SOGBC.name: SOGBC}
 

@@ -1,0 +1,393 @@
+"""SOG for any (x, y): Algorithms 1 and 4, and the EM algorithm of Appendix C that they are a limit of.
+
+    repeat: take a minibatch of points (x, y)
+            hard: search each point's code, the one whose output is nearest to y      (Algorithm 1, line 7; Equation 14)
+            soft: weigh every code by how well it explains the point                   (Equation 12)
+            one gradient step on the squared error under these codes                   (line 10; Equation 11c)
+
+The searched codes and the weights are constants to the gradient. The search sees the network in evaluation mode
+(running statistics in batch normalisation, no dropout), so that a code means the same in every batch.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from manyways.algorithms.sog_bc import choose_device
+from manyways.errors import InputError
+from manyways.latents import Categorical, Gaussian, Prior
+from manyways.search import Search, coordinate_search
+
+_POINTS_AT_ONCE = 2**12  # searched together; what is kept of each is a loss for every candidate
+_LOSSES_AT_ONCE = 2**22  # (point, sample) pairs of a likelihood
+_SMALLEST_SIGMA = 1e-6
+_SMALLEST_STEP = 0.02  # of the local search, in standard deviations of the prior
+
+
+class SOG:
+    """A generative model y = f(z, x) + σ·noise with a latent code z that is searched, not encoded (Section 3).
+
+        model = SOG(network, Categorical(3)).fit(x, y)
+        codes = model.encode(x, y)
+        other_way = model.decode(model.prior.code(1)[None], x[:1])
+
+    Where there is no x (pure generation) give None for it: the network is then called as `network(z)`, and the search
+    decodes each candidate once for all points where they share it.
+
+    Args:
+        network: f, called as `network(z, x)` with codes (n, dimension) and x (n, ...), returning (n, ...) as y has it.
+            It is trained in place, and moved to the device.
+        prior: the codes to choose from: all of a Categorical's are tried; a Gaussian's are searched.
+        assignment: "hard" gives each point its best code; "soft" is expectation-maximisation over a Categorical's.
+        sigma: σ of Equation 2, in the units of y. It decides how soft the responsibilities are and is part of the
+            likelihood; None measures it in each epoch, as the maximum-likelihood value.
+        search: how a Gaussian's codes are searched: samples of the prior (Algorithm 1) where a block is the whole code,
+            coordinate-wise (Algorithm 4) otherwise.
+        local: from the second epoch on, a point tries its last winner and so many neighbours of it instead of the whole
+            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian.
+        epochs: how often every point is seen.
+        batch_size: points in a gradient step.
+        learning_rate: of Adam at the start; falls to 0 linearly.
+        evaluations: how many (code, x) pairs the search computes at once, which bounds the memory.
+        seed: of everything random: batches, and candidates in `fit`, `encode` and `log_likelihood`. The network's first
+            weights are the caller's.
+        device: "auto" takes a GPU where there is one.
+
+    Attributes:
+        weights: (codes,), π of Equation 13; all equal under hard assignment. Empty for a Gaussian.
+        sigma: as given, or as measured in the last epoch; None before that.
+        epoch: how many epochs were done.
+        loss: mean of ‖f(z, x) - y‖² over the last epoch's points, under their codes or weighted by responsibilities.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        prior: Prior,
+        *,
+        assignment: Literal["hard", "soft"] = "hard",
+        sigma: float | None = None,
+        search: Search | None = None,
+        local: int = 0,
+        epochs: int = 100,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        evaluations: int = 2**12,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        if assignment not in ("hard", "soft"):
+            raise InputError(f"assignment is {assignment!r}; give 'hard' or 'soft'")
+        if assignment == "soft" and isinstance(prior, Gaussian):
+            raise InputError("soft assignment weighs every code, and a Gaussian has no end of them; give 'hard'")
+        if sigma is not None and not 0 < sigma < math.inf:
+            raise InputError(f"sigma is {sigma}; give more than 0, or None to measure it")
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("evaluations", evaluations)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; give 1 or more")
+        for name, value in (("local", local), ("seed", seed)):
+            if value < 0:
+                raise InputError(f"{name} is {value}; give 0 or more")
+        if not learning_rate > 0:
+            raise InputError(f"learning_rate is {learning_rate}; give more than 0")
+        self.prior = prior
+        self.assignment = assignment
+        self.sigma = sigma
+        self.search = search or Search()
+        self.local = local
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.evaluations = evaluations
+        self.seed = seed
+        self.epoch = 0
+        self.loss = float("nan")
+        self._device = choose_device(device)
+        self.network = network.to(self._device)
+        self._all_codes = torch.empty(0, prior.dimension, device=self._device)
+        if isinstance(prior, Categorical):
+            self._all_codes = torch.from_numpy(prior.enumerate()).to(self._device)
+        self.weights = torch.full((len(self._all_codes),), 1 / max(1, len(self._all_codes)), device=self._device)
+        self._sigma_is_given = sigma is not None
+
+    def fit(
+        self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, callback: Callable[["SOG"], object] | None = None
+    ) -> "SOG":
+        """Learn from points.
+
+        Args:
+            x: (points, ...), or None where y alone is generated.
+            y: (points, ...).
+            callback: called with this model after each epoch.
+
+        Returns:
+            This model.
+
+        Raises:
+            InputError: there are no points, x and y differ in their number, a number is not finite, or the network
+                returns another shape than y's.
+        """
+        inputs, targets = self._points(x, y)
+        self._require_shape(inputs, targets)
+        generator = torch.Generator().manual_seed(self.seed)
+        optimizer = torch.optim.Adam(self.network.parameters(), self.learning_rate)
+        batches = math.ceil(len(targets) / self.batch_size)
+        if self.assignment == "soft" and not self._sigma_is_given:
+            self.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
+        winners = targets.new_zeros(len(targets), self.prior.dimension)
+        for epoch in range(self.epochs):
+            error, shares = 0.0, torch.zeros_like(self.weights)
+            order = torch.randperm(len(targets), generator=generator).to(self._device)
+            for number, rows in enumerate(order.tensor_split(batches)):
+                part = None if inputs is None else inputs[rows]
+                for group in optimizer.param_groups:
+                    group["lr"] = self.learning_rate * (1 - (epoch * batches + number) / (self.epochs * batches))
+                optimizer.zero_grad()
+                if self.assignment == "hard":
+                    last = winners[rows] if self.local and epoch else None
+                    winners[rows], _ = self._search(part, targets[rows], generator, last)
+                    error += self._backward(part, targets[rows], winners[rows])
+                else:
+                    responsibilities = self._responsibilities(part, targets[rows])
+                    shares += responsibilities.sum(dim=0)
+                    for code, weights in zip(self._all_codes, responsibilities.T, strict=True):
+                        codes = code.expand(len(rows), -1)
+                        error += self._backward(part, targets[rows], codes, weights)
+                optimizer.step()
+            self.loss = error / len(targets)
+            self.epoch = epoch + 1
+            if self.assignment == "soft":
+                self.weights = shares / shares.sum()  # Equation 13
+            if not self._sigma_is_given:
+                self.sigma = max(math.sqrt(self.loss / targets[0].numel()), _SMALLEST_SIGMA)
+            self.network.eval()
+            if callback is not None:
+                callback(self)
+        return self
+
+    @torch.no_grad()
+    def encode(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, refine: int = 0) -> Tensor:
+        """Search the code that explains each point best.
+
+        Args:
+            x: (points, ...), or None.
+            y: (points, ...).
+            refine: so many times the search is followed by one near the code found, of 16 neighbours; for a Gaussian.
+
+        Returns:
+            Codes (points, dimension), on the CPU; one-hot for a Categorical.
+
+        Raises:
+            InputError: x and y do not fit together, or not the network.
+        """
+        inputs, targets = self._points(x, y)
+        generator = torch.Generator().manual_seed(self.seed)
+        found = []
+        for rows in _chunks(len(targets), _POINTS_AT_ONCE):
+            part = None if inputs is None else inputs[rows]
+            codes, _ = self._search(part, targets[rows], generator)
+            for _ in range(refine if isinstance(self.prior, Gaussian) else 0):
+                codes, _ = self._search_near(part, targets[rows], codes, 16, generator)
+            found.append(codes)
+        return torch.cat(found).cpu()
+
+    @torch.no_grad()
+    def decode(self, codes: ArrayLike | Tensor, x: ArrayLike | Tensor | None = None) -> Tensor:
+        """Return f(z, x), the mean of y, on the CPU.
+
+        Args:
+            codes: (points, dimension).
+            x: (points, ...), or None for a network of the code alone.
+
+        Raises:
+            InputError: codes of another dimension than the prior's, or not as many as x.
+        """
+        z = torch.as_tensor(codes, dtype=torch.float32).to(self._device)
+        if z.ndim != 2 or z.shape[1] != self.prior.dimension:
+            raise InputError(f"codes have the shape {tuple(z.shape)}; give (points, {self.prior.dimension})")
+        inputs = None if x is None else _tensor(x).to(self._device)
+        if inputs is not None and len(inputs) != len(z):
+            raise InputError(f"there are {len(z)} codes for {len(inputs)} x; give a code for each")
+        return self._outputs(inputs, z).cpu()
+
+    def reconstruct(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, refine: int = 0) -> Tensor:
+        """Return the output nearest to y that the search finds: `decode` of `encode`, on the CPU."""
+        return self.decode(self.encode(x, y, refine=refine), x)
+
+    @torch.no_grad()
+    def responsibilities(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor) -> Tensor:
+        """Return p(z | x, y) for every code of a Categorical (Equation 12), (points, codes), on the CPU.
+
+        Raises:
+            InputError: the prior is a Gaussian, σ is not known yet, or x and y do not fit together.
+        """
+        if isinstance(self.prior, Gaussian):
+            raise InputError("a Gaussian's codes cannot be listed; use `encode` for the best code of each point")
+        return self._responsibilities(*self._points(x, y)).cpu()
+
+    @torch.no_grad()
+    def log_likelihood(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, samples: int = 10_000) -> Tensor:
+        """Return log p(y | x), marginal over the codes (Equation 4), in nats, for each point.
+
+        Exact for a Categorical. For a Gaussian it is the logarithm of a mean over samples of the prior: unbiased before
+        the logarithm, too low on average after it, and by much where the posterior is so narrow that hardly a sample
+        falls into it, as with small σ or codes of more than about three numbers. Compare it at two values of `samples`;
+        where they differ, it is a lower bound and no more.
+
+        Args:
+            x: (points, ...), or None.
+            y: (points, ...).
+            samples: of the prior, for a Gaussian.
+
+        Returns:
+            (points,), float64, on the CPU.
+
+        Raises:
+            InputError: σ is not known yet, there are no samples, or x and y do not fit together.
+        """
+        if samples < 1:
+            raise InputError(f"samples is {samples}; give 1 or more")
+        inputs, targets = self._points(x, y)
+        if isinstance(self.prior, Categorical):
+            return torch.logsumexp(self._log_joint(inputs, targets, self._all_codes, self.weights.log()), dim=1).cpu()
+        generator = torch.Generator().manual_seed(self.seed)
+        total = targets.new_full((len(targets),), -torch.inf, dtype=torch.float64)
+        for start in range(0, samples, self.evaluations):
+            count = min(self.evaluations, samples - start)
+            codes = torch.randn(count, self.prior.dimension, generator=generator).to(self._device)
+            for rows in _chunks(len(targets), max(1, _LOSSES_AT_ONCE // count)):
+                part = None if inputs is None else inputs[rows]
+                some = torch.logsumexp(self._log_joint(part, targets[rows], codes, codes.new_zeros(count)), dim=1)
+                total[rows] = torch.logaddexp(total[rows], some)
+        return (total - math.log(samples)).cpu()
+
+    def _search(
+        self, x: Tensor | None, y: Tensor, generator: torch.Generator, last: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the codes found and their squared errors, (points, dimension) and (points,)."""
+        self.network.eval()
+        codes = y.new_zeros(len(y), self.prior.dimension)
+        if isinstance(self.prior, Categorical):
+            least, index = self._errors(x, y, codes, slice(0, self.prior.dimension), self._all_codes).min(dim=1)
+            return self._all_codes[index], least
+        if last is not None:
+            return self._search_near(x, y, last, self.local, generator)
+        return coordinate_search(partial(self._errors, x, y), codes, self.search, generator)
+
+    @torch.no_grad()
+    def _search_near(
+        self, x: Tensor | None, y: Tensor, codes: Tensor, neighbours: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Search near each point's code, which stays where no neighbour is better.
+
+        A neighbour is sqrt(1 - s²) z + s ε with steps s from small to the prior's own: for a z of the prior, it is of
+        the prior too (Crank and Nicolson's proposal), so that codes cannot wander off to where the prior is not.
+        """
+        self.network.eval()
+        count, dimension = codes.shape
+        steps = _SMALLEST_STEP ** torch.rand(count, neighbours, 1, generator=generator)
+        noise = torch.randn(count, neighbours, dimension, generator=generator)
+        near = (1 - steps.square()).sqrt().to(codes) * codes[:, None] + (steps * noise).to(codes)
+        tried = torch.cat([codes[:, None], near], dim=1)  # (points, 1 + neighbours, dimension)
+        errors = torch.cat(
+            [
+                self._pair_errors(None if x is None else x[rows], y[rows], tried[rows])
+                for rows in _chunks(count, max(1, self.evaluations // tried.shape[1]))
+            ]
+        )
+        least, index = errors.min(dim=1)
+        return tried[torch.arange(count), index.cpu()], least
+
+    @torch.no_grad()
+    def _errors(self, x: Tensor | None, y: Tensor, codes: Tensor, block: slice, candidates: Tensor) -> Tensor:
+        """Return ‖f(z, x) - y‖², (points, candidates), where each candidate replaces a block of each point's code."""
+        others = codes.clone()
+        others[:, block] = 0
+        if x is None and bool((others == others[:1]).all()):  # the same for all points: decode it once
+            tried = others[:1].repeat(len(candidates), 1)
+            tried[:, block] = candidates
+            outputs = self._outputs(None, tried).flatten(1)
+            # Not by way of a matrix product, which loses small distances between large numbers.
+            return torch.cdist(y.flatten(1), outputs, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        errors = []
+        for rows in _chunks(len(y), max(1, self.evaluations // len(candidates))):
+            own = others[rows, None].repeat(1, len(candidates), 1)
+            own[:, :, block] = candidates
+            errors.append(self._pair_errors(None if x is None else x[rows], y[rows], own))
+        return torch.cat(errors)
+
+    def _pair_errors(self, x: Tensor | None, y: Tensor, codes: Tensor) -> Tensor:
+        """Return the squared errors (points, codes) of points under codes of their own (points, codes, dimension)."""
+        repeated = None if x is None else x.repeat_interleave(codes.shape[1], dim=0)
+        outputs = self._outputs(repeated, codes.flatten(0, 1)).view(*codes.shape[:2], -1)
+        return outputs.sub_(y.flatten(1)[:, None]).square_().sum(dim=-1)
+
+    def _outputs(self, x: Tensor | None, codes: Tensor) -> Tensor:
+        self.network.eval()
+        parts = _chunks(len(codes), self.evaluations)
+        return torch.cat([self._call(None if x is None else x[rows], codes[rows]) for rows in parts])
+
+    def _call(self, x: Tensor | None, codes: Tensor) -> Tensor:
+        outputs: Tensor = self.network(codes) if x is None else self.network(codes, x)
+        return outputs
+
+    def _backward(self, x: Tensor | None, y: Tensor, codes: Tensor, weights: Tensor | None = None) -> float:
+        """Add the gradient of the mean weighted squared error, and return its sum over the points."""
+        self.network.train()
+        errors = (self._call(x, codes) - y).flatten(1).square().sum(dim=1)
+        total = errors.sum() if weights is None else (weights * errors).sum()
+        (total / len(y)).backward()  # type: ignore[no-untyped-call]
+        return total.item()
+
+    def _responsibilities(self, x: Tensor | None, y: Tensor) -> Tensor:
+        return self._log_joint(x, y, self._all_codes, self.weights.log()).softmax(dim=1).float()
+
+    def _log_joint(self, x: Tensor | None, y: Tensor, codes: Tensor, log_weights: Tensor) -> Tensor:
+        """Return log p(y | z, x) plus the codes' log weights, (points, codes), in float64."""
+        if self.sigma is None:
+            raise InputError("sigma is not known before `fit`; fit first, or give sigma to SOG")
+        squared = self._errors(x, y, y.new_zeros(len(y), self.prior.dimension), slice(0, self.prior.dimension), codes)
+        size = y[0].numel()
+        constant = -size / 2 * math.log(2 * math.pi * self.sigma**2)
+        return constant - squared.double() / (2 * self.sigma**2) + log_weights.double()
+
+    def _points(self, x: Any, y: Any) -> tuple[Tensor | None, Tensor]:
+        targets = _tensor(y).to(self._device, torch.float32)
+        inputs = None if x is None else _tensor(x).to(self._device)
+        if targets.ndim == 0 or len(targets) == 0:
+            raise InputError("y has no points; give an array of the shape (points, ...)")
+        if inputs is not None and (inputs.ndim == 0 or len(inputs) != len(targets)):
+            raise InputError(
+                f"x has the shape {tuple(inputs.shape)} and y has {len(targets)} points; give as many of x"
+            )
+        for name, values in (("x", inputs), ("y", targets)):
+            if values is not None and not bool(torch.isfinite(values).all()):
+                raise InputError(f"{name} has numbers that are not finite; leave out those points or mend them")
+        return inputs, targets
+
+    @torch.no_grad()
+    def _require_shape(self, x: Tensor | None, y: Tensor) -> None:
+        shape = self._outputs(None if x is None else x[:1], y.new_zeros(1, self.prior.dimension)).shape
+        if shape != y[:1].shape:
+            raise InputError(
+                f"the network returns {tuple(shape[1:])} for a point of y, whose shape is {tuple(y.shape[1:])}; "
+                "let both be the same"
+            )
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _tensor(values: Any) -> Tensor:
+    """Return values as a tensor, real numbers in single precision."""
+    tensor = torch.as_tensor(values)
+    return tensor.float() if tensor.is_floating_point() else tensor

