@@ -14,6 +14,7 @@ and counts those directions little. The groups then say in nats how unlikely a t
 """
 
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 
@@ -31,11 +33,12 @@ _TRAJECTORIES_FOR_CENTRES = 10_000
 _POINTS_IN_TIME = 32
 _NUMBERS_IN_TIME = 4096  # of all points together: what bounds the memory where states are large
 _COMPONENTS = 12
-_RESTARTS = 3
+_RESTARTS = 10
 _ROUNDS = 30  # of clustering and of the metric; they mostly agree after five
 _LEAST_WITHIN = 0.02  # variance within groups that is always assumed, as a share of the whole
 
 Floats = NDArray[np.float32]
+_Numbers = TypeVar("_Numbers", Tensor, NDArray[np.float64])
 
 
 def first_codes(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
@@ -99,7 +102,8 @@ class Embedding:
             pca = PCA(dimensions, random_state=seed).fit((views - centre) * weights)
             kept = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
             components = weights[:, None] * pca.components_[kept].T
-        return cls(mean, scale, own_scale, frequencies, phases, centre, components.astype(np.float32))
+        components = np.ascontiguousarray(components, dtype=np.float32)
+        return cls(mean, scale, own_scale, frequencies, phases, centre, components)
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
@@ -129,11 +133,13 @@ class Groups:
         embedding: of trajectories.
         metric: (dimensions, dimensions), takes the embedding to where the groups' covariance is the identity.
         centres: (groups, dimensions), there.
+        residual_variance: σ² of one number of the normalised action under the policy that these groups go with.
     """
 
     embedding: Embedding
     metric: Floats
     centres: Floats
+    residual_variance: Floats | np.float32 = np.float32(0)
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
@@ -152,10 +158,16 @@ class Groups:
         nats: NDArray[np.float64] = distances - distances.min(axis=1, keepdims=True)
         return nats
 
+    def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
+        """Return the nats as a mean squared error over steps, (trajectories, groups), to be added to the policy's."""
+        lengths = demonstrations.lengths[:, None].astype(np.float64)
+        return nats_as_loss(self.nats(demonstrations), lengths, float(self.residual_variance))
+
     def tensors(self) -> dict[str, Floats]:
         """Return what `from_tensors` makes these groups of."""
         parts = {field.name: getattr(self.embedding, field.name) for field in fields(Embedding)}
-        return parts | {"metric": self.metric, "centres": self.centres}
+        own = {"metric": self.metric, "centres": self.centres, "residual_variance": self.residual_variance}
+        return {name: np.array(value, dtype=np.float32, order="C") for name, value in (parts | own).items()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Floats]) -> "Groups":
@@ -165,7 +177,21 @@ class Groups:
             KeyError: a tensor is missing.
         """
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
-        return cls(embedding, tensors["metric"], tensors["centres"])
+        return cls(embedding, tensors["metric"], tensors["centres"], tensors["residual_variance"])
+
+
+def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _Numbers:
+    """Return nats of whole trajectories in units of their mean squared error over steps.
+
+    By Equation 2 a trajectory's negative log-likelihood is its length times its loss over twice the variance of the
+    residual, so that a nat weighs as much as 2 σ² / length of loss.
+
+    Args:
+        nats: (trajectories, groups).
+        lengths: (trajectories, 1).
+        residual_variance: σ² of one number of the normalised action.
+    """
+    return nats * (2 * residual_variance) / lengths
 
 
 def cluster(
@@ -191,12 +217,12 @@ def cluster(
     # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
     with threadpool_limits(1, user_api="openmp"):
         for restart in range(restarts):
-            labels = KMeans(groups, n_init=5, random_state=seed * restarts + restart).fit(points).labels_
+            labels = KMeans(groups, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
             for _ in range(_ROUNDS):
                 centres = _centres(points, labels, groups)
                 errors = points - centres[labels]
                 within = errors.T @ errors / len(points) + _LEAST_WITHIN * np.diag(whole)
-                metric = np.linalg.cholesky(np.linalg.inv(within)).astype(np.float32)
+                metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
                 moved = KMeans(groups, init=centres @ metric, n_init=1).fit(points @ metric).labels_
                 if np.array_equal(moved, labels):
                     break

@@ -4,13 +4,15 @@
             for each trajectory, search the code under which the policy explains its steps best     (lines 4-6)
             one gradient step on the policy's squared error under these codes                       (lines 7-8)
 
-The state's part of the network is computed once for both lines. In the first steps the codes come from the
-trajectories themselves (`first_codes`), so that no code is dead before it has learned anything.
+The state's part of the network is computed once for both lines. In the first steps the codes come from groups of
+similar trajectories (`first_codes`), so that no code is dead before it has learned anything. From then on the search
+also asks how unlikely a trajectory is in each group, because where the states tell the ways apart the policy's error
+need not: one code can do several ways, each in a region of its own.
 """
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,7 +23,7 @@ from torch.nn import functional
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import first_codes
+from manyways.first_codes import Groups, nats_as_loss
 from manyways.latents import Categorical
 from manyways.networks import PolicyNetwork
 from manyways.policy import Policy
@@ -39,7 +41,8 @@ class SOGBC:
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
         learning_rate: of Muon and Adam at the start; falls to 0 linearly.
         hidden: width of the network.
-        first_codes: "trajectories" starts from groups of similar trajectories, "random" is the paper's start.
+        first_codes: "trajectories" starts from groups of similar trajectories and keeps them in mind, "random" is the
+            paper's start, and its search by the policy's error alone.
         warm_up: for which share of the iterations the first codes are kept.
         seed: of everything random; the same seed on the same machine gives the same policy.
         device: "auto" takes a GPU where there is one.
@@ -146,7 +149,8 @@ class Training:
             Muon(matrices, settings.learning_rate),
             torch.optim.Adam(others, settings.learning_rate, fused=True),
         )
-        self._first_codes: Tensor | None = None
+        self._groups: Groups | None = None
+        self._nats = torch.zeros(0, device=self._device)  # (trajectories, codes), once there are groups
 
     @property
     def finished(self) -> bool:
@@ -166,10 +170,7 @@ class Training:
         actions = network.actions.normalize(self._actions[steps])
 
         losses = step_losses(network, features.detach().flatten(0, 1), actions.flatten(0, 1), self._codes)
-        winners = losses.view(*steps.shape, -1).mean(dim=1).argmin(dim=1)  # line 6: (trajectories,)
-        self.code_usage = torch.bincount(winners, minlength=len(self._codes)).cpu().numpy()
-        if self.iteration < self.settings.warm_up * self.settings.iterations:
-            winners = self._warm_up_codes(winners, trajectories)
+        winners = self._search(losses.view(*steps.shape, -1).mean(dim=1), trajectories)  # line 6: (trajectories,)
 
         predictions = network.decode(features + network.code(self._codes[winners])[:, None])
         loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
@@ -193,13 +194,28 @@ class Training:
         steps = demonstrations.starts[trajectories, None] + offsets
         return torch.from_numpy(steps).to(self._device), torch.from_numpy(trajectories).to(self._device)
 
-    def _warm_up_codes(self, winners: Tensor, trajectories: Tensor) -> Tensor:
-        if self.settings.first_codes == "random":
-            return winners
-        if self._first_codes is None:
-            grouped = first_codes(self.demonstrations, self.settings.prior.size, self.settings.seed)
-            self._first_codes = torch.from_numpy(grouped).to(self._device)
-        return self._first_codes[trajectories]
+    def _search(self, losses: Tensor, trajectories: Tensor) -> Tensor:
+        """Return the code of each trajectory from its losses (trajectories, codes), its group's in the warm-up.
+
+        What explains a trajectory best is the likeliest together: its actions, by the policy, and which states it
+        meets, by the groups.
+        """
+        self.code_usage = torch.bincount(losses.argmin(dim=1), minlength=len(self._codes)).cpu().numpy()
+        groups = self._find_groups()
+        if groups is None:
+            return losses.argmin(dim=1)
+        nats = self._nats[trajectories]
+        if self.iteration < self.settings.warm_up * self.settings.iterations:
+            return nats.argmin(dim=1)
+        lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
+        variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
+        return (losses + nats_as_loss(nats, lengths, variance)).argmin(dim=1)
+
+    def _find_groups(self) -> Groups | None:
+        if self._groups is None and self.settings.first_codes == "trajectories":
+            self._groups = Groups.fit(self.demonstrations, self.settings.prior.size, self.settings.seed)
+            self._nats = torch.from_numpy(self._groups.nats(self.demonstrations)).to(self._device, torch.float32)
+        return self._groups
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
@@ -231,12 +247,19 @@ class Training:
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
-        losses = trajectory_losses(self._network, self.demonstrations, self._codes)
-        winners = losses.argmin(axis=1)
-        self._network.action_std.copy_(self._residual_std(winners))
-        counts = np.bincount(winners, minlength=self.settings.prior.size)
         # A copy, which training that goes on does not change.
-        return Policy(copy.deepcopy(self._network), self.settings.prior, tuple(int(count) for count in counts))
+        network = copy.deepcopy(self._network)
+        losses = trajectory_losses(self._network, self.demonstrations, self._codes)
+        groups = self._find_groups()
+        if groups is not None:
+            lengths = self.demonstrations.lengths
+            variance = np.average(losses.min(axis=1), weights=lengths) / self.demonstrations.action_size
+            groups = replace(groups, residual_variance=np.float32(variance))
+            losses += groups.loss(self.demonstrations)
+        winners = losses.argmin(axis=1)
+        network.action_std.copy_(self._residual_std(winners))
+        counts = np.bincount(winners, minlength=self.settings.prior.size)
+        return Policy(network, self.settings.prior, tuple(int(count) for count in counts), groups=groups)
 
     @torch.no_grad()
     def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:
