@@ -10,6 +10,7 @@ import tyro
 from manyways.errors import InputError, ManywaysError
 
 if TYPE_CHECKING:
+    from manyways.demonstrations import Demonstrations
     from manyways.evaluation import Evaluation
     from manyways.run import Run
     from manyways.tasks import Task
@@ -103,7 +104,7 @@ def train(
     out: Path,
     task: Annotated[str | None, _optional] = None,
     data: Annotated[str | None, _optional] = None,
-    modes: Annotated[int | None, _optional] = None,
+    modes: Annotated[int | Literal["auto"] | None, _optional] = None,
     algorithm: str = "sog-bc",
     seed: int = 0,
     iterations: Annotated[int | None, _algorithms_own] = None,
@@ -122,7 +123,7 @@ def train(
         out: Folder of the run: new, empty, or that of the same run.
         task: Task to train on and evaluate in, such as circles; its expert's demonstrations are collected on first use.
         data: Own demonstrations instead: an NPZ file, the folder of a Minari data set, or the id of a local one.
-        modes: How many codes; a task's own number unless given.
+        modes: How many codes, or auto to count the ways in the demonstrations; a task's own number unless given.
         algorithm: Name of the algorithm.
         seed: Of everything random.
         iterations: Gradient steps.
@@ -146,7 +147,7 @@ def train(
         raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
     if modes is None:
         if chosen is None or not isinstance(chosen.modes, DiscreteModes):
-            raise InputError("the number of ways is not known; give --modes K")
+            raise InputError("the number of ways is not known; give --modes K, or --modes auto to count them")
         modes = len(chosen.modes)
     given = {
         "iterations": iterations,
@@ -157,17 +158,25 @@ def train(
         "first_codes": first_codes,
     }
     chosen_settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings = settings_class(prior=Categorical(modes), seed=seed, device=device, **chosen_settings)
     if data is None:
         assert chosen is not None
         data = str(_default_demonstrations(chosen))
     demonstrations = Demonstrations.load(data)
     if chosen is not None:
         chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
+    mode_count = None
+    if modes == "auto":
+        mode_count = _mode_count(demonstrations, out, seed)
+        modes = int(mode_count["best"])
+        say(
+            f"{modes} ways counted, {mode_count['sureness']:.0%} sure; "
+            f"the next best number is {mode_count['runner_up']} (--modes {mode_count['runner_up']})"
+        )
+    settings = settings_class(prior=Categorical(modes), seed=seed, device=device, **chosen_settings)
     training = settings.start(demonstrations)
     command = shlex.join(["manyways", *sys.argv[1:]])
     place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
-    run = Run.create(out, settings, demonstrations, task=task, data=place, command=command)
+    run = Run.create(out, settings, demonstrations, task=task, data=place, command=command, mode_count=mode_count)
     say(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
         f"{modes} codes; {settings.iterations:,} iterations"
@@ -440,6 +449,18 @@ def _collect(task: "Task", episodes: int, path: Path, seed: int) -> None:
 
     with counting(f"collecting {episodes} episodes of {task.name}", steps_of(task, episodes), "steps") as count:
         collect(task, episodes, path, seed, count)
+
+
+def _mode_count(demonstrations: "Demonstrations", out: Path, seed: int) -> dict[str, Any]:
+    """Count the ways, or return what was counted when the run in this folder began."""
+    from manyways.number_of_modes import count_modes
+    from manyways.run import Run
+
+    if (out / "config.json").exists():
+        counted: dict[str, Any] | None = Run.open(out).config.get("mode_count")
+        if counted is not None:
+            return counted
+    return count_modes(demonstrations, seed=seed).to_json()
 
 
 def _default_demonstrations(task: "Task") -> Path:

@@ -195,7 +195,7 @@ def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _
 
 
 def cluster(
-    points: Floats, groups: int, seed: int, restarts: int = _RESTARTS
+    points: Floats, groups: int, seed: int, restarts: int = _RESTARTS, floor: float = 0.0
 ) -> tuple[Floats, Floats, NDArray[np.int64], float]:
     """Group points by k-means in the metric of the covariance within groups, which both learn from each other.
 
@@ -206,6 +206,7 @@ def cluster(
         groups: how many; at most n.
         seed: of the starts.
         restarts: how many starts, of which the likeliest result is kept.
+        floor: variance within groups that is always assumed in every direction, as a share of the points' variance.
 
     Returns:
         The metric (dimensions, dimensions), the centres in it (groups, dimensions), the group of each point (n,), and
@@ -214,16 +215,18 @@ def cluster(
     """
     best: tuple[Floats, Floats, NDArray[np.int64], float] | None = None
     whole = points.var(axis=0, dtype=np.float64) + 1e-12
+    always = np.diag(_LEAST_WITHIN * whole + floor * whole.sum())
+    distinct = min(groups, len(np.unique(points, axis=0)))
     # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
     with threadpool_limits(1, user_api="openmp"):
         for restart in range(restarts):
-            labels = KMeans(groups, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
+            labels = KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
             for _ in range(_ROUNDS):
                 centres = _centres(points, labels, groups)
                 errors = points - centres[labels]
-                within = errors.T @ errors / len(points) + _LEAST_WITHIN * np.diag(whole)
+                within = errors.T @ errors / len(points) + always
                 metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
-                moved = KMeans(groups, init=centres @ metric, n_init=1).fit(points @ metric).labels_
+                moved = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
                 if np.array_equal(moved, labels):
                     break
                 labels = moved
