@@ -139,7 +139,7 @@ class Groups:
     embedding: Embedding
     metric: Floats
     centres: Floats
-    residual_variance: Floats | np.float32 = np.float32(0)
+    residual_variance: float = 0.0
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
@@ -161,12 +161,16 @@ class Groups:
     def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return the nats as a mean squared error over steps, (trajectories, groups), to be added to the policy's."""
         lengths = demonstrations.lengths[:, None].astype(np.float64)
-        return nats_as_loss(self.nats(demonstrations), lengths, float(self.residual_variance))
+        return nats_as_loss(self.nats(demonstrations), lengths, self.residual_variance)
 
     def tensors(self) -> dict[str, Floats]:
         """Return what `from_tensors` makes these groups of."""
         parts = {field.name: getattr(self.embedding, field.name) for field in fields(Embedding)}
-        own = {"metric": self.metric, "centres": self.centres, "residual_variance": self.residual_variance}
+        own = {
+            "metric": self.metric,
+            "centres": self.centres,
+            "residual_variance": np.array(self.residual_variance),
+        }
         return {name: np.array(value, dtype=np.float32, order="C") for name, value in (parts | own).items()}
 
     @classmethod
@@ -177,7 +181,7 @@ class Groups:
             KeyError: a tensor is missing.
         """
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
-        return cls(embedding, tensors["metric"], tensors["centres"], tensors["residual_variance"])
+        return cls(embedding, tensors["metric"], tensors["centres"], float(tensors["residual_variance"]))
 
 
 def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _Numbers:

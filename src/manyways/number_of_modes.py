@@ -11,10 +11,10 @@ several Gaussians describe better than one: so two neighbours count as one unles
 distance of their centres 4.5 times the smaller of their spreads along it. Halves of one Gaussian are 2.6, halves of a
 uniform line 3.5 of these apart. And with few trajectories the finest description may follow chance. So the trajectories
 are described twice, as they are and with a hundredth of their variance taken for blur, and the finer description is
-believed only where other parts of the trajectories give the same groups (their adjusted Rand index; Ben-Hur et al. 2002).
+believed only where other parts of the trajectories give the same groups (Ben-Hur et al. 2002).
 
-How sure that is, is asked of the data: the same is done with parts of the trajectories, and the number that was found is
-as sure as they agree.
+How sure that is, is asked of the data: the same is done with parts of the trajectories, and the number that was found
+is as sure as they agree.
 """
 
 from collections import Counter

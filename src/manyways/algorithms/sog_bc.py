@@ -254,7 +254,7 @@ class Training:
         if groups is not None:
             lengths = self.demonstrations.lengths
             variance = np.average(losses.min(axis=1), weights=lengths) / self.demonstrations.action_size
-            groups = replace(groups, residual_variance=np.float32(variance))
+            groups = replace(groups, residual_variance=float(np.float32(variance)))
             losses += groups.loss(self.demonstrations)
         winners = losses.argmin(axis=1)
         network.action_std.copy_(self._residual_std(winners))
