@@ -102,8 +102,8 @@ class Embedding:
             pca = PCA(dimensions, random_state=seed).fit((views - centre) * weights)
             kept = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
             components = weights[:, None] * pca.components_[kept].T
-        components = np.ascontiguousarray(components, dtype=np.float32)
-        return cls(mean, scale, own_scale, frequencies, phases, centre, components)
+        reduced = np.ascontiguousarray(components, dtype=np.float32)
+        return cls(mean, scale, own_scale, frequencies, phases, centre, reduced)
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
