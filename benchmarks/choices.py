@@ -14,7 +14,7 @@ import manyways
 from manyways.algorithms.muon import orthogonalize
 from manyways.evaluation import evaluate, normalized_mutual_information, purity
 from manyways.files import read_json, write_json
-from manyways.first_codes import first_codes
+from manyways.first_codes import groups
 from manyways.tasks import get_task
 from manyways.tasks.collect import cached_demonstrations, collect
 from throughput import RESULTS
@@ -103,9 +103,9 @@ def warm_ups(family: Family, sets: Sequence[tuple[int, int, int]], iterations: i
     result = []
     for kinds, per_kind, seed in sets:
         demonstrations, labels = family(kinds, per_kind, seed)
-        groups = first_codes(demonstrations, kinds, seed=0)
+        found = groups(demonstrations, kinds, seed=0)
         row: dict[str, Any] = {"kinds": kinds, "trajectories": len(demonstrations), "seed": seed}
-        row["first codes"] = _agreement(groups, labels)
+        row["first codes"] = _agreement(found, labels)
         for share in WARM_UPS:
             settings = manyways.SOGBC(prior=manyways.Categorical(kinds), iterations=iterations, warm_up=share)
             policy = settings.fit(demonstrations)

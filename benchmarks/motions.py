@@ -18,7 +18,7 @@ import manyways
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
 from manyways.files import read_json, write_json
-from manyways.first_codes import first_codes
+from manyways.first_codes import groups
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "motions"
@@ -81,7 +81,7 @@ CLUSTERINGS: dict[str, Method] = {
     "k-means, kernel mean embedding": lambda data, kinds, seed: KMeans(kinds, n_init=10, random_state=seed).fit_predict(
         embedded(data, seed)
     ),
-    "first codes": first_codes,
+    "groups": groups,
 }
 
 

@@ -5,7 +5,7 @@ import manyways
 from manyways import Demonstrations
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
-from manyways.first_codes import Embedding, Groups, cluster, first_codes
+from manyways.first_codes import Embedding, Groups, cluster, embed, groups
 
 
 def random_trajectory(rng, steps=50):
@@ -13,7 +13,7 @@ def random_trajectory(rng, steps=50):
 
 
 def test_ways_that_differ_get_codes_that_differ(demonstrations, labels):
-    assert purity(first_codes(demonstrations, 2, seed=0), labels) == 1
+    assert purity(groups(demonstrations, 2, seed=0), labels) == 1
 
 
 def test_the_embedding_does_not_depend_on_where_a_trajectory_begins_but_on_what_is_done():
@@ -60,7 +60,7 @@ def test_a_trajectory_at_twice_the_speed_is_embedded_almost_alike():
 )
 def test_kinds_are_found_in_noise_elsewhere_shared_and_rare(motions):
     demonstrations, kinds = motions.draw(seed=0)
-    assert normalized_mutual_information(first_codes(demonstrations, 12, seed=0), kinds) > 0.95
+    assert normalized_mutual_information(groups(demonstrations, 12, seed=0), kinds) > 0.95
 
 
 def test_the_metric_counts_a_direction_little_in_which_groups_spread():
@@ -75,12 +75,12 @@ def test_the_metric_counts_a_direction_little_in_which_groups_spread():
 
 
 def test_nats_are_half_the_squared_distance_beyond_the_nearest_group(demonstrations):
-    groups = Groups.fit(demonstrations, 3, seed=0)
-    nats = groups.nats(demonstrations)
+    found = Groups.fit(demonstrations, 3, seed=0)
+    nats = found.nats(demonstrations)
     assert nats.shape == (24, 3)
     assert (nats.min(axis=1) == 0).all()
-    places = groups.embedding(demonstrations) @ groups.metric
-    expected = ((places[:, None] - groups.centres) ** 2).sum(axis=-1) / 2
+    places = found.embedding(demonstrations) @ found.metric
+    expected = ((places[:, None] - found.centres) ** 2).sum(axis=-1) / 2
     np.testing.assert_allclose(nats, expected - expected.min(axis=1, keepdims=True), atol=1e-3)
 
 
@@ -127,3 +127,21 @@ def test_from_the_papers_start_the_policy_has_no_groups(demonstrations):
 def test_demonstrations_that_are_all_the_same_do_no_harm():
     demonstrations = Demonstrations.from_arrays([(np.ones((5, 2)), np.ones((5, 1)))] * 3)
     assert np.isfinite(Groups.fit(demonstrations, 2, seed=0).nats(demonstrations)).all()
+
+
+def test_an_embedding_depends_on_what_is_done_and_not_on_order_or_length():
+    rng = np.random.default_rng(0)
+    observations, actions = rng.normal(size=(50, 3)), rng.normal(size=(50, 2))
+    order = rng.permutation(50)
+    demonstrations = Demonstrations.from_arrays(
+        [
+            (observations, actions),
+            (observations[order], actions[order]),
+            (np.tile(observations, (2, 1)), np.tile(actions, (2, 1))),
+            (observations, actions + 1),
+        ]
+    )
+    embeddings = embed(demonstrations, seed=0)
+    np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-5)
+    np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-5)
+    assert np.abs(embeddings[3] - embeddings[0]).max() > 0.1

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyways import Demonstrations, search
+from manyways import Demonstrations, InputError, search
 from manyways.networks import PolicyNetwork
 
 
@@ -116,3 +116,105 @@ def test_the_least_loss_wins(codes):
     losses = search.trajectory_losses(network, Demonstrations.from_arrays(pairs), torch.eye(codes))
     assert losses.argmin(axis=1).tolist() == [0, codes - 1]
     np.testing.assert_allclose(losses.min(axis=1), 0, atol=1e-9)
+
+
+def continuous_batch(dimension, trajectories=6, steps=32, noise=0.0):
+    """Return a network, and steps that it would take under known codes."""
+    network = network_of(4, 3, dimension, 32)
+    generator = torch.Generator().manual_seed(2)
+    states = torch.randn(trajectories, steps, 4, generator=generator)
+    codes = torch.randn(trajectories, dimension, generator=generator)
+    with torch.no_grad():
+        features = network.state_features(states)
+        actions = network.decode(features + network.code(codes)[:, None])
+        actions += noise * torch.randn(actions.shape, generator=generator)
+    return network, features, actions, codes
+
+
+def batch_losses(network, features, actions, codes):
+    with torch.no_grad():
+        return (network.decode(features + network.code(codes)[:, None]) - actions).square().sum(dim=(1, 2))
+
+
+@pytest.mark.parametrize("race", [False, True])
+def test_a_batch_gets_the_best_of_all_candidates(race):
+    network, features, actions, _ = continuous_batch(1, noise=0.1)
+    settings = search.Search(candidates=64, race=race)
+    found = search.search_batch(
+        network, features, actions, settings, torch.zeros(6, 1), torch.Generator().manual_seed(7)
+    )
+    candidates = torch.randn(64, 1, generator=torch.Generator().manual_seed(7))
+    every = torch.stack([batch_losses(network, features, actions, c.expand(6, 1)) for c in candidates])
+    least = every.min(dim=0)
+    if not race:
+        torch.testing.assert_close(found, candidates[least.indices])
+    # A race may drop the very best, not a good one.
+    assert (batch_losses(network, features, actions, found) <= every.quantile(0.05, dim=0)).all()
+
+
+@pytest.mark.parametrize(("dimension", "block"), [(2, 1), (3, 2), (3, 3)])
+def test_blocks_and_rounds_find_the_code_that_acted(dimension, block):
+    network, features, actions, _ = continuous_batch(dimension)
+    losses = []
+    for rounds in (1, 6):
+        settings = search.Search(candidates=400, block=block, rounds=rounds, race=False)
+        found = search.search_batch(
+            network, features, actions, settings, torch.zeros(6, dimension), torch.Generator().manual_seed(0)
+        )
+        losses.append(batch_losses(network, features, actions, found))
+    start = batch_losses(network, features, actions, torch.zeros(6, dimension))
+    assert (losses[1] < 0.25 * start).all()
+    if block < dimension:
+        assert (losses[1] <= losses[0] + 1e-4).all()
+        assert losses[1].sum() < 0.7 * losses[0].sum()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    dimension=st.integers(1, 5),
+    block=st.integers(1, 5),
+    rounds=st.integers(1, 3),
+    candidates=st.integers(1, 20),
+    race=st.booleans(),
+)
+def test_the_found_loss_is_the_loss_of_the_found_code_and_no_round_makes_it_worse(
+    dimension, block, rounds, candidates, race
+):
+    target = torch.linspace(-1, 1, 7)[:, None].expand(7, dimension)
+    seen = []
+
+    def losses(codes, part, tried):
+        replaced = codes[:, None].expand(-1, len(tried), -1).clone()
+        replaced[:, :, part] = tried
+        values = (replaced - target[:, None]).square().sum(dim=2)
+        seen.append(values.shape)
+        return values
+
+    given_search = search.Search(candidates=candidates, block=block, rounds=rounds, race=race)
+    codes, least = search.coordinate_search(losses, torch.zeros(7, dimension), given_search)
+    torch.testing.assert_close(least, (codes - target).square().sum(dim=1))
+    blocks = -(-dimension // block)
+    assert seen == [(7, candidates)] * (blocks * (rounds if blocks > 1 else 1))
+
+
+def test_all_trajectories_of_a_data_set_get_their_codes():
+    network, *_, codes = continuous_batch(2)
+    rng = np.random.default_rng(0)
+    pairs = []
+    for code, length in zip(codes, (5, 40, 33, 17, 60, 21), strict=True):
+        states = torch.from_numpy(rng.normal(size=(length, 4)).astype(np.float32))
+        with torch.no_grad():
+            pairs.append((states.numpy(), network(states, code.expand(length, -1)).numpy()))
+    demonstrations = Demonstrations.from_arrays(pairs)
+    found, losses = search.search_trajectories(
+        network, demonstrations, search.Search(candidates=500, rounds=6), torch.zeros(6, 2)
+    )
+    for code, loss, (states, done) in zip(found, losses, demonstrations, strict=True):
+        expected = plain_losses(network, torch.from_numpy(states), torch.from_numpy(done), code[None]).mean()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-3, abs=1e-6)
+    assert losses.max() < 0.05
+
+
+def test_a_search_of_nothing_is_refused():
+    with pytest.raises(InputError, match="candidates of the search is 0; give 1 or more"):
+        search.Search(candidates=0)

@@ -11,7 +11,9 @@ from manyways.errors import InputError, ManywaysError
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
-    from manyways.evaluation import Evaluation
+    from manyways.evaluation import ContinuousEvaluation, Evaluation
+    from manyways.latents import Prior
+    from manyways.policy import Policy
     from manyways.run import Run
     from manyways.tasks import Task
 
@@ -105,6 +107,7 @@ def train(
     task: Annotated[str | None, _optional] = None,
     data: Annotated[str | None, _optional] = None,
     modes: Annotated[int | Literal["auto"] | None, _optional] = None,
+    code_size: Annotated[int | None, _optional] = None,
     algorithm: str = "sog-bc",
     seed: int = 0,
     iterations: Annotated[int | None, _algorithms_own] = None,
@@ -113,6 +116,9 @@ def train(
     steps_per_trajectory: Annotated[int | None, _algorithms_own] = None,
     hidden: Annotated[int | None, _algorithms_own] = None,
     first_codes: Annotated[Literal["trajectories", "random"] | None, _algorithms_own] = None,
+    candidates: Annotated[int | None, _algorithms_own] = None,
+    block: Annotated[int | None, _algorithms_own] = None,
+    rounds: Annotated[int | None, _algorithms_own] = None,
     device: str = "auto",
 ) -> None:
     """Learn a policy with a code for each way; a run that was stopped goes on when the same command is given again.
@@ -124,6 +130,7 @@ def train(
         task: Task to train on and evaluate in, such as circles; its expert's demonstrations are collected on first use.
         data: Own demonstrations instead: an NPZ file, the folder of a Minari data set, or the id of a local one.
         modes: How many codes, or auto to count the ways in the demonstrations; a task's own number unless given.
+        code_size: Numbers of a continuous code, instead of modes; as many as a task's continuous modes unless given.
         algorithm: Name of the algorithm.
         seed: Of everything random.
         iterations: Gradient steps.
@@ -132,6 +139,9 @@ def train(
         steps_per_trajectory: Steps of each, by which its code is chosen.
         hidden: Width of the network.
         first_codes: Start from groups of similar trajectories, or at random as the paper does.
+        candidates: Samples of the prior that are tried for each block of a continuous code.
+        block: Numbers of a continuous code that are searched together.
+        rounds: Of the search over all blocks.
         device: Such as cpu or cuda; auto takes a GPU where there is one.
     """
     from manyways.algorithms import get_algorithm
@@ -139,16 +149,14 @@ def train(
     from manyways.demonstrations import Demonstrations
     from manyways.latents import Categorical
     from manyways.run import Run
-    from manyways.tasks import DiscreteModes, get_task
+    from manyways.search import Search
+    from manyways.tasks import get_task
 
     chosen = get_task(task) if task else None
     settings_class = get_algorithm(algorithm)
     if chosen is None and data is None:
         raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
-    if modes is None:
-        if chosen is None or not isinstance(chosen.modes, DiscreteModes):
-            raise InputError("the number of ways is not known; give --modes K, or --modes auto to count them")
-        modes = len(chosen.modes)
+    prior = None if modes == "auto" and code_size is None else _prior(chosen, modes, code_size)
     given = {
         "iterations": iterations,
         "learning_rate": learning_rate,
@@ -157,7 +165,8 @@ def train(
         "hidden": hidden,
         "first_codes": first_codes,
     }
-    chosen_settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    chosen_settings: dict[str, Any] = _given(given)
+    search = Search(**_given({"candidates": candidates, "block": block, "rounds": rounds}))
     if data is None:
         assert chosen is not None
         data = str(_default_demonstrations(chosen))
@@ -165,21 +174,21 @@ def train(
     if chosen is not None:
         chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
     mode_count = None
-    if modes == "auto":
+    if prior is None:
         mode_count = _mode_count(demonstrations, out, seed)
-        modes = int(mode_count["best"])
+        prior = Categorical(int(mode_count["best"]))
         say(
-            f"{modes} ways counted, {mode_count['sureness']:.0%} sure; "
+            f"{prior.size} ways counted, {mode_count['sureness']:.0%} sure; "
             f"the next best number is {mode_count['runner_up']} (--modes {mode_count['runner_up']})"
         )
-    settings = settings_class(prior=Categorical(modes), seed=seed, device=device, **chosen_settings)
+    settings = settings_class(prior=prior, search=search, seed=seed, device=device, **chosen_settings)
     training = settings.start(demonstrations)
     command = shlex.join(["manyways", *sys.argv[1:]])
     place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
     run = Run.create(out, settings, demonstrations, task=task, data=place, command=command, mode_count=mode_count)
     say(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
-        f"{modes} codes; {settings.iterations:,} iterations"
+        f"{prior}; {settings.iterations:,} iterations"
     )
     with progress("training", settings.iterations, "iterations") as update:
         policy = run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"))
@@ -195,25 +204,41 @@ def modes(
 ) -> None:
     """Write for every trajectory its code and the loss under each code, and the codes' agreement with labels, if any.
 
+    For continuous codes: each trajectory's code, its loss, and the spread of nearly as good ones: for each number of
+    the code, which share of the prior explains the trajectory with a loss at most a tenth above the least.
+
     Args:
         run: Folder of a finished run.
         data: Demonstrations; those that the run was trained on unless given.
         out: File to write; RUN/modes.json unless given.
     """
-    from manyways.console import say, what_next
+    from manyways.console import say, show_encoding, what_next
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import normalized_mutual_information, purity
     from manyways.files import write_json
+    from manyways.latents import Categorical
     from manyways.run import Run
 
     opened = Run.open(run)
     source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     labels = load_modes(source)
-    losses = opened.policy().losses(demonstrations)
-    codes = losses.argmin(axis=1)
-    result: dict[str, Any] = {"run": str(run), "data": source, "codes": codes.tolist(), "losses": losses.tolist()}
-    if labels is not None and labels.ndim == 1:
+    result: dict[str, Any] = {"run": str(run), "data": source}
+    policy = opened.policy()
+    if isinstance(policy.prior, Categorical):
+        losses = policy.losses(demonstrations)
+        codes = losses.argmin(axis=1)
+        result |= {"codes": codes.tolist(), "losses": losses.tolist()}
+    else:
+        encoding = policy.encode(demonstrations)
+        assert encoding.spread is not None
+        result |= {
+            "codes": encoding.codes.tolist(),
+            "losses": encoding.losses.tolist(),
+            "spread": encoding.spread.tolist(),
+        }
+        show_encoding(encoding)
+    if labels is not None and labels.ndim == 1 and isinstance(policy.prior, Categorical):
         result["purity"] = purity(codes, labels)
         result["normalized_mutual_information"] = normalized_mutual_information(codes, labels)
         say(
@@ -229,9 +254,12 @@ def modes(
 def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
     """Roll out every code, match codes to modes, and write RUN/evaluation.json.
 
+    Of continuous codes are rolled out those of demonstrations, each beside the expert in its mode, and ones drawn from
+    the prior.
+
     Args:
         run: Folder of a finished run on a task.
-        episodes: How many rollouts, spread evenly over the codes.
+        episodes: How many rollouts, spread evenly over the codes; ten times as many of drawn continuous codes.
         seed: Of the environments.
     """
     from manyways.console import show_evaluation, what_next
@@ -255,14 +283,13 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.report import write_report
     from manyways.run import Run
-    from manyways.tasks import DiscreteModes
 
     opened = Run.open(run)
     source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     task = _task_of(opened)
     evaluation = opened.evaluation()
-    if evaluation is None and task is not None and isinstance(task.modes, DiscreteModes):
+    if evaluation is None and task is not None and _matches(opened.policy(), task):
         evaluation = _evaluate(opened, task, episodes=100, seed=0)
     path = write_report(opened, demonstrations, load_modes(source), task, evaluation)
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
@@ -271,6 +298,8 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
 @app.command
 def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds: float = 8.0, seed: int = 0) -> None:
     """Film one episode under every code, as RUN/films/code-N.mp4.
+
+    Of continuous codes, each number is taken at 10%, 50% and 90% of the prior while the others are in the middle.
 
     Args:
         run: Folder of a finished run on a task.
@@ -284,8 +313,8 @@ def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds
     task, policy = _task_to_run(opened), opened.policy()
     task.require_sizes(policy.observation_size, policy.action_size, "the policy")
     acts = {
-        f"code-{code}": (None, lambda seen, code=code: policy.predict(seen, policy.code(code), deterministic=True)[0])
-        for code in range(policy.prior.size)
+        f"code-{name}": (None, lambda seen, code=code: policy.predict(seen, code, deterministic=True)[0])
+        for name, code in policy.prior.examples().items()
     }
     _film(task, acts, run / "films" if out is None else out, seconds, seed)
 
@@ -423,6 +452,37 @@ def _film(task: "Task", acts: dict[str, Any], folder: Path, seconds: float, seed
         say(f"Wrote {path}")
 
 
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that were not left out."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _prior(task: "Task | None", modes: int | Literal["auto"] | None, code_size: int | None) -> "Prior":
+    """Return the codes that were asked for, or those that the task's modes call for."""
+    from manyways.latents import Categorical, Gaussian
+    from manyways.tasks import DiscreteModes
+
+    if modes is not None and code_size is not None:
+        raise InputError(f"both --modes {modes} and --code-size {code_size} were given; a code is one or the other")
+    if isinstance(modes, int):
+        return Categorical(modes)
+    if code_size is not None:
+        return Gaussian(code_size)
+    if task is None:
+        raise InputError(
+            "the number of ways is not known; give --modes K or --modes auto, or --code-size D for a range of ways"
+        )
+    return Categorical(len(task.modes)) if isinstance(task.modes, DiscreteModes) else Gaussian(task.modes.dimension)
+
+
+def _matches(policy: "Policy", task: "Task") -> bool:
+    """Whether codes and modes are both discrete or both continuous, so that they can be scored by each other."""
+    from manyways.latents import Categorical
+    from manyways.tasks import DiscreteModes
+
+    return isinstance(policy.prior, Categorical) == isinstance(task.modes, DiscreteModes)
+
+
 def _task_with(name: str, weights: Path | None) -> "Task":
     """Return the task of this name, with the expert of a training's folder, if one is given."""
     from manyways.tasks import get_task
@@ -489,12 +549,25 @@ def _task_of(run: "Run") -> "Task | None":
     return None if run.config["task"] is None else get_task(run.config["task"])
 
 
-def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation":
+def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation | ContinuousEvaluation":
     from manyways.console import counting
-    from manyways.evaluation import evaluate
+    from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.evaluation import evaluate, evaluate_continuous, steps_to_evaluate
+    from manyways.latents import Categorical
 
     policy = run.policy()
-    with counting(f"{episodes} rollouts, and of the expert", 2 * task.episode_steps, "steps") as count:
-        evaluation = evaluate(policy, task, episodes, seed, count)
+    evaluation: Evaluation | ContinuousEvaluation
+    if isinstance(policy.prior, Categorical):
+        with counting(f"{episodes} rollouts, and of the expert", 2 * task.episode_steps, "steps") as count:
+            evaluation = evaluate(policy, task, episodes, seed, count)
+    else:
+        source = _data_of(run, None)
+        demonstrations, labels = Demonstrations.load(source), load_modes(source)
+        if labels is None:
+            raise InputError(f"{source} has no labels to score against; evaluate a run on `manyways collect` data")
+        with counting(
+            f"{11 * episodes} rollouts, and of the expert", steps_to_evaluate(task, episodes), "steps"
+        ) as count:
+            evaluation = evaluate_continuous(policy, task, demonstrations, labels, episodes, seed, count)
     run.write_evaluation(evaluation)
     return evaluation

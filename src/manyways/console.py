@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,9 +13,9 @@ from rich.table import Column, Table
 
 from manyways.demonstrations import Summary
 from manyways.errors import ManywaysError
-from manyways.evaluation import Evaluation
+from manyways.evaluation import ContinuousEvaluation, Evaluation
 from manyways.experts import Probe
-from manyways.policy import Policy
+from manyways.policy import Encoding, Policy
 from manyways.tasks import DiscreteModes, Task
 
 console = Console(highlight=False)
@@ -96,15 +97,31 @@ def show_summary(summary: Summary, name: str, labelled: int | None) -> None:
 
 
 def show_policy(policy: Policy) -> None:
-    """Print which codes were found and how often."""
+    """Print which codes were found and how often; of continuous codes there is no such list."""
+    if not policy.modes:
+        return
     table = _table("code", "trajectories", "share")
     for mode in policy.modes:
         table.add_row(str(mode.code), f"{mode.trajectories:,}", f"{mode.share:.1%}")
     console.print(table)
 
 
-def show_evaluation(evaluation: Evaluation, task: Task) -> None:
-    """Print the return matrix with the matched cells marked, and the means."""
+def show_encoding(encoding: Encoding) -> None:
+    """Print how the trajectories' continuous codes are spread, and how sharply they are determined."""
+    table = _table("number of the code", "10%", "median", "90%", "spread of nearly as good ones (median)")
+    assert encoding.spread is not None
+    for number, (values, spread) in enumerate(zip(encoding.codes.T, encoding.spread.T, strict=True)):
+        quantiles = (f"{value:+.2f}" for value in np.quantile(values, (0.1, 0.5, 0.9)))
+        table.add_row(str(number), *quantiles, f"{np.median(spread):.1%} of the prior")
+    console.print(table)
+    say(f"mean loss of the trajectories under their codes {encoding.losses.mean():.4f}")
+
+
+def show_evaluation(evaluation: Evaluation | ContinuousEvaluation, task: Task) -> None:
+    """Print the return matrix with the matched cells marked and the means, or what continuous codes achieve."""
+    if isinstance(evaluation, ContinuousEvaluation):
+        _show_continuous(evaluation)
+        return
     say("mean return of each code under each mode (* matched):")
     table = _table("code", *task.discrete_modes.names)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
@@ -121,6 +138,26 @@ def show_evaluation(evaluation: Evaluation, task: Task) -> None:
         say(f"{unmatched} codes have no mode of their own; their rollouts are not in the mean")
     if missed:
         say(f"{missed} modes have no code; the mean is over the others")
+
+
+def _show_continuous(evaluation: ContinuousEvaluation) -> None:
+    say(
+        f"under the codes of {evaluation.episodes} demonstrations: mean return {evaluation.return_mean:.1f} "
+        f"± {evaluation.return_std:.1f}; expert {evaluation.expert_return_mean:.1f} "
+        f"± {evaluation.expert_return_std:.1f}"
+    )
+    if evaluation.hit_rate is not None:
+        say(f"hit rate {evaluation.hit_rate:.1%}")
+    if evaluation.entropy_nats is not None:
+        say(
+            f"under {len(evaluation.codes):,} codes drawn from the prior: entropy of what is reached "
+            f"{evaluation.entropy_nats:.2f} nats; of as many modes drawn uniformly {evaluation.expert_entropy_nats:.2f}"
+        )
+    if evaluation.mutual_information_nats is not None:
+        say(
+            f"mutual information of code and what is achieved {evaluation.mutual_information_nats:.3f} nats; "
+            f"of mode and what the expert achieves {evaluation.expert_mutual_information_nats:.3f}"
+        )
 
 
 def show_tasks(tasks: Sequence[Task]) -> None:

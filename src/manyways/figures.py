@@ -62,6 +62,40 @@ def paths_by_code(
     return figure
 
 
+def codes_and_modes(
+    probabilities: Floats, achieved: Floats, spread: Floats, name: str, modes: tuple[Floats, Floats]
+) -> Figure:
+    """Draw what continuous codes achieve, each value over each number of the code.
+
+    For a code of one number that is Figure 5, with the spread of the value.
+
+    Args:
+        probabilities: (episodes, code size), the prior's CDF of the codes.
+        achieved: (episodes, values), the mean of each episode.
+        spread: (episodes, values), the standard deviation within each.
+        name: of the values, with units.
+        modes: the lowest and the highest of the demonstrated ones, (values,).
+    """
+    size, values = probabilities.shape[1], achieved.shape[1]
+    figure = Figure(figsize=(2.6 + 2.6 * size, 1.4 + 2.6 * values), layout="constrained")
+    panels = figure.subplots(values, size, squeeze=False, sharex=True, sharey="row")
+    for (value, number), panel in np.ndenumerate(panels):
+        order = np.argsort(probabilities[:, number])
+        x, y = probabilities[order, number], achieved[order, value]
+        if size == 1:
+            band = spread[order, value]
+            panel.fill_between(x, y - band, y + band, color="#0072B2", alpha=0.2, linewidth=0)
+        panel.plot(x, y, ".", color="#0072B2", markersize=4)
+        for edge in modes:
+            panel.axhline(edge[value], color="#333333", linewidth=0.8, linestyle="--")
+        if value == values - 1:
+            panel.set_xlabel("code" if size == 1 else f"number {number} of the code")
+        _grid(panel)
+    figure.supylabel(name)
+    figure.suptitle("over the prior's CDF of the code; dashed: the range of the demonstrated modes", fontsize=9)
+    return figure
+
+
 def expert_modes(task: Task, rollouts: Rollouts, modes: NDArray[Any]) -> Figure:
     """Draw what an expert did under each mode: paths in the plane, or velocity against time, as Figures 1 and 2.
 

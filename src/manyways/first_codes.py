@@ -25,6 +25,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
+from manyways.latents import Gaussian
+from manyways.networks import Normalizer
 
 _FEATURES = 512
 _STEPS_PER_TRAJECTORY = 128  # more say little new about which pairs occur
@@ -41,9 +43,24 @@ Floats = NDArray[np.float32]
 _Numbers = TypeVar("_Numbers", Tensor, NDArray[np.float64])
 
 
-def first_codes(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
-    """Return the index of a first code for every trajectory, (trajectories,)."""
+def groups(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
+    """Return the index of a group of similar trajectories for every trajectory, (trajectories,)."""
     return Groups.fit(demonstrations, codes, seed).nats(demonstrations).argmin(axis=1)
+
+
+def continuous_codes(demonstrations: Demonstrations, prior: Gaussian, seed: int) -> NDArray[np.float32]:
+    """Return codes along the directions in which the trajectories differ most, (trajectories, dimension).
+
+    These are the principal components of the embeddings; each is spread over the prior by its ranks, so that the codes
+    fill the prior and similar trajectories have similar codes.
+    """
+    embeddings = embed(demonstrations, seed)
+    count = min(prior.dimension, *embeddings.shape)
+    components = PCA(count, svd_solver="full").fit_transform(embeddings)
+    ranks = np.argsort(np.argsort(components, axis=0, kind="stable"), axis=0)
+    codes = np.zeros((len(embeddings), prior.dimension), dtype=np.float32)
+    codes[:, :count] = Gaussian(count).quantile((ranks + 0.5) / len(embeddings))
+    return codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,3 +278,39 @@ def _inverse_std(values: Floats) -> Floats:
     std = values.std(axis=0, dtype=np.float64)
     varies = std > 1e-6 * (1e-30 + np.abs(values).max(axis=0))
     return np.divide(1, std, out=np.zeros_like(std), where=varies).astype(np.float32)
+
+
+def embed(demonstrations: Demonstrations, seed: int) -> NDArray[np.float32]:
+    """Return the kernel mean embedding of every trajectory, (trajectories, features).
+
+    The kernel is Gaussian on normalised (state, action) pairs, its bandwidth the median distance of two pairs.
+    """
+    rng = np.random.default_rng(seed)
+    size = demonstrations.observation_size + demonstrations.action_size
+    mean, scale = _normalisation(demonstrations)
+    sample = np.sort(rng.choice(demonstrations.steps, min(_PAIRS_FOR_BANDWIDTH, demonstrations.steps), replace=False))
+    pairs = np.concatenate([demonstrations.observations[sample], demonstrations.actions[sample]], axis=1)
+    distances = pdist((pairs - mean) * scale)
+    positive = distances[distances > 0]
+    bandwidth = float(np.median(positive)) if positive.size else 1.0
+    frequencies = (rng.standard_normal((size, _FEATURES)) / bandwidth).astype(np.float32)
+    phases = rng.uniform(0, 2 * np.pi, _FEATURES).astype(np.float32)
+
+    embeddings = np.empty((len(demonstrations), _FEATURES), dtype=np.float32)
+    for index, (observations, actions) in enumerate(demonstrations):
+        rows = np.linspace(0, len(actions) - 1, min(len(actions), _STEPS_PER_TRAJECTORY)).astype(np.int64)
+        pairs = (np.concatenate([observations[rows], actions[rows]], axis=1) - mean) * scale
+        embeddings[index] = np.cos(pairs @ frequencies + phases).mean(axis=0)
+    return embeddings
+
+
+def _normalisation(demonstrations: Demonstrations) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean and the inverse standard deviation of the columns of (state, action) pairs."""
+    means, scales = [], []
+    for values in (demonstrations.observations, demonstrations.actions):
+        normalizer = Normalizer(values.shape[1])
+        normalizer.fit(values)
+        std = normalizer.std.numpy()
+        means.append(normalizer.mean.numpy())
+        scales.append(np.divide(1, std, out=np.zeros_like(std), where=std > 0))
+    return np.concatenate(means), np.concatenate(scales)

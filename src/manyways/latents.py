@@ -27,6 +27,9 @@ class Categorical:
         if self.size < 1:
             raise InputError(f"a categorical prior of {self.size} codes is empty; give 1 or more")
 
+    def __str__(self) -> str:
+        return f"{self.size} codes"
+
     @property
     def dimension(self) -> int:
         """How many numbers a code has."""
@@ -50,6 +53,14 @@ class Categorical:
         """Draw `count` codes, (count, dimension)."""
         return self.enumerate()[rng.integers(self.size, size=count)]
 
+    def examples(self) -> dict[str, NDArray[np.float32]]:
+        """Return every code under its name, for pictures and films."""
+        return {str(index): self.code(index) for index in range(self.size)}
+
+    def usage(self, codes: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Count how often each code is among `codes` (n, dimension), (size,)."""
+        return np.bincount(codes.argmax(axis=1), minlength=self.size)
+
     def to_json(self) -> dict[str, Any]:
         """Return what `prior_from_json` turns back into this prior."""
         return {"kind": "categorical", "size": self.size}
@@ -71,6 +82,9 @@ class Gaussian:
     def __post_init__(self) -> None:
         if self.dimension < 1:
             raise InputError(f"a Gaussian prior of {self.dimension} numbers is empty; give 1 or more")
+
+    def __str__(self) -> str:
+        return f"a continuous code of {self.dimension} number" + "s" * (self.dimension > 1)
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw `count` codes, (count, dimension)."""
@@ -101,6 +115,21 @@ class Gaussian:
         middles = (np.arange(per_number) + 0.5) / per_number
         axes = np.meshgrid(*[middles] * self.dimension, indexing="ij")
         return self.quantile(np.stack(axes, axis=-1).reshape(-1, self.dimension))
+
+    def examples(self) -> dict[str, NDArray[np.float32]]:
+        """Return codes with each number low, in the middle and high while the others are in the middle, by name."""
+        examples = {}
+        for number in range(self.dimension):
+            for share in (0.1, 0.5, 0.9):
+                probabilities = np.full(self.dimension, 0.5)
+                probabilities[number] = share
+                name = f"{share:.0%}" if self.dimension == 1 else f"number-{number}-at-{share:.0%}"
+                examples[name.replace("%", "-percent")] = self.quantile(probabilities)
+        return examples
+
+    def usage(self, codes: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Count how many numbers of `codes` (n, dimension) are in each tenth of the prior, (10,)."""
+        return np.bincount(np.minimum(self.cdf(codes) * 10, 9).astype(np.int64).ravel(), minlength=10)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `prior_from_json` turns back into this prior."""

@@ -79,6 +79,22 @@ class PolicyNetwork(nn.Module):
                 nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
                 nn.init.zeros_(layer.bias)
 
+    @torch.no_grad()
+    def standardize_codes(self, codes: Tensor) -> None:
+        """Change the code's layer so that these codes (n, code size) have mean 0 and covariance 1, as their prior has.
+
+        The search only asks that every trajectory finds its code, not that the codes are spread as the prior is, from
+        which a rollout's code is drawn. What the network does under each trajectory's code stays the same.
+        """
+        given = codes.double()
+        mean = given.mean(dim=0)
+        values, vectors = torch.linalg.eigh(torch.cov(given.T).reshape(codes.shape[1], -1))
+        # The symmetric root: of all that whiten, the one that changes the codes least.
+        root = (vectors * values.clamp_min(1e-6).sqrt()) @ vectors.T
+        weight = self.code.weight.double()
+        self.code.bias.add_((weight @ mean).float())
+        self.code.weight.copy_((weight @ root).float())
+
     def state_features(self, observations: Tensor) -> Tensor:
         """Return the state's part of the sum, (..., hidden), from observations (..., observation size)."""
         features: Tensor = self.state(self.observations.normalize(observations))

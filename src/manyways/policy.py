@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.files import read_json, read_tensors, write_json, write_tensors
 from manyways.first_codes import Groups
-from manyways.latents import Categorical, prior_from_json
+from manyways.latents import Categorical, Gaussian, Prior, prior_from_json
 from manyways.networks import PolicyNetwork
-from manyways.search import trajectory_losses
+from manyways.search import Search, block_losses, search_trajectories, trajectory_losses
 
 Floats = NDArray[np.float32]
 
@@ -23,6 +24,28 @@ DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _FORMAT = 1
 _GROUPS = "groups."  # before the names of their tensors
+
+
+_NEARLY_BEST = 1.1  # times the least loss
+_GRID = 100  # quantiles of the prior at which a code's number is varied
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """The code under which the policy explains each trajectory best, and how sharply the trajectory determines it.
+
+    Attributes:
+        codes: (trajectories, code size).
+        losses: (trajectories,), the mean over its steps of the squared error of the normalised action, summed over the
+            action's numbers.
+        spread: (trajectories, code size), for each number of a continuous code the share of the prior at which the loss
+            is at most a tenth above the least, the others staying: near 0 where the trajectory determines it sharply, 1
+            where it makes no difference. None for discrete codes.
+    """
+
+    codes: Floats
+    losses: NDArray[np.float64]
+    spread: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,7 @@ class Policy:
     Args:
         network: the trained network; moved to the CPU, where single observations are fastest.
         prior: the codes.
-        counts: (codes,), how many demonstrations each code explains best.
+        counts: (codes,), how many demonstrations each code explains best; empty for continuous codes.
         seed: of the codes and the action noise that `predict` draws.
         groups: of similar trajectories, one a code, by which `losses` also judges which states a trajectory meets.
     """
@@ -57,7 +80,7 @@ class Policy:
     def __init__(
         self,
         network: PolicyNetwork,
-        prior: Categorical,
+        prior: Prior,
         counts: tuple[int, ...],
         seed: int = 0,
         groups: Groups | None = None,
@@ -75,7 +98,7 @@ class Policy:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """What was found, one entry a code."""
+        """What was found, one entry a code; nothing where codes are continuous, see `encode`."""
         total = max(1, sum(self.counts))
         return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
 
@@ -89,23 +112,47 @@ class Policy:
         """How many numbers an action has."""
         return int(self.network.actions.mean.shape[0])
 
-    def code(self, index: int) -> Floats:
-        """Return the code of this index, (code size,), to be given to `predict` as its state.
+    @property
+    def discrete_prior(self) -> Categorical:
+        """The prior, where codes can be listed.
+
+        Raises:
+            InputError: they cannot.
+        """
+        if not isinstance(self.prior, Categorical):
+            raise InputError(
+                f"this policy's codes are {self.prior.dimension} continuous numbers, which cannot be listed; "
+                "see `encode` for those of trajectories"
+            )
+        return self.prior
+
+    def code(self, which: int | ArrayLike) -> Floats:
+        """Return a code, (code size,), to be given to `predict` as its state.
+
+        Args:
+            which: a discrete code's index; for a continuous code the prior's CDF of each of its numbers, 0 to 1.
 
         Raises:
             InputError: there is no such code.
         """
-        return self.prior.code(index)
+        if isinstance(self.prior, Categorical):
+            if not isinstance(which, int | np.integer):
+                raise InputError(f"{which!r} is no index of a code; give 0 to {self.prior.size - 1}")
+            return self.prior.code(int(which))
+        return self.prior.quantile(np.atleast_1d(np.asarray(which, dtype=np.float64)))
 
-    def with_code(self, index: int) -> "Policy":
+    def with_code(self, which: int | ArrayLike) -> "Policy":
         """Return this policy with one way chosen for good, for code that passes no state at an episode's start.
+
+        Args:
+            which: as for `code`.
 
         Raises:
             InputError: there is no such code.
         """
         chosen = Policy(self.network, self.prior, self.counts, groups=self.groups)
         chosen._rng = self._rng
-        chosen._chosen = self.code(index)
+        chosen._chosen = self.code(which)
         return chosen
 
     def predict(
@@ -174,8 +221,44 @@ class Policy:
         (`Groups.loss`). A trajectory's code is the arg min of its row.
 
         Raises:
+            InputError: the demonstrations are of other sizes than the policy, or codes cannot be listed.
+        """
+        self._require_sizes(demonstrations)
+        codes = torch.from_numpy(self.discrete_prior.enumerate())
+        losses = trajectory_losses(self.network, demonstrations, codes)
+        return losses if self.groups is None else losses + self.groups.loss(demonstrations)
+
+    def encode(self, demonstrations: Demonstrations, search: Search | None = None, seed: int = 0) -> Encoding:
+        """Search the code under which each trajectory is explained best (Algorithm 2, lines 5 and 6).
+
+        Args:
+            demonstrations: of any lengths.
+            search: how continuous codes are searched; as in training unless given.
+            seed: of the candidates.
+
+        Raises:
             InputError: the demonstrations are of other sizes than the policy.
         """
+        self._require_sizes(demonstrations)
+        if isinstance(self.prior, Categorical):
+            losses = self.losses(demonstrations)
+            return Encoding(self.prior.enumerate()[losses.argmin(axis=1)], losses.min(axis=1), None)
+        start = torch.zeros(len(demonstrations), self.prior.dimension)
+        generator = torch.Generator().manual_seed(seed)
+        codes, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
+        return Encoding(codes.numpy(), least.numpy(), self._spread(demonstrations, codes, least))
+
+    def _spread(self, demonstrations: Demonstrations, codes: Tensor, least: Tensor) -> NDArray[np.float64]:
+        """Return the share of the prior at which each number of each code is nearly as good, (trajectories, dim)."""
+        values = torch.from_numpy(Gaussian(1).grid(_GRID))
+        spread = np.empty(codes.shape)
+        for number in range(codes.shape[1]):
+            block = slice(number, number + 1)
+            losses = block_losses(self.network, demonstrations, codes, block, values)
+            spread[:, number] = (losses <= _NEARLY_BEST * least[:, None]).double().mean(dim=1).numpy()
+        return spread
+
+    def _require_sizes(self, demonstrations: Demonstrations) -> None:
         sizes = (self.observation_size, self.action_size)
         if (demonstrations.observation_size, demonstrations.action_size) != sizes:
             raise InputError(
@@ -183,8 +266,6 @@ class Policy:
                 f"{demonstrations.action_size} an action, but the policy has {sizes[0]} and {sizes[1]}; "
                 "give data of the same kind as it was trained on"
             )
-        losses = trajectory_losses(self.network, demonstrations, torch.from_numpy(self.prior.enumerate()))
-        return losses if self.groups is None else losses + self.groups.loss(demonstrations)
 
     def save(self, folder: str | Path) -> None:
         """Write the policy to `folder`, as policy.json and policy.safetensors.

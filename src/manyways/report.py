@@ -18,15 +18,17 @@ from sklearn.preprocessing import StandardScaler
 import manyways
 from manyways import figures
 from manyways.demonstrations import Demonstrations
-from manyways.evaluation import normalized_mutual_information, purity
-from manyways.evaluation.evaluate import Evaluation, roll_out_codes
+from manyways.evaluation import ContinuousEvaluation, Evaluation, normalized_mutual_information, purity
+from manyways.evaluation.evaluate import roll_out_codes
 from manyways.files import write_bytes
+from manyways.latents import Categorical, Gaussian
 from manyways.policy import Policy
 from manyways.run import Run
-from manyways.tasks import Task
+from manyways.tasks import ContinuousModes, Task
 
 _DRAWN = 150  # demonstrations in the picture; more only hide each other
 _ROLLOUT_SEED = 0
+_COLOURS = 20  # for the codes of a continuous prior
 _STEPS_FOR_PLANE = 100_000  # more do not move the principal components
 
 Floats = NDArray[np.float32]
@@ -50,7 +52,7 @@ def write_report(
     demonstrations: Demonstrations,
     labels: NDArray[Any] | None,
     task: Task | None,
-    evaluation: Evaluation | None,
+    evaluation: Evaluation | ContinuousEvaluation | None,
 ) -> Path:
     """Write report.html into the run's folder and return its path.
 
@@ -67,7 +69,19 @@ def write_report(
     """
     policy = run.policy()
     metrics = run.metrics()
-    codes = policy.losses(demonstrations).argmin(axis=1)
+    codes = policy.encode(demonstrations).codes
+    discrete = isinstance(policy.prior, Categorical)
+    matched = evaluation if isinstance(evaluation, Evaluation) else None
+    achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
+    indices = codes.argmax(axis=1)
+    scored = discrete and labels is not None and labels.ndim == 1
+    pictures = {
+        "trajectories": _trajectories(policy, demonstrations, codes, task),
+        "loss": figures.loss_curve(metrics),
+        "usage": figures.code_usage(metrics),
+    }
+    if achieved is not None and task is not None:
+        pictures["achieved"] = _achieved(achieved, policy, task)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("manyways"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -76,19 +90,19 @@ def write_report(
         version=manyways.__version__,
         config=run.config,
         settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
+        prior=policy.prior,
+        discrete=discrete,
         demonstrations=demonstrations,
-        rows=_rows(policy, codes, task, evaluation),
-        modes=task.discrete_modes.names if task and evaluation else (),
+        rows=_rows(policy, indices, task, matched) if discrete else [],
+        modes=task.discrete_modes.names if task and matched else (),
         evaluation=evaluation,
-        purity=None if labels is None or labels.ndim > 1 else purity(codes, labels),
-        nmi=None if labels is None or labels.ndim > 1 else normalized_mutual_information(codes, labels),
+        matched=matched,
+        achieved=achieved,
+        purity=purity(indices, labels) if scored and labels is not None else None,
+        nmi=normalized_mutual_information(indices, labels) if scored and labels is not None else None,
         seconds=metrics[-1]["seconds"],
         steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
-        pictures={
-            "trajectories": _embedded(_trajectories(policy, demonstrations, codes, task)),
-            "loss": _embedded(figures.loss_curve(metrics)),
-            "usage": _embedded(figures.code_usage(metrics)),
-        },
+        pictures={name: _embedded(picture) for name, picture in pictures.items()},
         commands=_commands(run),
     )
     path = run.path / "report.html"
@@ -97,10 +111,10 @@ def write_report(
 
 
 def _rows(policy: Policy, codes: NDArray[np.int64], task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
-    counts = np.bincount(codes, minlength=policy.prior.size)
-    colours = figures.code_colours(policy.prior.size)
+    size = policy.discrete_prior.size
+    colours = figures.code_colours(size)
     rows = []
-    for code, count in enumerate(counts):
+    for code, count in enumerate(np.bincount(codes, minlength=size)):
         matched = evaluation.assignment[code] if evaluation else None
         rows.append(
             _Row(
@@ -116,24 +130,44 @@ def _rows(policy: Policy, codes: NDArray[np.int64], task: Task | None, evaluatio
     return rows
 
 
-def _trajectories(
-    policy: Policy, demonstrations: Demonstrations, codes: NDArray[np.int64], task: Task | None
-) -> Figure:
-    """Return the demonstrations by code and, where there is a task, one rollout under each code beside them."""
+def _trajectories(policy: Policy, demonstrations: Demonstrations, codes: Floats, task: Task | None) -> Figure:
+    """Return the demonstrations by code and, where there is a task, rollouts under codes beside them."""
+    count, colours = _colours(policy, codes)
     shown = np.random.default_rng(0).permutation(len(demonstrations))[:_DRAWN]
     if task is None:
         project, labels = _plane(demonstrations)
         paths = [project(demonstrations[i][0]) for i in shown]
-        return figures.paths_by_code([("demonstrations", paths, codes[shown])], policy.prior.size, labels)
-    rollouts, rollout_codes = roll_out_codes(policy, task, policy.prior.size, _ROLLOUT_SEED)
+        return figures.paths_by_code([("demonstrations", paths, colours[shown])], count, labels)
+    tried = policy.prior.enumerate() if isinstance(policy.prior, Categorical) else codes[shown[:_COLOURS]]
+    rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED)
     imitated = [
         task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)
     ]
+    under = "under each code" if isinstance(policy.prior, Categorical) else "under some of their codes"
     groups = [
-        ("demonstrations, unlabelled", [task.picture.points(demonstrations[i][0]) for i in shown], codes[shown]),
-        ("imitated: one rollout under each code", imitated, rollout_codes),
+        ("demonstrations, unlabelled", [task.picture.points(demonstrations[i][0]) for i in shown], colours[shown]),
+        (f"imitated: one rollout {under}", imitated, _colours(policy, tried)[1]),
     ]
-    return figures.paths_by_code(groups, policy.prior.size, task.picture.labels)
+    return figures.paths_by_code(groups, count, task.picture.labels)
+
+
+def _colours(policy: Policy, codes: Floats) -> tuple[int, NDArray[np.int64]]:
+    """Return how many colours there are, and which of them each code has: of a continuous one by its first number."""
+    if isinstance(policy.prior, Categorical):
+        return policy.prior.size, codes.argmax(axis=1)
+    return _COLOURS, np.minimum(policy.prior.cdf(codes[:, 0]) * _COLOURS, _COLOURS - 1).astype(np.int64)
+
+
+def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> Figure:
+    assert isinstance(policy.prior, Gaussian)
+    assert isinstance(task.modes, ContinuousModes)
+    return figures.codes_and_modes(
+        policy.prior.cdf(evaluation.codes),
+        np.array(evaluation.achieved_mean),
+        np.array(evaluation.achieved_std),
+        task.modes.name,
+        (np.array(task.modes.low), np.array(task.modes.high)),
+    )
 
 
 def _plane(demonstrations: Demonstrations) -> tuple[Callable[[Floats], Floats], tuple[str, str]]:

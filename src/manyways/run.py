@@ -19,7 +19,7 @@ import numpy as np
 from manyways.algorithms import SOGBC, Training
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.evaluation import Evaluation
+from manyways.evaluation import ContinuousEvaluation, Evaluation
 from manyways.events import EventWriter
 from manyways.files import is_partial, read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.policy import Policy
@@ -170,7 +170,7 @@ class Run:
         """Where `write_evaluation` writes."""
         return self.path / "evaluation.json"
 
-    def write_evaluation(self, evaluation: Evaluation) -> None:
+    def write_evaluation(self, evaluation: Evaluation | ContinuousEvaluation) -> None:
         """Write evaluation.json.
 
         Raises:
@@ -179,7 +179,7 @@ class Run:
         origin = {"task": self.config["task"], "algorithm": self.config["algorithm"], "seed": self.seed}
         write_json(self.evaluation_file, origin | evaluation.to_json())
 
-    def evaluation(self) -> Evaluation | None:
+    def evaluation(self) -> Evaluation | ContinuousEvaluation | None:
         """Read evaluation.json; None where the run has not been evaluated.
 
         Raises:
@@ -188,7 +188,8 @@ class Run:
         if not self.evaluation_file.exists():
             return None
         try:
-            return Evaluation.from_json(read_json(self.evaluation_file))
+            value = read_json(self.evaluation_file)
+            return (Evaluation if "assignment" in value else ContinuousEvaluation).from_json(value)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.evaluation_file} is damaged ({error!r}); run `manyways evaluate` again") from error
 
@@ -312,4 +313,7 @@ def _fingerprint(demonstrations: Demonstrations) -> str:
 
 
 def _short(value: Any) -> str:
-    return str(value["size"]) + " codes" if isinstance(value, dict) and "size" in value else repr(value)
+    if isinstance(value, dict) and "kind" in value:
+        size = value.get("size")
+        return f"{size} codes" if size else f"a continuous code of {value.get('dimension')}"
+    return repr(value)

@@ -11,7 +11,8 @@ class Actor:
     """Acts as the expert of mode (code + shift) % 3, whatever it was trained on."""
 
     def __init__(self, codes, shift=0):
-        self.prior, self.shift = Categorical(codes), shift
+        self.prior = self.discrete_prior = Categorical(codes)
+        self.shift = shift
         self.observation_size, self.action_size = 10, 2
 
     def predict(self, observations, state, deterministic):

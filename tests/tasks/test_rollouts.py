@@ -1,7 +1,7 @@
 import numpy as np
 
 from manyways.tasks.circles import CirclesVectorEnv
-from manyways.tasks.rollouts import roll_out
+from manyways.tasks.rollouts import Rollouts, roll_out
 
 
 def test_an_episode_counts_until_its_first_end_only():
@@ -22,3 +22,22 @@ def test_an_episode_counts_until_its_first_end_only():
 def test_actions_are_recorded_as_the_environment_took_them():
     rollouts = roll_out(CirclesVectorEnv(1, max_episode_steps=3), lambda _: np.array([[9.0, -9.0]]), seed=0)
     np.testing.assert_array_equal(rollouts.actions, np.tile([1.5, -1.5], (1, 3, 1)))
+
+
+def test_parts_of_different_lengths_are_padded_with_what_the_last_step_left():
+    def still(_):
+        return np.zeros((2, 2))
+
+    def measured(observations, _):
+        return observations[:, :1]
+
+    short, long = (
+        roll_out(CirclesVectorEnv(2, max_episode_steps=steps), still, seed=0, achieved=measured) for steps in (3, 5)
+    )
+    together = Rollouts.together([short, long])
+    assert together.lengths.tolist() == [3, 3, 5, 5]
+    assert together.observations.shape == (4, 6, 10)
+    np.testing.assert_array_equal(together.observations[0, 3:], np.tile(short.observations[0, 3], (3, 1)))
+    np.testing.assert_array_equal(together.returns, np.concatenate([short.returns, long.returns]))
+    assert together.achieved.shape == (4, 5, 1)
+    np.testing.assert_array_equal(together.achieved[:, -1, 0], together.observations[:, -1, 0])

@@ -12,7 +12,7 @@ need not: one code can do several ways, each in a region of its own.
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.muon import Muon
+from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import Groups, nats_as_loss
-from manyways.latents import Categorical
+from manyways.first_codes import Groups, continuous_codes, nats_as_loss
+from manyways.latents import Categorical, Prior
 from manyways.networks import PolicyNetwork
 from manyways.policy import Policy
-from manyways.search import step_losses, trajectory_losses
+from manyways.search import Search, search_batch, search_trajectories, step_losses, trajectory_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class SOGBC:
 
     Args:
         prior: the codes to choose from.
+        search: how continuous codes are searched; discrete ones are all tried.
         iterations: gradient steps.
         trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
@@ -53,7 +55,8 @@ class SOGBC:
 
     name: ClassVar[str] = "sog-bc"
 
-    prior: Categorical
+    prior: Prior
+    search: Search = field(default_factory=Search)
     iterations: int = 3000
     trajectories_per_batch: int = 64
     steps_per_trajectory: int = 64
@@ -79,7 +82,10 @@ class SOGBC:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self) | {"prior": self.prior.to_json()}
+        settings = asdict(self) | {"prior": self.prior.to_json()}
+        if isinstance(self.prior, Categorical):
+            del settings["search"]
+        return settings
 
     def start(self, demonstrations: Demonstrations) -> "Training":
         """Return training at its first iteration, to be stepped, saved and restored by the caller."""
@@ -115,27 +121,29 @@ class Training:
     Attributes:
         iteration: how many gradient steps have been taken.
         loss: mean squared error of the last step, summed over the normalised action's numbers.
-        code_usage: (codes,), how many of the last step's trajectories the search gave to each code.
+        code_usage: how many of the last step's trajectories the search gave to each code, (codes,), or how many
+            numbers of their continuous codes to each tenth of the prior, (10,).
     """
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
-        codes = settings.prior.size
-        if codes > len(demonstrations):
+        prior = settings.prior
+        if isinstance(prior, Categorical) and prior.size > len(demonstrations):
             raise InputError(
-                f"{codes} codes are more than the {len(demonstrations)} trajectories; "
+                f"{prior.size} codes are more than the {len(demonstrations)} trajectories; "
                 "give at most as many modes as trajectories"
             )
         self.settings = settings
         self.demonstrations = demonstrations
         self.iteration = 0
         self.loss = float("nan")
-        self.code_usage = np.zeros(codes, dtype=np.int64)
+        self.code_usage = prior.usage(np.zeros((0, prior.dimension), np.float32))
         self._device = choose_device(settings.device)
         self._observations = torch.from_numpy(demonstrations.observations).to(self._device)
         self._actions = torch.from_numpy(demonstrations.actions).to(self._device)
-        self._codes = torch.from_numpy(settings.prior.enumerate()).to(self._device)
+        if isinstance(prior, Categorical):
+            self._codes = torch.from_numpy(prior.enumerate()).to(self._device)
         network = PolicyNetwork(
-            demonstrations.observation_size, demonstrations.action_size, settings.prior.dimension, settings.hidden
+            demonstrations.observation_size, demonstrations.action_size, prior.dimension, settings.hidden
         )
         network.initialize(torch.Generator().manual_seed(settings.seed))
         network.observations.fit(demonstrations.observations)
@@ -149,6 +157,7 @@ class Training:
             Muon(matrices, settings.learning_rate),
             torch.optim.Adam(others, settings.learning_rate, fused=True),
         )
+        self._first_codes: Tensor | None = None
         self._groups: Groups | None = None
         self._nats = torch.zeros(0, device=self._device)  # (trajectories, codes), once there are groups
 
@@ -169,10 +178,12 @@ class Training:
         features = network.state_features(self._observations[steps])  # (trajectories, steps, hidden)
         actions = network.actions.normalize(self._actions[steps])
 
-        losses = step_losses(network, features.detach().flatten(0, 1), actions.flatten(0, 1), self._codes)
-        winners = self._search(losses.view(*steps.shape, -1).mean(dim=1), trajectories)  # line 6: (trajectories,)
+        codes = self._explain(features.detach(), actions, trajectories)  # line 6
+        self.code_usage = self.settings.prior.usage(codes.cpu().numpy())
+        if self.iteration < self.settings.warm_up * self.settings.iterations:
+            codes = self._warm_up_codes(codes, trajectories)
 
-        predictions = network.decode(features + network.code(self._codes[winners])[:, None])
+        predictions = network.decode(features + network.code(codes)[:, None])
         loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
         network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -182,6 +193,34 @@ class Training:
             optimizer.step()
         self.loss = loss.item()
         self.iteration += 1
+
+    def _explain(self, features: Tensor, actions: Tensor, trajectories: Tensor) -> Tensor:
+        """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
+
+        A discrete code explains best what is likeliest together: the actions, by the policy, and which states occur,
+        by the groups.
+
+        Args:
+            features: (trajectories, steps, hidden), the state's part of the sum.
+            actions: (trajectories, steps, action size), normalised.
+            trajectories: (trajectories,), which of the demonstrations they are.
+        """
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            losses = step_losses(self._network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
+            losses = losses.view(*features.shape[:2], -1).mean(dim=1)
+            if self._find_groups() is not None:
+                lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
+                variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
+                losses = losses + nats_as_loss(self._nats[trajectories], lengths, variance)
+            return self._codes[losses.argmin(dim=1)]
+        start = features.new_zeros(len(features), prior.dimension)
+        return search_batch(self._network, features, actions, self.settings.search, start, self._generator())
+
+    def _generator(self) -> torch.Generator:
+        """Return the source of this iteration's candidates, on the CPU."""
+        seed = np.random.SeedSequence((self.settings.seed, self.iteration)).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed) >> 1)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
@@ -194,35 +233,30 @@ class Training:
         steps = demonstrations.starts[trajectories, None] + offsets
         return torch.from_numpy(steps).to(self._device), torch.from_numpy(trajectories).to(self._device)
 
-    def _search(self, losses: Tensor, trajectories: Tensor) -> Tensor:
-        """Return the code of each trajectory from its losses (trajectories, codes), its group's in the warm-up.
-
-        What explains a trajectory best is the likeliest together: its actions, by the policy, and which states it
-        meets, by the groups.
-        """
-        self.code_usage = torch.bincount(losses.argmin(dim=1), minlength=len(self._codes)).cpu().numpy()
-        groups = self._find_groups()
-        if groups is None:
-            return losses.argmin(dim=1)
-        nats = self._nats[trajectories]
-        if self.iteration < self.settings.warm_up * self.settings.iterations:
-            return nats.argmin(dim=1)
-        lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
-        variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
-        return (losses + nats_as_loss(nats, lengths, variance)).argmin(dim=1)
+    def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
+        if self.settings.first_codes == "random":
+            return codes
+        if isinstance(self.settings.prior, Categorical):
+            self._find_groups()
+            return self._codes[self._nats[trajectories].argmin(dim=1)]
+        if self._first_codes is None:
+            first = continuous_codes(self.demonstrations, self.settings.prior, self.settings.seed)
+            self._first_codes = torch.from_numpy(first).to(self._device)
+        return self._first_codes[trajectories]
 
     def _find_groups(self) -> Groups | None:
-        if self._groups is None and self.settings.first_codes == "trajectories":
-            self._groups = Groups.fit(self.demonstrations, self.settings.prior.size, self.settings.seed)
+        """Return the groups of similar trajectories, one a code, if there are any, and measure their nats once."""
+        prior = self.settings.prior
+        if self._groups is None and isinstance(prior, Categorical) and self.settings.first_codes == "trajectories":
+            self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
             self._nats = torch.from_numpy(self._groups.nats(self.demonstrations)).to(self._device, torch.float32)
         return self._groups
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
-        tensors = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        tensors = named("network", self._network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            for parameter, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in values.items()}
+            tensors |= named(f"optimizer.{number}", moments(optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -231,44 +265,45 @@ class Training:
         Raises:
             InputError: the tensors are of other settings or demonstrations.
         """
-        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         try:
-            self._network.load_state_dict(network)
+            self._network.load_state_dict(part("network", tensors))
             self.iteration = int(tensors["iteration"])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
         for number, optimizer in enumerate(self._optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                if name.startswith(f"optimizer.{number}."):
-                    parameter, key = name.split(".")[2:]
-                    state.setdefault(int(parameter), {})[key] = tensor
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_moments(optimizer, part(f"optimizer.{number}", tensors))
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
+        prior = self.settings.prior
         # A copy, which training that goes on does not change.
         network = copy.deepcopy(self._network)
-        losses = trajectory_losses(self._network, self.demonstrations, self._codes)
-        groups = self._find_groups()
-        if groups is not None:
-            lengths = self.demonstrations.lengths
-            variance = np.average(losses.min(axis=1), weights=lengths) / self.demonstrations.action_size
-            groups = replace(groups, residual_variance=float(np.float32(variance)))
-            losses += groups.loss(self.demonstrations)
-        winners = losses.argmin(axis=1)
-        network.action_std.copy_(self._residual_std(winners))
-        counts = np.bincount(winners, minlength=self.settings.prior.size)
-        return Policy(network, self.settings.prior, tuple(int(count) for count in counts), groups=groups)
+        if isinstance(prior, Categorical):
+            groups, losses = self._find_groups(), trajectory_losses(self._network, self.demonstrations, self._codes)
+            if groups is not None:
+                least = np.average(losses.min(axis=1), weights=self.demonstrations.lengths)
+                variance = float(np.float32(least / self.demonstrations.action_size))
+                groups = replace(groups, residual_variance=variance)
+                losses += groups.loss(self.demonstrations)
+            codes = self._codes[losses.argmin(axis=1)]
+            network.action_std.copy_(self._residual_std(codes))
+            counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
+            return Policy(network, prior, counts, groups=groups)
+        start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
+        search = self.settings.search
+        codes, _ = search_trajectories(self._network, self.demonstrations, search, start, self._generator())
+        network.action_std.copy_(self._residual_std(codes))
+        network.standardize_codes(codes)
+        return Policy(network, prior, ())
 
     @torch.no_grad()
-    def _residual_std(self, winners: np.ndarray, steps_at_once: int = 2**13) -> Tensor:
+    def _residual_std(self, codes: Tensor, steps_at_once: int = 2**13) -> Tensor:
         """Return the maximum-likelihood σ of Equation 2 for each action, in real units, (action size,)."""
         total = torch.zeros(self.demonstrations.action_size, dtype=torch.float64, device=self._device)
         for start in range(0, self.demonstrations.steps, steps_at_once):
             rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
-            codes = self._codes[winners[self.demonstrations.trajectory_of(rows)]]
-            errors = self._network(self._observations[rows], codes) - self._actions[rows]
+            own = codes[torch.from_numpy(self.demonstrations.trajectory_of(rows)).to(self._device)]
+            errors = self._network(self._observations[rows], own) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
 

@@ -89,6 +89,12 @@ class Demonstrations:
         """Return which trajectory each of these rows of the arrays belongs to, in the shape of `rows`."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
+    def select(self, trajectories: NDArray[np.integer[Any]]) -> "Demonstrations":
+        """Return the demonstrations at these indices (n,), in this order."""
+        rows = [np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in trajectories]
+        together = np.concatenate(rows)
+        return Demonstrations(self.observations[together], self.actions[together], self.lengths[trajectories])
+
     def require_finite(self) -> "Demonstrations":
         """Return these demonstrations if every number in them is finite.
 

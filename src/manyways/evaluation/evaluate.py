@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from manyways.errors import InputError
 from manyways.evaluation.metrics import match_codes
 from manyways.policy import Policy
 from manyways.tasks import Task
-from manyways.tasks.rollouts import Rollouts, roll_out
+from manyways.tasks.rollouts import EPISODES_AT_ONCE, Rollouts, roll_out
 
 _MEANS = ("return_mean", "return_std", "expert_return_mean", "expert_return_std")
 
@@ -75,16 +76,14 @@ def evaluate(
             be listed.
     """
     _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
-    rollouts, codes = roll_out_codes(policy, task, episodes, seed, on_step)
+    rollouts, codes = roll_out_each_code(policy, task, episodes, seed, on_step)
     returns = rollouts.returns
-    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(policy.prior.size)])
+    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(policy.discrete_prior.size)])
     assignment = match_codes(matrix)
     matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
 
     modes = task.modes.spread(episodes)
-    environment = task.make_vec(episodes, modes)
-    expert = roll_out(environment, lambda observations: task.expert(observations, modes), _FIRST_SEED + seed, on_step)
-    environment.close()
+    expert = roll_out_expert(task, modes, seed, on_step)
     expert_returns = expert.rewards_under(task.modes, modes).sum(axis=1)
     return Evaluation(
         episodes=episodes,
@@ -97,10 +96,10 @@ def evaluate(
     )
 
 
-def roll_out_codes(
+def roll_out_each_code(
     policy: Policy, task: Task, episodes: int, seed: int, on_step: Callable[[], object] = lambda: None
 ) -> tuple[Rollouts, NDArray[np.int64]]:
-    """Roll out every code in turn, deterministically.
+    """Roll out every discrete code in turn, deterministically.
 
     Returns:
         The rollouts, and the index of each one's code (episodes,).
@@ -108,18 +107,66 @@ def roll_out_codes(
     Raises:
         InputError: there are fewer episodes than codes, or the policy does not fit the task.
     """
-    count = policy.prior.size
-    if episodes < count:
-        raise InputError(f"{episodes} episodes cannot show {count} codes; give {count} or more")
+    prior = policy.discrete_prior
+    if episodes < prior.size:
+        raise InputError(f"{episodes} episodes cannot show {prior.size} codes; give {prior.size} or more")
+    codes = np.arange(episodes) % prior.size
+    return roll_out_codes(policy, task, prior.enumerate()[codes], None, seed, on_step), codes
+
+
+def roll_out_codes(
+    policy: Policy,
+    task: Task,
+    codes: NDArray[np.float32],
+    modes: NDArray[Any] | None,
+    seed: int,
+    on_step: Callable[[], object] = lambda: None,
+) -> Rollouts:
+    """Roll out the policy, deterministically, one episode for each code.
+
+    Args:
+        policy: trained on the task's observations and actions.
+        task: to run it in.
+        codes: (episodes, code size).
+        modes: (episodes, ...), those of the environments; None for the first.
+        seed: of the environments.
+        on_step: called after each step of all episodes at once.
+
+    Raises:
+        InputError: the policy does not fit the task.
+    """
     task.require_sizes(policy.observation_size, policy.action_size, "the policy")
-    codes = np.arange(episodes) % count
-    environment = task.make_vec(episodes)
-    state = policy.prior.enumerate()[codes]
-    rollouts = roll_out(
-        environment,
-        lambda observations: policy.predict(observations, state, deterministic=True)[0],
-        _FIRST_SEED + seed,
-        on_step,
-    )
-    environment.close()
-    return rollouts, codes
+
+    def act(chosen: slice, observations: Any) -> Any:
+        return policy.predict(observations, codes[chosen], deterministic=True)[0]
+
+    return _roll_out(task, len(codes), modes, act, seed, on_step)
+
+
+def roll_out_expert(task: Task, modes: NDArray[Any], seed: int, on_step: Callable[[], object]) -> Rollouts:
+    """Roll out the task's expert, one episode under each of `modes` (episodes, ...)."""
+
+    def act(chosen: slice, observations: Any) -> Any:
+        return task.expert(observations, modes[chosen])
+
+    return _roll_out(task, len(modes), modes, act, seed, on_step)
+
+
+def _roll_out(
+    task: Task,
+    episodes: int,
+    modes: NDArray[Any] | None,
+    act: Callable[[slice, Any], Any],
+    seed: int,
+    on_step: Callable[[], object],
+) -> Rollouts:
+    """Run so many episodes, as many at once as memory allows; `act` is told which of them it acts in."""
+    parts = []
+    for start in range(0, episodes, EPISODES_AT_ONCE):
+        chosen = slice(start, min(start + EPISODES_AT_ONCE, episodes))
+        count = chosen.stop - start
+        environment = task.make_vec(count, None if modes is None else modes[chosen])
+        first_seed = _FIRST_SEED + seed + start
+        parts.append(roll_out(environment, partial(act, chosen), first_seed, on_step, task.achieved))
+        environment.close()
+    return Rollouts.together(parts)

@@ -1,8 +1,11 @@
-"""How well codes and ground-truth modes agree."""
+"""How well codes and ground-truth modes agree, and how much of what could be done is done."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import KDTree
+from scipy.special import digamma, gammaln
+from sklearn.feature_selection import mutual_info_regression
 from sklearn.metrics import normalized_mutual_info_score
 
 
@@ -44,3 +47,38 @@ def normalized_mutual_information(codes: ArrayLike, modes: ArrayLike) -> float:
         modes: (trajectories,), the ground truth.
     """
     return float(normalized_mutual_info_score(np.asarray(modes), np.asarray(codes)))
+
+
+def mutual_information(codes: ArrayLike, values: ArrayLike, neighbors: int = 3) -> float:
+    """Return the mutual information in nats of two continuous numbers, by the estimator of Kraskov et al. (2004).
+
+    Args:
+        codes: (n,).
+        values: (n,).
+        neighbors: k of the estimator.
+    """
+    given = np.asarray(codes, dtype=np.float64)[:, None]
+    found = mutual_info_regression(given, np.asarray(values, np.float64), n_neighbors=neighbors, random_state=0)
+    return float(found[0])
+
+
+def entropy(points: ArrayLike, neighbors: int = 3) -> float:
+    """Return the differential entropy in nats, by the estimator of Kozachenko & Leonenko (1987).
+
+    Of n points of a bounded distribution it is a little too great, because balls around those at the border reach out.
+
+    Args:
+        points: (n, dimension), more than `neighbors`; equal points are told apart by 1e-10.
+        neighbors: the nearest of which is looked at.
+
+    Raises:
+        ValueError: there are not more points than neighbours.
+    """
+    given = np.asarray(points, dtype=np.float64)
+    count, dimension = given.shape
+    if count <= neighbors:
+        raise ValueError(f"{count} points have no {neighbors} neighbours each; give more points")
+    given = given + 1e-10 * np.random.default_rng(0).standard_normal(given.shape)
+    distances = KDTree(given).query(given, k=neighbors + 1)[0][:, -1]
+    log_ball = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
+    return float(digamma(count) - digamma(neighbors) + log_ball + dimension * np.log(distances).mean())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.tasks import Task
 
 Floats = NDArray[np.floating[Any]]
@@ -30,7 +31,7 @@ class CrossQ:
         environments: how many are stepped at once.
         steps_per_update: environment steps for each gradient step of the critics.
         random_steps: environment steps with random actions at the start.
-        buffer: transitions that are remembered.
+        buffer: transitions that are remembered; few, so that the values are learned of what the policy does now.
         batch: transitions in a gradient step.
         learning_rate: of Adam, whose first moment has decay 0.5.
         gamma: discount.
@@ -44,7 +45,7 @@ class CrossQ:
     environments: int = 32
     steps_per_update: int = 8
     random_steps: int = 10_000
-    buffer: int = 1_000_000
+    buffer: int = 200_000
     batch: int = 256
     learning_rate: float = 1e-3
     gamma: float = 0.97
@@ -264,12 +265,11 @@ class CrossQTraining:
         """Return everything that `restore` needs but for the environments, which start anew."""
         tensors = {"log_temperature": self._log_temperature.data}
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
-            tensors |= {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
+            tensors |= named(name, module.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            for parameter, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{parameter}.{name}": value for name, value in values.items()}
+            tensors |= named(f"optimizer.{number}", moments(optimizer))
         filled = min(self._written, self.settings.buffer)
-        tensors |= {f"memory.{name}": values[:filled] for name, values in self._memory.items()}
+        tensors |= named("memory", {name: values[:filled] for name, values in self._memory.items()})
         counts = {"steps": self.steps, "updates": self.updates, "written": self._written}
         return tensors | {name: torch.tensor(count) for name, count in counts.items()}
 
@@ -279,23 +279,16 @@ class CrossQTraining:
         A checkpoint may come without its memory, which is most of it: the policy then gathers `random_steps` anew.
         """
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
-            module.load_state_dict(
-                {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-            )
+            module.load_state_dict(part(name, tensors))
         self._log_temperature.data.copy_(tensors["log_temperature"])
         for number, optimizer in enumerate(self._optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in tensors.items():
-                if key.startswith(f"optimizer.{number}."):
-                    parameter, name = key.split(".")[2:]
-                    state.setdefault(int(parameter), {})[name] = tensor
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_moments(optimizer, part(f"optimizer.{number}", tensors))
         self.steps, self.updates, self._written = (int(tensors[name]) for name in ("steps", "updates", "written"))
-        for name, values in self._memory.items():
-            if f"memory.{name}" in tensors:
-                values[: len(tensors[f"memory.{name}"])] = tensors[f"memory.{name}"]
-            else:
-                self._written = 0
+        remembered = part("memory", tensors)
+        for name, values in remembered.items():
+            self._memory[name][: len(values)] = values[: self.settings.buffer]
+        if not remembered:
+            self._written = 0
         self._rng = np.random.default_rng((self.settings.seed, self.updates))
         torch.manual_seed(int(self._rng.integers(2**31)))
         self._observation = None

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.errors import InputError
 from manyways.tasks import Task
 from manyways.tasks.mujoco import GRIPPER_START
@@ -114,26 +115,17 @@ class DDPGHERTraining:
     def state(self) -> dict[str, Tensor]:
         """Return the networks and the optimizers' moments; remembered transitions are gathered anew."""
         model = self._model
-        tensors = {f"policy.{name}": tensor for name, tensor in model.policy.state_dict().items()}
+        tensors = named("policy", model.policy.state_dict())
         for kind in ("actor", "critic"):
-            for parameter, values in getattr(model, kind).optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{kind}.{parameter}.{name}": value for name, value in values.items()}
+            tensors |= named(f"optimizer.{kind}", moments(getattr(model, kind).optimizer))
         return tensors | {"steps": torch.tensor(self.steps), "updates": torch.tensor(self.updates)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state` was taken, but with an empty memory."""
         model = self._model
-        model.policy.load_state_dict(
-            {key.removeprefix("policy."): tensor for key, tensor in tensors.items() if key.startswith("policy.")}
-        )
+        model.policy.load_state_dict(part("policy", tensors))
         for kind in ("actor", "critic"):
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in tensors.items():
-                if key.startswith(f"optimizer.{kind}."):
-                    parameter, name = key.split(".")[2:]
-                    state.setdefault(int(parameter), {})[name] = tensor
-            optimizer = getattr(model, kind).optimizer
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restore_moments(getattr(model, kind).optimizer, part(f"optimizer.{kind}", tensors))
         self.steps, self.updates = int(tensors["steps"]), int(tensors["updates"])
         model.num_timesteps, model._n_updates = self.steps, self.updates
         model.learning_starts = self.steps + self.settings.random_steps

@@ -1,6 +1,15 @@
 """Which code explains each point, each trajectory: the arg min over codes."""
 
 from manyways.search.coordinates import Losses, Search, coordinate_search
-from manyways.search.factored import step_losses, trajectory_losses
+from manyways.search.factored import block_losses, search_batch, search_trajectories, step_losses, trajectory_losses
 
-__all__ = ["Losses", "Search", "coordinate_search", "step_losses", "trajectory_losses"]
+__all__ = [
+    "Losses",
+    "Search",
+    "block_losses",
+    "coordinate_search",
+    "search_batch",
+    "search_trajectories",
+    "step_losses",
+    "trajectory_losses",
+]

@@ -24,6 +24,7 @@ class Search:
         candidates: samples of the prior that are tried for each block.
         block: how many of a code's numbers are drawn together, Δ of Algorithm 4.
         rounds: over all blocks; where there is a single block, one is enough and is what is done.
+        race: whether most candidates are dropped after a few of a trajectory's steps, where it has many.
 
     Raises:
         InputError: a setting is below 1.
@@ -32,6 +33,7 @@ class Search:
     candidates: int = 100
     block: int = 1
     rounds: int = 3
+    race: bool = True
 
     def __post_init__(self) -> None:
         for setting in ("candidates", "block", "rounds"):

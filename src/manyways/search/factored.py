@@ -8,7 +8,12 @@ Even the exponential in that tanh factors, since
 
 and the constant and the factor move into the last layer: a pair costs one reciprocal a hidden unit. Pairs are computed
 in chunks, in memory that is taken once.
+
+A continuous code's blocks (Algorithm 4) factor in the same way: the code's layer is linear, so the numbers that stay
+join the state's part, and the candidates for a block are shared by all trajectories.
 """
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +22,7 @@ from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 from manyways.networks import PolicyNetwork
+from manyways.search.coordinates import Search, coordinate_search
 
 # How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.
 _HIDDEN_NUMBERS = 2**18  # steps x codes x hidden
@@ -39,12 +45,16 @@ def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes
     Returns:
         (steps, codes): ‖f(z, s) - a‖², summed over the normalised action's numbers.
     """
+    return _errors(network, features, actions, network.code(codes))
+
+
+def _errors(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
+    """Return the squared error of every step under every code, (steps, codes), from the codes' parts of the sum."""
     state_part = _exponential(features)
-    code_part = _exponential(network.code(codes))
-    weight = -2 * network.output.weight
-    bias = network.output.bias + network.output.weight.sum(dim=1)
+    code_part = _exponential(parts)
+    weight, bias = _output(network)
     one = features.new_ones(())
-    steps, count = len(features), len(codes)
+    steps, count = len(features), len(parts)
     chunk = max(1, _HIDDEN_NUMBERS // code_part.numel())
     units = features.new_empty(min(chunk, steps), *code_part.shape)  # (chunk, codes, hidden)
     # Action numbers come first: a product with few rows is several times faster than one with few columns.
@@ -57,24 +67,200 @@ def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes
     return errors.view(-1, steps, count).sub_(targets).square_().sum(dim=0)
 
 
+def _output(network: PolicyNetwork) -> tuple[Tensor, Tensor]:
+    """Return the last layer's weight and bias for 1 / (1 + exp(2h) exp(2g)) in place of tanh(h + g)."""
+    return -2 * network.output.weight, network.output.bias + network.output.weight.sum(dim=1)
+
+
 def _exponential(features: Tensor) -> Tensor:
     return features.clamp(-_LARGEST_FEATURE, _LARGEST_FEATURE).mul_(2).exp_()
 
 
 @torch.no_grad()
-def trajectory_losses(network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor) -> NDArray[np.float64]:
+def trajectory_losses(
+    network: PolicyNetwork,
+    demonstrations: Demonstrations,
+    codes: Tensor,
+    features: Tensor | None = None,
+) -> NDArray[np.float64]:
     """Return the mean squared error of every trajectory under every code, (trajectories, codes).
 
     The memory needed beside the result does not grow with the steps, nor with the codes up to thousands of them.
+
+    Args:
+        network: the policy.
+        demonstrations: of any lengths.
+        codes: (codes, dimension), the same for every trajectory; or (codes, hidden), with `features`.
+        features: (trajectories, hidden), a part of the sum that each trajectory has of its own; `codes` are then parts
+            of the sum too.
     """
     device = codes.device
     totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=device)
+    parts = network.code(codes) if features is None else codes
     at_once = max(1, min(_MOST_STEPS, _ACTION_NUMBERS // (len(codes) * demonstrations.action_size)))
     for start in range(0, demonstrations.steps, at_once):
         rows = slice(start, min(start + at_once, demonstrations.steps))
-        owners = torch.from_numpy(demonstrations.trajectory_of(np.arange(rows.start, rows.stop)))
+        owners = torch.from_numpy(demonstrations.trajectory_of(np.arange(rows.start, rows.stop))).to(device)
         observations = torch.from_numpy(demonstrations.observations[rows]).to(device)
         actions = network.actions.normalize(torch.from_numpy(demonstrations.actions[rows]).to(device))
-        losses = step_losses(network, network.state_features(observations), actions, codes)
-        totals.index_add_(0, owners.to(device), losses.double())
+        sums = network.state_features(observations)
+        if features is not None:
+            sums += features[owners]
+        totals.index_add_(0, owners, _errors(network, sums, actions, parts).double())
     return totals.cpu().numpy() / demonstrations.lengths[:, None]
+
+
+@torch.no_grad()
+def search_batch(
+    network: PolicyNetwork,
+    features: Tensor,
+    actions: Tensor,
+    search: Search,
+    start: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Search the continuous code of each trajectory of a batch (Algorithm 2, lines 5 and 6; Algorithm 4's blocks).
+
+    With `search.race`, all candidates are tried on a sixteenth of a trajectory's steps, the better quarter of them on a
+    quarter, and the best sixteenth on all.
+
+    Args:
+        network: the policy.
+        features: (trajectories, steps, hidden), the state's part of the sum; steps in no particular order.
+        actions: (trajectories, steps, action size), normalised.
+        search: how.
+        start: (trajectories, dimension), codes to start from.
+        generator: of the candidates.
+
+    Returns:
+        The codes, (trajectories, dimension).
+    """
+    stages = _stages(features.shape[1], search)
+
+    def losses(codes: Tensor, block: slice, candidates: Tensor) -> Tensor:
+        own, parts = _split(network, codes, block, candidates)
+        return _raced_losses(network, features + own[:, None], actions, parts, stages)
+
+    return coordinate_search(losses, start, search, generator)[0]
+
+
+@torch.no_grad()
+def search_trajectories(
+    network: PolicyNetwork,
+    demonstrations: Demonstrations,
+    search: Search,
+    start: Tensor,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Search the continuous code of every trajectory over all its steps.
+
+    Args:
+        network: the policy.
+        demonstrations: of any lengths.
+        search: how; nothing is raced here.
+        start: (trajectories, dimension), codes to start from.
+        generator: of the candidates.
+
+    Returns:
+        The codes (trajectories, dimension), and each trajectory's mean squared error under its own (trajectories,).
+    """
+    return coordinate_search(partial(block_losses, network, demonstrations), start, search, generator)
+
+
+@torch.no_grad()
+def block_losses(
+    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, block: slice, candidates: Tensor
+) -> Tensor:
+    """Return each trajectory's mean squared error if a block of its code is replaced by each candidate.
+
+    Args:
+        network: the policy.
+        demonstrations: of any lengths.
+        codes: (trajectories, dimension).
+        block: which numbers are replaced.
+        candidates: (candidates, numbers in the block).
+
+    Returns:
+        (trajectories, candidates), in double precision.
+    """
+    own, parts = _split(network, codes, block, candidates)
+    return torch.from_numpy(trajectory_losses(network, demonstrations, parts, own)).to(codes.device)
+
+
+def _split(network: PolicyNetwork, codes: Tensor, block: slice, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts of the sum of the rest of each code (n, hidden), and of candidates for a block (m, hidden).
+
+    The code's layer is linear, so the two add up to that of the code with the block replaced, and the candidates' part
+    is computed once for all.
+    """
+    rest = codes.clone()
+    rest[:, block] = 0
+    return network.code(rest), candidates @ network.code.weight[:, block].T
+
+
+def _stages(steps: int, search: Search) -> list[tuple[slice, int]]:
+    """Return for each stage of a race which steps are new in it, and how many candidates take part."""
+    if not search.race:
+        return [(slice(0, steps), search.candidates)]
+    stages, done = [], 0
+    for part in (16, 4, 1):
+        until = max(1, steps // part)
+        count = max(1, search.candidates * part // 16)
+        if until > done:
+            stages.append((slice(done, until), count))
+            done = until
+    return stages
+
+
+def _raced_losses(
+    network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor, stages: list[tuple[slice, int]]
+) -> Tensor:
+    """Return the loss of every trajectory under every candidate (n, m), infinite where it left the race.
+
+    Args:
+        network: the policy.
+        features: (n, steps, hidden).
+        actions: (n, steps, action size).
+        parts: (m, hidden), the candidates' part of the sum.
+        stages: of the race.
+    """
+    steps, _ = stages[0]
+    count = len(features)
+    losses = _errors(network, features[:, steps].flatten(0, 1), actions[:, steps].flatten(0, 1), parts)
+    losses = losses.view(count, -1, len(parts)).sum(dim=1)
+    if len(stages) == 1:
+        return losses
+    state = _exponential(features)
+    code = _exponential(parts)
+    for steps, survivors in stages[1:]:
+        kept = losses.topk(survivors, dim=1, largest=False, sorted=False).indices  # (n, survivors)
+        more = _own_errors(network, state[:, steps], actions[:, steps], code[kept])
+        raced = torch.full_like(losses, torch.inf)
+        losses = raced.scatter_(1, kept, losses.gather(1, kept) + more)
+    return losses
+
+
+def _own_errors(network: PolicyNetwork, state: Tensor, actions: Tensor, code: Tensor) -> Tensor:
+    """Return the summed squared errors of trajectories under candidates of their own, (n, candidates).
+
+    Args:
+        network: the policy.
+        state: exp(2h), (n, steps, hidden).
+        actions: (n, steps, action size), normalised.
+        code: exp(2g), (n, candidates, hidden).
+    """
+    weight, bias = _output(network)
+    count, steps, hidden = state.shape
+    candidates = code.shape[1]
+    one = state.new_ones(())
+    errors = state.new_empty(count, candidates)
+    at_once = max(1, _HIDDEN_NUMBERS // (steps * candidates * hidden))
+    units = state.new_empty(min(at_once, count), steps, candidates, hidden)
+    for start in range(0, count, at_once):
+        chosen = slice(start, start + at_once)
+        part = state[chosen, :, None]
+        pairs = torch.addcmul(one, part, code[chosen, None], out=units[: len(part)]).reciprocal_()
+        predicted = (weight @ pairs.flatten(0, 2).T).view(-1, len(part), steps, candidates)
+        targets = (actions[chosen] - bias).permute(2, 0, 1)[..., None]
+        errors[chosen] = predicted.sub_(targets).square_().sum(dim=(0, 2))
+    return errors

@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from manyways.demonstrations.formats import write_minari
 from manyways.errors import InputError
 from manyways.files import require_empty
-from manyways.tasks.rollouts import roll_out
+from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out
 from manyways.tasks.task import Task
-
-EPISODES_AT_ONCE = 100  # rolled out together; more need more memory and are no faster
 
 
 def collect(task: Task, episodes: int, path: Path, seed: int = 0, on_step: Callable[[], object] = lambda: None) -> None:

@@ -16,6 +16,7 @@ from manyways.tasks.base import Base, has_envpool
 from manyways.tasks.expert import Expert, Floor
 from manyways.tasks.mode_rewards import EnvPoolModeRewards, ModeRewards, Rewards
 from manyways.tasks.modes import DiscreteModes, Modes
+from manyways.tasks.rollouts import Achieved
 from manyways.tasks.views import View
 
 Floats = NDArray[np.floating[Any]]
@@ -52,6 +53,9 @@ class Task:
         entry_point: for an environment that has modes already, its two forms, as Gymnasium's registry takes them.
         scripted_expert: from observations (n, observation size) and modes (n,) to actions (n, action size); without
             one the expert is a network that was trained.
+        achieved: for continuous modes, what is achieved at a step, in their units: from observations after it (n,
+            observation size) and `info` to (n, numbers of a mode).
+        starting_steps: at the start of an episode, in which nothing can be achieved yet.
         view: what a trained expert sees of observation and mode.
         floor: what a trained expert should reach; None where the expert is a script.
     """
@@ -66,6 +70,8 @@ class Task:
     rewards: Rewards | None = None
     entry_point: tuple[Any, Any] | None = None
     scripted_expert: Callable[[Floats, NDArray[Any]], Floats] | None = None
+    achieved: Achieved | None = None
+    starting_steps: int = 0
     view: View = _PLAIN
     floor: Floor | None = None
 
@@ -113,7 +119,7 @@ class Task:
         if not isinstance(self.modes, DiscreteModes):
             raise InputError(
                 f"{self.name} has no list of modes but a range ({self.modes}), to which codes cannot be matched one to "
-                "one; see `manyways modes` and `manyways film` for what each code does"
+                "one; train with a continuous code (--code-size) to evaluate"
             )
         return self.modes
 

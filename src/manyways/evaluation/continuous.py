@@ -1,0 +1,179 @@
+"""The numbers of Tables 2 and 3: what a policy with continuous codes does, where modes are a range too."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.evaluation.evaluate import roll_out_codes, roll_out_expert
+from manyways.evaluation.metrics import entropy, mutual_information
+from manyways.latents import Gaussian
+from manyways.policy import Policy
+from manyways.tasks import ContinuousModes, Task
+from manyways.tasks.rollouts import EPISODES_AT_ONCE
+
+Floats = NDArray[np.floating[Any]]
+
+_MORE = 10  # times as many rollouts for what is estimated from their distribution
+_STEPS_FOR_INFORMATION = 5  # of each rollout; with many of the same code the estimator finds too little information
+
+
+@dataclass(frozen=True)
+class ContinuousEvaluation:
+    """What episodes under continuous codes achieved.
+
+    Some rollouts are under the codes of demonstrations, searched; ten times as many under codes drawn from the prior.
+
+    Attributes:
+        episodes: how many rollouts under the codes of demonstrations.
+        return_mean, return_std: of rollouts under the codes of demonstrations, each under its demonstration's mode.
+        expert_return_mean, expert_return_std: of the expert under the same modes.
+        hit_rate: share of those rollouts that end within the tolerance of their demonstration's mode; None where the
+            task asks for none.
+        mutual_information_nats: of the code and what is achieved at each step, over rollouts under codes drawn from the
+            prior (Table 3), without the start; None where either is more than one number.
+        expert_mutual_information_nats: the same of the mode and what the expert achieves.
+        entropy_nats: of where those rollouts end, in modes scaled to [-1, 1] and clipped (Table 2); None where the task
+            asks for no tolerance.
+        expert_entropy_nats: the same of as many modes drawn uniformly, which is the most that is to be had.
+        codes: (episodes, code size), those drawn from the prior.
+        achieved_mean, achieved_std: (episodes, numbers of a mode), over the steps of each of these rollouts, without
+            those at the start in which nothing can be achieved yet.
+    """
+
+    episodes: int
+    return_mean: float
+    return_std: float
+    expert_return_mean: float
+    expert_return_std: float
+    hit_rate: float | None
+    mutual_information_nats: float | None
+    expert_mutual_information_nats: float | None
+    entropy_nats: float | None
+    expert_entropy_nats: float | None
+    codes: list[list[float]]
+    achieved_mean: list[list[float]]
+    achieved_std: list[list[float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ContinuousEvaluation":
+        """Return what `to_json` described; other fields are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or of another kind.
+        """
+        fields: dict[str, Any] = {"episodes": int(value["episodes"])}
+        for name in ("return_mean", "return_std", "expert_return_mean", "expert_return_std"):
+            fields[name] = float(value[name])
+        for name in (
+            "hit_rate",
+            "mutual_information_nats",
+            "expert_mutual_information_nats",
+            "entropy_nats",
+            "expert_entropy_nats",
+        ):
+            fields[name] = None if value[name] is None else float(value[name])
+        for name in ("codes", "achieved_mean", "achieved_std"):
+            fields[name] = [[float(number) for number in row] for row in value[name]]
+        return cls(**fields)
+
+
+def evaluate_continuous(
+    policy: Policy,
+    task: Task,
+    demonstrations: Demonstrations,
+    modes: NDArray[Any],
+    episodes: int = 100,
+    seed: int = 0,
+    on_step: Callable[[], object] = lambda: None,
+) -> ContinuousEvaluation:
+    """Roll out the policy, deterministically, under the codes of demonstrations and under codes drawn from the prior.
+
+    Args:
+        policy: with continuous codes, trained on the task's observations and actions.
+        task: with continuous modes.
+        demonstrations: some of which are encoded: `episodes`, spread evenly, or all where they are fewer.
+        modes: (trajectories, numbers of a mode), the ground truth, for scoring.
+        episodes: how many rollouts under the codes of demonstrations; ten times as many under drawn ones.
+        seed: of the environments and of the drawn codes.
+        on_step: called after each step of up to a hundred episodes at once; see `steps_to_evaluate`.
+
+    Raises:
+        InputError: codes or modes are not continuous, the demonstrations have no labels of that kind, there are fewer
+            than four episodes, or the policy does not fit the task.
+    """
+    if not isinstance(policy.prior, Gaussian) or not isinstance(task.modes, ContinuousModes) or task.achieved is None:
+        raise InputError(
+            f"{task.name} and this policy do not both have continuous modes and codes; train with --code-size "
+            "on a task of continuous modes, or with --modes on one whose modes can be listed"
+        )
+    if episodes < 4:
+        raise InputError(f"{episodes} episodes are too few to estimate anything from; give 4 or more")
+    if modes.shape != (len(demonstrations), task.modes.dimension):
+        raise InputError(
+            f"the labels have shape {modes.shape}, but {task.name} needs {task.modes.dimension} numbers for each of "
+            f"{len(demonstrations)} trajectories; collect demonstrations with `manyways collect {task.name}`"
+        )
+    chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
+    encoding = policy.encode(demonstrations.select(chosen), seed=seed)
+    own = modes[chosen]
+    rollouts = roll_out_codes(policy, task, encoding.codes, own, seed, on_step)
+    returns = rollouts.rewards_under(task.modes, own).sum(axis=1)
+    assert rollouts.achieved is not None
+    ends = rollouts.achieved[:, -1]
+    expert = roll_out_expert(task, own, seed, on_step)
+    expert_returns = expert.rewards_under(task.modes, own).sum(axis=1)
+
+    rng = np.random.default_rng(seed)
+    codes = policy.prior.sample(_MORE * episodes, rng)
+    drawn = roll_out_codes(policy, task, codes, None, seed, on_step)
+    assert drawn.achieved is not None
+    achieved = [values[task.starting_steps : n] for values, n in zip(drawn.achieved, drawn.lengths, strict=True)]
+    tolerance = task.modes.tolerance
+    uniform = task.modes.sample(len(codes), rng)
+    information = expert_information = None
+    if codes.shape[1] == task.modes.dimension == 1:
+        information = _information(codes[:, 0], achieved, rng)
+        shown = roll_out_expert(task, uniform, seed, on_step)
+        assert shown.achieved is not None
+        expert_information = _information(uniform[:, 0], list(shown.achieved[:, task.starting_steps :]), rng)
+    return ContinuousEvaluation(
+        episodes=episodes,
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        expert_return_mean=float(expert_returns.mean()),
+        expert_return_std=float(expert_returns.std()),
+        hit_rate=None if tolerance is None else float((np.linalg.norm(ends - own, axis=1) < tolerance).mean()),
+        mutual_information_nats=information,
+        expert_mutual_information_nats=expert_information,
+        entropy_nats=None if tolerance is None else _scaled_entropy(drawn.achieved[:, -1], task.modes),
+        expert_entropy_nats=None if tolerance is None else _scaled_entropy(uniform, task.modes),
+        codes=codes.tolist(),
+        achieved_mean=[values.mean(axis=0).tolist() for values in achieved],
+        achieved_std=[values.std(axis=0).tolist() for values in achieved],
+    )
+
+
+def steps_to_evaluate(task: Task, episodes: int) -> int:
+    """Return how often at most `evaluate_continuous` calls `on_step`."""
+    few, many = (-(-count // EPISODES_AT_ONCE) for count in (episodes, _MORE * episodes))
+    return task.episode_steps * 2 * (few + many)
+
+
+def _information(numbers: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
+    """Return the mutual information of one number for each episode and what it achieved at some steps, (steps, 1)."""
+    some = [rng.choice(values[:, 0], min(len(values), _STEPS_FOR_INFORMATION), replace=False) for values in achieved]
+    return mutual_information(np.repeat(numbers, [len(values) for values in some]), np.concatenate(some))
+
+
+def _scaled_entropy(points: Floats, modes: ContinuousModes) -> float:
+    low, high = np.array(modes.low), np.array(modes.high)
+    return entropy(2 * (np.clip(points, low, high) - low) / (high - low) - 1)
