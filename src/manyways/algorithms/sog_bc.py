@@ -4,13 +4,15 @@
             for each trajectory, search the code under which the policy explains its steps best     (lines 4-6)
             one gradient step on the policy's squared error under these codes                       (lines 7-8)
 
-The state's part of the network is computed once for both lines. In the first steps the codes come from the
-trajectories themselves (`first_codes`), so that no code is dead before it has learned anything.
+The state's part of the network is computed once for both lines. In the first steps the codes come from groups of
+similar trajectories (`first_codes`), so that no code is dead before it has learned anything. From then on the search
+also asks how unlikely a trajectory is in each group, because where the states tell the ways apart the policy's error
+need not: one code can do several ways, each in a region of its own.
 """
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +24,7 @@ from manyways.algorithms.muon import Muon
 from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import first_codes
+from manyways.first_codes import Groups, continuous_codes, nats_as_loss
 from manyways.latents import Categorical, Gaussian, Prior
 from manyways.networks import LARGEST_INPUT, PolicyNetwork
 from manyways.policy import Policy
@@ -43,7 +45,8 @@ class SOGBC:
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
         learning_rate: of Muon and Adam at the start; falls to 0 linearly.
         hidden: width of the network.
-        first_codes: "trajectories" starts from groups of similar trajectories, "random" is the paper's start.
+        first_codes: "trajectories" starts from groups of similar trajectories and keeps them in mind, "random" is the
+            paper's start, and its search by the policy's error alone.
         warm_up: for which share of the iterations the first codes are kept.
         seed: of everything random; the same seed on the same machine gives the same policy.
         device: "auto" takes a GPU where there is one.
@@ -161,8 +164,11 @@ class Training:
             torch.optim.Adam(others, settings.learning_rate, fused=True),
         )
         self._first_codes: Tensor | None = None
-        remembers = isinstance(prior, Gaussian) and settings.search.near == "last"
-        self._last_codes = self._first() if remembers else None
+        self._groups: Groups | None = None
+        self._nats = torch.zeros(0, device=self._device)  # (trajectories, codes), once there are groups
+        self._last_codes: Tensor | None = None
+        if isinstance(prior, Gaussian) and settings.search.near == "last":
+            self._last_codes = self._first(prior)
 
     @property
     def finished(self) -> bool:
@@ -202,15 +208,23 @@ class Training:
     def _explain(self, features: Tensor, actions: Tensor, trajectories: Tensor) -> Tensor:
         """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
 
+        A discrete code explains best what is likeliest together: the actions, by the policy, and which states occur,
+        by the groups.
+
         Args:
             features: (trajectories, steps, hidden), the state's part of the sum.
             actions: (trajectories, steps, action size), normalised.
-            trajectories: (trajectories,), which they are.
+            trajectories: (trajectories,), which of the demonstrations they are.
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             losses = step_losses(self._network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
-            return self._codes[losses.view(*features.shape[:2], -1).mean(dim=1).argmin(dim=1)]
+            losses = losses.view(*features.shape[:2], -1).mean(dim=1)
+            if self._find_groups() is not None:
+                lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
+                variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
+                losses = losses + nats_as_loss(self._nats[trajectories], lengths, variance)
+            return self._codes[losses.argmin(dim=1)]
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
         else:
@@ -249,20 +263,32 @@ class Training:
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.first_codes == "random":
             return codes
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            self._find_groups()
+            return self._codes[self._nats[trajectories].argmin(dim=1)]
         if self._last_codes is not None:
             return self._last_codes[trajectories]
         if self._first_codes is None:
-            self._first_codes = self._first()
+            self._first_codes = self._first(prior)
         return self._first_codes[trajectories]
 
-    def _first(self) -> Tensor:
-        """Return the codes to begin with, (trajectories, dimension)."""
+    def _first(self, prior: Gaussian) -> Tensor:
+        """Return continuous codes to begin with, as the code's layer sees them, (trajectories, dimension)."""
         settings = self.settings
         if settings.first_codes == "random":
-            first = settings.prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
+            first = prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
         else:
-            first = first_codes(self.demonstrations, settings.prior, settings.seed)
+            first = continuous_codes(self.demonstrations, prior, settings.seed)
         return self._network.code_inputs(torch.from_numpy(first).to(self._device))
+
+    def _find_groups(self) -> Groups | None:
+        """Return the groups of similar trajectories, one a code, if there are any, and measure their nats once."""
+        prior = self.settings.prior
+        if self._groups is None and isinstance(prior, Categorical) and self.settings.first_codes == "trajectories":
+            self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
+            self._nats = torch.from_numpy(self._groups.nats(self.demonstrations)).to(self._device, torch.float32)
+        return self._groups
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
@@ -291,25 +317,25 @@ class Training:
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
-        codes = self._all_codes()
         prior = self.settings.prior
         # A copy, which training that goes on does not change.
         network = copy.deepcopy(self._network)
-        network.action_std.copy_(self._residual_std(codes))
         if isinstance(prior, Categorical):
-            return Policy(network, prior, tuple(int(count) for count in prior.usage(codes.cpu().numpy())))
-        return Policy(network, prior, ())
-
-    def _all_codes(self) -> Tensor:
-        """Return the code of every demonstration, (trajectories, dimension)."""
-        prior = self.settings.prior
-        if isinstance(prior, Categorical):
-            losses = trajectory_losses(self._network, self.demonstrations, self._codes)
-            return self._codes[losses.argmin(axis=1)]
+            groups, losses = self._find_groups(), trajectory_losses(self._network, self.demonstrations, self._codes)
+            if groups is not None:
+                least = np.average(losses.min(axis=1), weights=self.demonstrations.lengths)
+                variance = float(np.float32(least / self.demonstrations.action_size))
+                groups = replace(groups, residual_variance=variance)
+                losses += groups.loss(self.demonstrations)
+            codes = self._codes[losses.argmin(axis=1)]
+            network.action_std.copy_(self._residual_std(codes))
+            counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
+            return Policy(network, prior, counts, groups=groups)
         start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
-        return search_trajectories(self._network, self.demonstrations, self.settings.search, start, self._generator())[
-            0
-        ]
+        search = self.settings.search
+        codes, _ = search_trajectories(self._network, self.demonstrations, search, start, self._generator())
+        network.action_std.copy_(self._residual_std(codes))
+        return Policy(network, prior, ())
 
     @torch.no_grad()
     def _residual_std(self, codes: Tensor, steps_at_once: int = 2**13) -> Tensor:
