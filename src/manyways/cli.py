@@ -64,6 +64,7 @@ def collect(
     out: Path,
     episodes: Annotated[int | None, _optional] = None,
     weights: Annotated[Path | None, _optional] = None,
+    noise: Annotated[float | None, _optional] = None,
     seed: int = 0,
 ) -> None:
     """Collect demonstrations of a task's expert, as a Minari data set.
@@ -73,12 +74,14 @@ def collect(
         out: Folder of the data set; must not exist yet, or be empty.
         episodes: How many; the task's own number unless given.
         weights: Folder of an expert's training; the expert that came with manyways unless given.
-        seed: Of the modes and the environment.
+        noise: Standard deviation of what is added to the expert's actions, in halves of their range; the task's own
+            unless given.
+        seed: Of the modes, the environment and the noise.
     """
     from manyways.console import what_next
 
     chosen = _task_with(task, weights)
-    _collect(chosen, chosen.demonstrations if episodes is None else episodes, out, seed)
+    _collect(chosen, chosen.demonstrations if episodes is None else episodes, out, seed, noise)
     what_next(out, f"manyways inspect {shlex.quote(str(out))}")
 
 
@@ -505,12 +508,12 @@ def _task_to_run(run: "Run") -> "Task":
     return task
 
 
-def _collect(task: "Task", episodes: int, path: Path, seed: int) -> None:
+def _collect(task: "Task", episodes: int, path: Path, seed: int, noise: float | None = None) -> None:
     from manyways.console import counting
     from manyways.tasks.collect import collect, steps_of
 
     with counting(f"collecting {episodes} episodes of {task.name}", steps_of(task, episodes), "steps") as count:
-        collect(task, episodes, path, seed, count)
+        collect(task, episodes, path, seed, count, noise)
 
 
 def _mode_count(demonstrations: "Demonstrations", out: Path, seed: int) -> dict[str, Any]:

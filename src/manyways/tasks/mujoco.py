@@ -158,6 +158,7 @@ TASKS = (
         picture=_velocity_of(column=8, seconds=0.008),
         base=Base("Walker2d-v5", {"healthy_z_range": (0.5, 2.5), "healthy_angle_range": (-1.3, 1.3)}, camera="track"),
         rewards=walk_at_velocity,
+        noise=0.3,
         floor=Floor(1964, _walking(_WALKER_VELOCITIES)),
     ),
     Task(
@@ -177,6 +178,7 @@ TASKS = (
             camera="track",
         ),
         rewards=walk_at_velocity,
+        noise=0.3,
         floor=Floor(2229, _walking(_HOPPER_VELOCITIES)),
     ),
     Task(
@@ -200,6 +202,7 @@ TASKS = (
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "y (m)")),
         base=Base("FetchReach-v4", observation_key="observation", module="gymnasium_robotics"),
         rewards=reach,
+        noise=0.2,
         achieved=lambda observations, info: observations[:, :3] - GRIPPER_START,
         floor=Floor(1),
     ),
