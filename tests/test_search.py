@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyways import Demonstrations, InputError, search
-from manyways.networks import PolicyNetwork
+from manyways.networks import LARGEST_INPUT, PolicyNetwork
 
 
 def network_of(observation_size, action_size, codes, hidden, scale=1.0):
@@ -123,7 +123,7 @@ def continuous_batch(dimension, trajectories=6, steps=32, noise=0.0):
     network = network_of(4, 3, dimension, 32)
     generator = torch.Generator().manual_seed(2)
     states = torch.randn(trajectories, steps, 4, generator=generator)
-    codes = torch.randn(trajectories, dimension, generator=generator)
+    codes = LARGEST_INPUT * (2 * torch.rand(trajectories, dimension, generator=generator) - 1)
     with torch.no_grad():
         features = network.state_features(states)
         actions = network.decode(features + network.code(codes)[:, None])
@@ -139,11 +139,11 @@ def batch_losses(network, features, actions, codes):
 @pytest.mark.parametrize("race", [False, True])
 def test_a_batch_gets_the_best_of_all_candidates(race):
     network, features, actions, _ = continuous_batch(1, noise=0.1)
-    settings = search.Search(candidates=64, race=race)
+    settings = search.Search(candidates=64, race=race, near="prior")
     found = search.search_batch(
         network, features, actions, settings, torch.zeros(6, 1), torch.Generator().manual_seed(7)
     )
-    candidates = torch.randn(64, 1, generator=torch.Generator().manual_seed(7))
+    candidates = LARGEST_INPUT * (2 * torch.rand(64, 1, generator=torch.Generator().manual_seed(7)) - 1)
     every = torch.stack([batch_losses(network, features, actions, c.expand(6, 1)) for c in candidates])
     least = every.min(dim=0)
     if not race:
@@ -157,7 +157,7 @@ def test_blocks_and_rounds_find_the_code_that_acted(dimension, block):
     network, features, actions, _ = continuous_batch(dimension)
     losses = []
     for rounds in (1, 6):
-        settings = search.Search(candidates=400, block=block, rounds=rounds, race=False)
+        settings = search.Search(candidates=400, block=block, rounds=rounds, race=False, near="prior")
         found = search.search_batch(
             network, features, actions, settings, torch.zeros(6, dimension), torch.Generator().manual_seed(0)
         )
@@ -183,10 +183,10 @@ def test_the_found_loss_is_the_loss_of_the_found_code_and_no_round_makes_it_wors
     target = torch.linspace(-1, 1, 7)[:, None].expand(7, dimension)
     seen = []
 
-    def losses(codes, part, tried):
-        replaced = codes[:, None].expand(-1, len(tried), -1).clone()
-        replaced[:, :, part] = tried
-        values = (replaced - target[:, None]).square().sum(dim=2)
+    def losses(codes, part, offsets):
+        moved = codes[:, None].expand(-1, len(offsets), -1).clone()
+        moved[:, :, part] += offsets
+        values = (moved - target[:, None]).square().sum(dim=2)
         seen.append(values.shape)
         return values
 
@@ -195,6 +195,10 @@ def test_the_found_loss_is_the_loss_of_the_found_code_and_no_round_makes_it_wors
     torch.testing.assert_close(least, (codes - target).square().sum(dim=1))
     blocks = -(-dimension // block)
     assert seen == [(7, candidates)] * (blocks * (rounds if blocks > 1 else 1))
+    nearer, less = search.search_nearby(losses, codes, given_search)
+    torch.testing.assert_close(less, (nearer - target).square().sum(dim=1))
+    if candidates > 1:
+        assert (less <= least + 1e-6).all()
 
 
 def test_all_trajectories_of_a_data_set_get_their_codes():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import evaluate
     from manyways.latents import Categorical, Gaussian
+    from manyways.number_of_modes import count_modes
     from manyways.policy import Policy
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "ManywaysError",
     "Policy",
     "WriteError",
+    "count_modes",
     "evaluate",
     "load_modes",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "Gaussian": "manyways.latents",
     "Demonstrations": "manyways.demonstrations",
     "Policy": "manyways.policy",
+    "count_modes": "manyways.number_of_modes",
     "evaluate": "manyways.evaluation",
     "load_modes": "manyways.demonstrations",
 }

@@ -11,6 +11,7 @@ from manyways.errors import InputError, ManywaysError
 from manyways.reproduce.commands import app as reproduce
 
 if TYPE_CHECKING:
+    from manyways.demonstrations import Demonstrations
     from manyways.evaluation import ContinuousEvaluation, Evaluation
     from manyways.latents import Prior
     from manyways.policy import Policy
@@ -106,7 +107,7 @@ def train(
     out: Path,
     task: Annotated[str | None, _optional] = None,
     data: Annotated[str | None, _optional] = None,
-    modes: Annotated[int | None, _optional] = None,
+    modes: Annotated[int | Literal["auto"] | None, _optional] = None,
     code_size: Annotated[int | None, _optional] = None,
     algorithm: str = "sog-bc",
     seed: int = 0,
@@ -129,7 +130,7 @@ def train(
         out: Folder of the run: new, empty, or that of the same run.
         task: Task to train on and evaluate in, such as circles; its expert's demonstrations are collected on first use.
         data: Own demonstrations instead: an NPZ file, the folder of a Minari data set, or the id of a local one.
-        modes: How many codes; a task's own number unless given.
+        modes: How many codes, or auto to count the ways in the demonstrations; a task's own number unless given.
         code_size: Numbers of a continuous code, instead of modes; as many as a task's continuous modes unless given.
         algorithm: Name of the algorithm.
         seed: Of everything random.
@@ -147,6 +148,7 @@ def train(
     from manyways.algorithms import get_algorithm
     from manyways.console import progress, say, show_policy, what_next
     from manyways.demonstrations import Demonstrations
+    from manyways.latents import Categorical
     from manyways.run import Run
     from manyways.search import Search
     from manyways.tasks import get_task
@@ -155,7 +157,7 @@ def train(
     settings_class = get_algorithm(algorithm)
     if chosen is None and data is None:
         raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
-    prior = _prior(chosen, modes, code_size)
+    prior = None if modes == "auto" and code_size is None else _prior(chosen, modes, code_size)
     given = {
         "iterations": iterations,
         "learning_rate": learning_rate,
@@ -166,17 +168,25 @@ def train(
     }
     chosen_settings: dict[str, Any] = _given(given)
     search = Search(**_given({"candidates": candidates, "block": block, "rounds": rounds}))
-    settings = settings_class(prior=prior, search=search, seed=seed, device=device, **chosen_settings)
     if data is None:
         assert chosen is not None
         data = str(_default_demonstrations(chosen))
     demonstrations = Demonstrations.load(data)
     if chosen is not None:
         chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
+    mode_count = None
+    if prior is None:
+        mode_count = _mode_count(demonstrations, out, seed)
+        prior = Categorical(int(mode_count["best"]))
+        say(
+            f"{prior.size} ways counted, {mode_count['sureness']:.0%} sure; "
+            f"the next best number is {mode_count['runner_up']} (--modes {mode_count['runner_up']})"
+        )
+    settings = settings_class(prior=prior, search=search, seed=seed, device=device, **chosen_settings)
     training = settings.start(demonstrations)
     command = shlex.join(["manyways", *sys.argv[1:]])
     place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
-    run = Run.create(out, settings, demonstrations, task=task, data=place, command=command)
+    run = Run.create(out, settings, demonstrations, task=task, data=place, command=command, mode_count=mode_count)
     say(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
         f"{prior}; {settings.iterations:,} iterations"
@@ -449,19 +459,21 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _prior(task: "Task | None", modes: int | None, code_size: int | None) -> "Prior":
+def _prior(task: "Task | None", modes: int | Literal["auto"] | None, code_size: int | None) -> "Prior":
     """Return the codes that were asked for, or those that the task's modes call for."""
     from manyways.latents import Categorical, Gaussian
     from manyways.tasks import DiscreteModes
 
     if modes is not None and code_size is not None:
         raise InputError(f"both --modes {modes} and --code-size {code_size} were given; a code is one or the other")
-    if modes is not None:
+    if isinstance(modes, int):
         return Categorical(modes)
     if code_size is not None:
         return Gaussian(code_size)
     if task is None:
-        raise InputError("the number of ways is not known; give --modes K, or --code-size D for a range of ways")
+        raise InputError(
+            "the number of ways is not known; give --modes K or --modes auto, or --code-size D for a range of ways"
+        )
     return Categorical(len(task.modes)) if isinstance(task.modes, DiscreteModes) else Gaussian(task.modes.dimension)
 
 
@@ -499,6 +511,18 @@ def _collect(task: "Task", episodes: int, path: Path, seed: int) -> None:
 
     with counting(f"collecting {episodes} episodes of {task.name}", steps_of(task, episodes), "steps") as count:
         collect(task, episodes, path, seed, count)
+
+
+def _mode_count(demonstrations: "Demonstrations", out: Path, seed: int) -> dict[str, Any]:
+    """Count the ways, or return what was counted when the run in this folder began."""
+    from manyways.number_of_modes import count_modes
+    from manyways.run import Run
+
+    if (out / "config.json").exists():
+        counted: dict[str, Any] | None = Run.open(out).config.get("mode_count")
+        if counted is not None:
+            return counted
+    return count_modes(demonstrations, seed=seed).to_json()
 
 
 def _default_demonstrations(task: "Task") -> Path:

@@ -1,34 +1,51 @@
-"""Codes to begin with, from the trajectories alone, before there is a policy that a search could ask.
+"""Groups of similar trajectories: codes to begin with, and what the search asks beside the policy's error.
 
 From a random network the first search is a lottery: a code that wins nothing never learns, and stays dead. So the
-trajectories are grouped once by what is done in them, and SOG starts from these codes and then searches its own.
-A trajectory is described by its kernel mean embedding, the mean of random Fourier features (Rahimi & Recht 2007) of
-its (state, action) pairs: a summary of which pairs occur that needs no encoder, no alignment and no common length.
+trajectories are grouped once by what is done in them. A trajectory is described by two views together:
+
+- the kernel mean embedding of its (state, action) pairs, the mean of random Fourier features (Rahimi & Recht 2007):
+  which pairs occur, whatever the length or the order, with states counted from the trajectory's own mean, so that it
+  does not matter where the trajectory began;
+- the trajectory itself at points evenly spaced in its time: where, and in which order.
+
+Their first principal components are modelled as a mixture of Gaussians with one covariance for all groups and hard
+assignment: k-means in a metric that learns how trajectories of one group differ (a start elsewhere, another speed)
+and counts those directions little. The groups then say in nats how unlikely a trajectory is under each code.
 """
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
-from manyways.latents import Gaussian, Prior
+from manyways.latents import Gaussian
 from manyways.networks import Normalizer
 
 _FEATURES = 512
 _STEPS_PER_TRAJECTORY = 128  # more say little new about which pairs occur
 _PAIRS_FOR_BANDWIDTH = 1000
 _TRAJECTORIES_FOR_CENTRES = 10_000
-_RESTARTS = 10  # of k-means
+_POINTS_IN_TIME = 32
+_NUMBERS_IN_TIME = 4096  # of all points together: what bounds the memory where states are large
+_COMPONENTS = 12
+_RESTARTS = 10
+_ROUNDS = 30  # of clustering and of the metric; they mostly agree after five
+_LEAST_WITHIN = 0.02  # variance within groups that is always assumed, as a share of the whole
+
+Floats = NDArray[np.float32]
+_Numbers = TypeVar("_Numbers", Tensor, NDArray[np.float64])
 
 
-def first_codes(demonstrations: Demonstrations, prior: Prior, seed: int) -> NDArray[np.float32]:
-    """Return a first code for every trajectory, (trajectories, dimension)."""
-    if isinstance(prior, Gaussian):
-        return continuous_codes(demonstrations, prior, seed)
-    return prior.enumerate()[groups(demonstrations, prior.size, seed)]
+def groups(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
+    """Return the index of a group of similar trajectories for every trajectory, (trajectories,)."""
+    return Groups.fit(demonstrations, codes, seed).nats(demonstrations).argmin(axis=1)
 
 
 def continuous_codes(demonstrations: Demonstrations, prior: Gaussian, seed: int) -> NDArray[np.float32]:
@@ -46,16 +63,221 @@ def continuous_codes(demonstrations: Demonstrations, prior: Gaussian, seed: int)
     return codes
 
 
-def groups(demonstrations: Demonstrations, codes: int, seed: int) -> NDArray[np.int64]:
-    """Return the index of a group of similar trajectories for every trajectory, (trajectories,)."""
-    embeddings = embed(demonstrations, seed)
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(embeddings))[:_TRAJECTORIES_FOR_CENTRES]
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Puts trajectories of any length into a few dimensions, the principal components of two views.
+
+    Args:
+        mean, scale: (pair,), of the columns of (state, action) pairs.
+        own_scale: (pair,), the same with states counted from the mean of their trajectory.
+        frequencies: (pair, features) and
+        phases: (features,), of the random Fourier features.
+        centre: (features of both views,) and
+        components: (features of both views, dimensions), what takes both views to the result.
+    """
+
+    mean: Floats
+    scale: Floats
+    own_scale: Floats
+    frequencies: Floats
+    phases: Floats
+    centre: Floats
+    components: Floats
+
+    @classmethod
+    def fit(cls, demonstrations: Demonstrations, seed: int) -> "Embedding":
+        """Measure the embedding on demonstrations.
+
+        The kernel is Gaussian on normalised pairs, its bandwidth the median distance of two pairs. Both views have the
+        same variance before the principal components are taken.
+        """
+        rng = np.random.default_rng(seed)
+        observations, actions = demonstrations.observations, demonstrations.actions
+        own = observations - _trajectory_means(demonstrations)
+        mean = np.concatenate([observations.mean(axis=0), actions.mean(axis=0)])
+        scale = np.concatenate([_inverse_std(observations), _inverse_std(actions)])
+        own_scale = np.concatenate([_inverse_std(own), _inverse_std(actions)])
+        chosen = rng.choice(demonstrations.steps, min(_PAIRS_FOR_BANDWIDTH, demonstrations.steps), replace=False)
+        distances = pdist(np.concatenate([own[chosen], actions[chosen] - mean[own.shape[1] :]], axis=1) * own_scale)
+        positive = distances[distances > 0]
+        bandwidth = float(np.median(positive)) if positive.size else 1.0
+        frequencies = (rng.standard_normal((len(mean), _FEATURES)) / bandwidth).astype(np.float32)
+        phases = rng.uniform(0, 2 * np.pi, _FEATURES).astype(np.float32)
+        raw = cls(mean, scale, own_scale, frequencies, phases, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+
+        some = np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES])
+        views = np.stack([raw._views(*demonstrations[index]) for index in some])
+        centre = views.mean(axis=0)
+        variance = (views - centre).var(axis=0)
+        sizes = (_FEATURES, views.shape[1] - _FEATURES)
+        totals = [part.sum() for part in np.split(variance, [_FEATURES])]
+        weights = np.repeat([1 / np.sqrt(total) if total > 1e-12 else 0.0 for total in totals], sizes)
+        dimensions = min(_COMPONENTS, len(some) - 1, views.shape[1])
+        if dimensions < 1 or not weights.any():  # one trajectory, or all the same
+            components = np.zeros((views.shape[1], 1))
+        else:
+            pca = PCA(dimensions, random_state=seed).fit((views - centre) * weights)
+            kept = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+            components = weights[:, None] * pca.components_[kept].T
+        reduced = np.ascontiguousarray(components, dtype=np.float32)
+        return cls(mean, scale, own_scale, frequencies, phases, centre, reduced)
+
+    def __call__(self, demonstrations: Demonstrations) -> Floats:
+        """Return the embedding of every trajectory, (trajectories, dimensions)."""
+        rows = [(self._views(*trajectory) - self.centre) @ self.components for trajectory in demonstrations]
+        return np.stack(rows).astype(np.float32)
+
+    def _views(self, observations: Floats, actions: Floats) -> Floats:
+        """Return both views of one trajectory, (features of both views,)."""
+        steps, size = len(actions), observations.shape[1]
+        rows = np.linspace(0, steps - 1, min(steps, _STEPS_PER_TRAJECTORY)).astype(np.int64)
+        own = np.concatenate([observations[rows] - observations.mean(axis=0), actions[rows] - self.mean[size:]], axis=1)
+        occurring = np.cos((own * self.own_scale) @ self.frequencies + self.phases).mean(axis=0)
+        pairs = (np.concatenate([observations, actions], axis=1) - self.mean) * self.scale
+        points = max(2, min(_POINTS_IN_TIME, _NUMBERS_IN_TIME // pairs.shape[1]))
+        when = np.linspace(0, steps - 1, points)
+        before = np.minimum(when.astype(np.int64), steps - 2)
+        share = (when - before)[:, None]
+        in_order = (1 - share) * pairs[before] + share * pairs[before + 1]
+        return np.concatenate([occurring, in_order.ravel()]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of trajectories, Gaussian in the embedding with one covariance.
+
+    Args:
+        embedding: of trajectories.
+        metric: (dimensions, dimensions), takes the embedding to where the groups' covariance is the identity.
+        centres: (groups, dimensions), there.
+        residual_variance: σ² of one number of the normalised action under the policy that these groups go with.
+    """
+
+    embedding: Embedding
+    metric: Floats
+    centres: Floats
+    residual_variance: float = 0.0
+
+    @classmethod
+    def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
+        """Find so many groups among the demonstrations, at most as many as there are trajectories."""
+        embedding = Embedding.fit(demonstrations, seed)
+        chosen = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
+        return cls(embedding, *cluster(embedding(demonstrations)[np.sort(chosen)], groups, seed)[:2])
+
+    def nats(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
+        """Return how unlikely each trajectory is under each group, beside the likeliest, (trajectories, groups).
+
+        That is half the squared distance to each group's centre in units of the spread within groups, less the least
+        of the row: negative log-likelihoods, up to what a row's numbers share.
+        """
+        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres, "sqeuclidean") / 2
+        nats: NDArray[np.float64] = distances - distances.min(axis=1, keepdims=True)
+        return nats
+
+    def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
+        """Return the nats as a mean squared error over steps, (trajectories, groups), to be added to the policy's."""
+        lengths = demonstrations.lengths[:, None].astype(np.float64)
+        return nats_as_loss(self.nats(demonstrations), lengths, self.residual_variance)
+
+    def tensors(self) -> dict[str, Floats]:
+        """Return what `from_tensors` makes these groups of."""
+        parts = {field.name: getattr(self.embedding, field.name) for field in fields(Embedding)}
+        own = {
+            "metric": self.metric,
+            "centres": self.centres,
+            "residual_variance": np.array(self.residual_variance),
+        }
+        return {name: np.array(value, dtype=np.float32, order="C") for name, value in (parts | own).items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Floats]) -> "Groups":
+        """Return the groups that `tensors` described.
+
+        Raises:
+            KeyError: a tensor is missing.
+        """
+        embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
+        return cls(embedding, tensors["metric"], tensors["centres"], float(tensors["residual_variance"]))
+
+
+def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _Numbers:
+    """Return nats of whole trajectories in units of their mean squared error over steps.
+
+    By Equation 2 a trajectory's negative log-likelihood is its length times its loss over twice the variance of the
+    residual, so that a nat weighs as much as 2 σ² / length of loss.
+
+    Args:
+        nats: (trajectories, groups).
+        lengths: (trajectories, 1).
+        residual_variance: σ² of one number of the normalised action.
+    """
+    return nats * (2 * residual_variance) / lengths
+
+
+def cluster(
+    points: Floats, groups: int, seed: int, restarts: int = _RESTARTS, floor: float = 0.0
+) -> tuple[Floats, Floats, NDArray[np.int64], float]:
+    """Group points by k-means in the metric of the covariance within groups, which both learn from each other.
+
+    That maximises the likelihood of a mixture of Gaussians with one covariance and hard assignment.
+
+    Args:
+        points: (n, dimensions).
+        groups: how many; at most n.
+        seed: of the starts.
+        restarts: how many starts, of which the likeliest result is kept.
+        floor: variance within groups that is always assumed in every direction, as a share of the points' variance.
+
+    Returns:
+        The metric (dimensions, dimensions), the centres in it (groups, dimensions), the group of each point (n,), and
+        half the logarithm of the determinant of the covariance within groups over that of the whole, which is least at
+        the likeliest.
+    """
+    best: tuple[Floats, Floats, NDArray[np.int64], float] | None = None
+    whole = points.var(axis=0, dtype=np.float64) + 1e-12
+    always = np.diag(_LEAST_WITHIN * whole + floor * whole.sum())
+    distinct = min(groups, len(np.unique(points, axis=0)))
     # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
     with threadpool_limits(1, user_api="openmp"):
-        means = KMeans(codes, n_init=_RESTARTS, random_state=seed).fit(embeddings[chosen])
-        labels: NDArray[np.int64] = means.predict(embeddings).astype(np.int64)
-    return labels
+        for restart in range(restarts):
+            labels = KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
+            for _ in range(_ROUNDS):
+                centres = _centres(points, labels, groups)
+                errors = points - centres[labels]
+                within = errors.T @ errors / len(points) + always
+                metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
+                moved = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
+                if np.array_equal(moved, labels):
+                    break
+                labels = moved
+            volume = float(np.linalg.slogdet(within)[1] - np.log(whole).sum()) / 2
+            if best is None or volume < best[3]:
+                best = metric, centres @ metric, labels.astype(np.int64), volume
+    assert best is not None
+    return best
+
+
+def _centres(points: Floats, labels: NDArray[np.integer], groups: int) -> Floats:
+    """Return the mean of each group, (groups, dimensions); far away for a group without points."""
+    centres = np.full((groups, points.shape[1]), 1e3, dtype=np.float32)
+    for label in np.unique(labels):
+        centres[label] = points[labels == label].mean(axis=0)
+    return centres
+
+
+def _trajectory_means(demonstrations: Demonstrations) -> Floats:
+    """Return for every step the mean observation of its trajectory, (steps, observation size)."""
+    sums = np.add.reduceat(demonstrations.observations.astype(np.float64), demonstrations.starts)
+    means = (sums / demonstrations.lengths[:, None]).astype(np.float32)
+    return np.repeat(means, demonstrations.lengths, axis=0)
+
+
+def _inverse_std(values: Floats) -> Floats:
+    """Return the inverse standard deviation of each column, 0 where it does not vary."""
+    std = values.std(axis=0, dtype=np.float64)
+    varies = std > 1e-6 * (1e-30 + np.abs(values).max(axis=0))
+    return np.divide(1, std, out=np.zeros_like(std), where=varies).astype(np.float32)
 
 
 def embed(demonstrations: Demonstrations, seed: int) -> NDArray[np.float32]:

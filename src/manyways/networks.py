@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+LARGEST_INPUT = math.sqrt(3)  # of the code's layer, for continuous codes
+
 
 class Normalizer(nn.Module):
     """Shifts and scales each column to mean 0 and standard deviation 1, as measured on the demonstrations.
@@ -54,14 +56,18 @@ class PolicyNetwork(nn.Module):
     Args:
         observation_size, action_size, code_size: numbers in each.
         hidden: width of the layers.
+        continuous: whether codes are standard normal numbers rather than one-hot.
     """
 
     action_std: Tensor
     action_low: Tensor
     action_high: Tensor
 
-    def __init__(self, observation_size: int, action_size: int, code_size: int, hidden: int = 128) -> None:
+    def __init__(
+        self, observation_size: int, action_size: int, code_size: int, hidden: int = 128, continuous: bool = False
+    ) -> None:
         super().__init__()
+        self.continuous = continuous
         self.observations = Normalizer(observation_size)
         self.actions = Normalizer(action_size)
         self.state = nn.Sequential(nn.Linear(observation_size, hidden), nn.Tanh(), nn.Linear(hidden, hidden))
@@ -79,21 +85,20 @@ class PolicyNetwork(nn.Module):
                 nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
                 nn.init.zeros_(layer.bias)
 
-    @torch.no_grad()
-    def standardize_codes(self, codes: Tensor) -> None:
-        """Change the code's layer so that these codes (n, code size) have mean 0 and covariance 1, as their prior has.
+    def code_inputs(self, codes: Tensor) -> Tensor:
+        """Return what the code's layer sees, (..., code size): discrete codes as they are, continuous ones by the CDF.
 
-        The search only asks that every trajectory finds its code, not that the codes are spread as the prior is, from
-        which a rollout's code is drawn. What the network does under each trajectory's code stays the same.
+        The prior's CDF of each number, shifted and scaled to ±√3, is uniform with variance 1. So equal steps are equal
+        shares of the prior, no code is beyond what was trained, and a range of ways has ends.
         """
-        given = codes.double()
-        mean = given.mean(dim=0)
-        values, vectors = torch.linalg.eigh(torch.cov(given.T).reshape(codes.shape[1], -1))
-        # The symmetric root: of all that whiten, the one that changes the codes least.
-        root = (vectors * values.clamp_min(1e-6).sqrt()) @ vectors.T
-        weight = self.code.weight.double()
-        self.code.bias.add_((weight @ mean).float())
-        self.code.weight.copy_((weight @ root).float())
+        return LARGEST_INPUT * (2 * torch.special.ndtr(codes) - 1) if self.continuous else codes
+
+    def codes_of(self, inputs: Tensor) -> Tensor:
+        """Return the codes of which `code_inputs` makes these inputs, (..., code size)."""
+        if not self.continuous:
+            return inputs
+        shares = (inputs.double() / LARGEST_INPUT + 1) / 2
+        return torch.special.ndtri(shares.clamp(1e-6, 1 - 1e-6)).to(inputs.dtype)
 
     def state_features(self, observations: Tensor) -> Tensor:
         """Return the state's part of the sum, (..., hidden), from observations (..., observation size)."""
@@ -107,4 +112,4 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, observations: Tensor, codes: Tensor) -> Tensor:
         """Return mean actions in real units, (..., action size)."""
-        return self.actions.restore(self.decode(self.state_features(observations) + self.code(codes)))
+        return self.actions.restore(self.decode(self.state_features(observations) + self.code(self.code_inputs(codes))))

@@ -13,6 +13,7 @@ from torch import Tensor
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.files import read_json, read_tensors, write_json, write_tensors
+from manyways.first_codes import Groups
 from manyways.latents import Categorical, Gaussian, Prior, prior_from_json
 from manyways.networks import PolicyNetwork
 from manyways.search import Search, block_losses, search_trajectories, trajectory_losses
@@ -22,6 +23,7 @@ Floats = NDArray[np.float32]
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _FORMAT = 1
+_GROUPS = "groups."  # before the names of their tensors
 
 
 _NEARLY_BEST = 1.1  # times the least loss
@@ -72,10 +74,19 @@ class Policy:
         prior: the codes.
         counts: (codes,), how many demonstrations each code explains best; empty for continuous codes.
         seed: of the codes and the action noise that `predict` draws.
+        groups: of similar trajectories, one a code, by which `losses` also judges which states a trajectory meets.
     """
 
-    def __init__(self, network: PolicyNetwork, prior: Prior, counts: tuple[int, ...], seed: int = 0) -> None:
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        prior: Prior,
+        counts: tuple[int, ...],
+        seed: int = 0,
+        groups: Groups | None = None,
+    ) -> None:
         self.network = network.cpu().eval()
+        self.groups = groups
         self.prior = prior
         self.counts = counts
         self._chosen: Floats | None = None
@@ -139,7 +150,7 @@ class Policy:
         Raises:
             InputError: there is no such code.
         """
-        chosen = Policy(self.network, self.prior, self.counts)
+        chosen = Policy(self.network, self.prior, self.counts, groups=self.groups)
         chosen._rng = self._rng
         chosen._chosen = self.code(which)
         return chosen
@@ -205,14 +216,17 @@ class Policy:
         """Return how badly each code explains each trajectory, (trajectories, codes).
 
         That is the mean over its steps of the squared error, summed over the action's numbers, each in units of its
-        standard deviation in the training demonstrations. A trajectory's code is the arg min of its row.
+        standard deviation in the training demonstrations; and where the policy was trained with groups of similar
+        trajectories, how much less likely than in the nearest group the trajectory is in the code's, in the same units
+        (`Groups.loss`). A trajectory's code is the arg min of its row.
 
         Raises:
             InputError: the demonstrations are of other sizes than the policy, or codes cannot be listed.
         """
         self._require_sizes(demonstrations)
         codes = torch.from_numpy(self.discrete_prior.enumerate())
-        return trajectory_losses(self.network, demonstrations, codes)
+        losses = trajectory_losses(self.network, demonstrations, codes)
+        return losses if self.groups is None else losses + self.groups.loss(demonstrations)
 
     def encode(self, demonstrations: Demonstrations, search: Search | None = None, seed: int = 0) -> Encoding:
         """Search the code under which each trajectory is explained best (Algorithm 2, lines 5 and 6).
@@ -231,16 +245,19 @@ class Policy:
             return Encoding(self.prior.enumerate()[losses.argmin(axis=1)], losses.min(axis=1), None)
         start = torch.zeros(len(demonstrations), self.prior.dimension)
         generator = torch.Generator().manual_seed(seed)
-        codes, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
-        return Encoding(codes.numpy(), least.numpy(), self._spread(demonstrations, codes, least))
+        inputs, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
+        codes = self.network.codes_of(inputs).numpy()
+        return Encoding(codes, least.numpy(), self._spread(demonstrations, inputs, least))
 
-    def _spread(self, demonstrations: Demonstrations, codes: Tensor, least: Tensor) -> NDArray[np.float64]:
+    def _spread(self, demonstrations: Demonstrations, inputs: Tensor, least: Tensor) -> NDArray[np.float64]:
         """Return the share of the prior at which each number of each code is nearly as good, (trajectories, dim)."""
-        values = torch.from_numpy(Gaussian(1).grid(_GRID))
-        spread = np.empty(codes.shape)
-        for number in range(codes.shape[1]):
+        values = self.network.code_inputs(torch.from_numpy(Gaussian(1).grid(_GRID)))
+        spread = np.empty(inputs.shape)
+        for number in range(inputs.shape[1]):
             block = slice(number, number + 1)
-            losses = block_losses(self.network, demonstrations, codes, block, values)
+            rest = inputs.clone()
+            rest[:, block] = 0
+            losses = block_losses(self.network, demonstrations, rest, block, values)
             spread[:, number] = (losses <= _NEARLY_BEST * least[:, None]).double().mean(dim=1).numpy()
         return spread
 
@@ -260,7 +277,9 @@ class Policy:
             WriteError: the system refused to write.
         """
         folder = Path(folder)
-        write_tensors(folder / WEIGHTS_FILE, self.network.state_dict())
+        groups = {} if self.groups is None else self.groups.tensors()
+        tensors = {_GROUPS + name: torch.from_numpy(value) for name, value in groups.items()}
+        write_tensors(folder / WEIGHTS_FILE, self.network.state_dict() | tensors)
         description = {
             "format": _FORMAT,
             "prior": self.prior.to_json(),
@@ -292,18 +311,21 @@ class Policy:
                 int(description["action_size"]),
                 prior.dimension,
                 int(description["hidden"]),
+                isinstance(prior, Gaussian),
             )
             counts = tuple(int(count) for count in description["trajectories"])
             intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
             if intact:
+                stored = {name.removeprefix(_GROUPS): tensors.pop(name) for name in set(tensors) if _GROUPS in name}
                 network.load_state_dict(tensors)
+                groups = Groups.from_tensors({name: t.numpy() for name, t in stored.items()}) if stored else None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
         if not intact:
             raise InputError(f"{folder / WEIGHTS_FILE} is not what {path} describes; restore both or train again")
-        return cls(network, prior, counts, seed)
+        return cls(network, prior, counts, seed, groups)
 
 
 def _sha256(path: Path) -> str:

@@ -46,7 +46,15 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: Path, algorithm: SOGBC, demonstrations: Demonstrations, *, task: str | None, data: str, command: str
+        cls,
+        path: Path,
+        algorithm: SOGBC,
+        demonstrations: Demonstrations,
+        *,
+        task: str | None,
+        data: str,
+        command: str,
+        mode_count: dict[str, Any] | None = None,
     ) -> "Run":
         """Start a run in a new or empty folder, or take up the one that is there if it is the same.
 
@@ -57,6 +65,7 @@ class Run:
             task: name of the task, or None for data alone.
             data: where the demonstrations were read from.
             command: how a person would do it again.
+            mode_count: the evidence for the number of codes, where it was counted (`ModeCount.to_json`).
 
         Raises:
             InputError: the folder holds something else, or a run of other settings or data.
@@ -70,6 +79,7 @@ class Run:
             "data": data,
             "data_sha256": _fingerprint(demonstrations),
             "command": command,
+            "mode_count": mode_count,
         }
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder for the run")

@@ -4,13 +4,15 @@
             for each trajectory, search the code under which the policy explains its steps best     (lines 4-6)
             one gradient step on the policy's squared error under these codes                       (lines 7-8)
 
-The state's part of the network is computed once for both lines. In the first steps the codes come from the
-trajectories themselves (`first_codes`), so that no code is dead before it has learned anything.
+The state's part of the network is computed once for both lines. In the first steps the codes come from groups of
+similar trajectories (`first_codes`), so that no code is dead before it has learned anything. From then on the search
+also asks how unlikely a trajectory is in each group, because where the states tell the ways apart the policy's error
+need not: one code can do several ways, each in a region of its own.
 """
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,11 +24,13 @@ from manyways.algorithms.muon import Muon
 from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import first_codes
-from manyways.latents import Categorical, Prior
-from manyways.networks import PolicyNetwork
+from manyways.first_codes import Groups, continuous_codes, nats_as_loss
+from manyways.latents import Categorical, Gaussian, Prior
+from manyways.networks import LARGEST_INPUT, PolicyNetwork
 from manyways.policy import Policy
 from manyways.search import Search, search_batch, search_trajectories, step_losses, trajectory_losses
+
+_SPREAD_AT_ONCE = 2**16  # numbers of codes; of more, they are spread over the prior every few iterations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,8 @@ class SOGBC:
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
         learning_rate: of Muon and Adam at the start; falls to 0 linearly.
         hidden: width of the network.
-        first_codes: "trajectories" starts from groups of similar trajectories, "random" is the paper's start.
+        first_codes: "trajectories" starts from groups of similar trajectories and keeps them in mind, "random" is the
+            paper's start, and its search by the policy's error alone.
         warm_up: for which share of the iterations the first codes are kept.
         seed: of everything random; the same seed on the same machine gives the same policy.
         device: "auto" takes a GPU where there is one.
@@ -140,7 +145,11 @@ class Training:
         if isinstance(prior, Categorical):
             self._codes = torch.from_numpy(prior.enumerate()).to(self._device)
         network = PolicyNetwork(
-            demonstrations.observation_size, demonstrations.action_size, prior.dimension, settings.hidden
+            demonstrations.observation_size,
+            demonstrations.action_size,
+            prior.dimension,
+            settings.hidden,
+            isinstance(prior, Gaussian),
         )
         network.initialize(torch.Generator().manual_seed(settings.seed))
         network.observations.fit(demonstrations.observations)
@@ -155,6 +164,11 @@ class Training:
             torch.optim.Adam(others, settings.learning_rate, fused=True),
         )
         self._first_codes: Tensor | None = None
+        self._groups: Groups | None = None
+        self._nats = torch.zeros(0, device=self._device)  # (trajectories, codes), once there are groups
+        self._last_codes: Tensor | None = None
+        if isinstance(prior, Gaussian) and settings.search.near == "last":
+            self._last_codes = self._first(prior)
 
     @property
     def finished(self) -> bool:
@@ -173,10 +187,12 @@ class Training:
         features = network.state_features(self._observations[steps])  # (trajectories, steps, hidden)
         actions = network.actions.normalize(self._actions[steps])
 
-        codes = self._explain(features.detach(), actions)  # line 6
-        self.code_usage = self.settings.prior.usage(codes.cpu().numpy())
+        codes = self._explain(features.detach(), actions, trajectories)  # line 6
+        self.code_usage = self.settings.prior.usage(network.codes_of(codes).cpu().numpy())
         if self.iteration < self.settings.warm_up * self.settings.iterations:
             codes = self._warm_up_codes(codes, trajectories)
+        elif self._last_codes is not None:
+            codes = self._remember(codes, trajectories)
 
         predictions = network.decode(features + network.code(codes)[:, None])
         loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
@@ -189,19 +205,44 @@ class Training:
         self.loss = loss.item()
         self.iteration += 1
 
-    def _explain(self, features: Tensor, actions: Tensor) -> Tensor:
+    def _explain(self, features: Tensor, actions: Tensor, trajectories: Tensor) -> Tensor:
         """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
+
+        A discrete code explains best what is likeliest together: the actions, by the policy, and which states occur,
+        by the groups.
 
         Args:
             features: (trajectories, steps, hidden), the state's part of the sum.
             actions: (trajectories, steps, action size), normalised.
+            trajectories: (trajectories,), which of the demonstrations they are.
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             losses = step_losses(self._network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
-            return self._codes[losses.view(*features.shape[:2], -1).mean(dim=1).argmin(dim=1)]
-        start = features.new_zeros(len(features), prior.dimension)
+            losses = losses.view(*features.shape[:2], -1).mean(dim=1)
+            if self._find_groups() is not None:
+                lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
+                variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
+                losses = losses + nats_as_loss(self._nats[trajectories], lengths, variance)
+            return self._codes[losses.argmin(dim=1)]
+        if self._last_codes is None:
+            start = features.new_zeros(len(features), prior.dimension)
+        else:
+            start = self._last_codes[trajectories]
         return search_batch(self._network, features, actions, self.settings.search, start, self._generator())
+
+    def _remember(self, codes: Tensor, trajectories: Tensor) -> Tensor:
+        """Keep the codes that were found as the trajectories' last, and return them as they then are.
+
+        Codes that only follow their loss drift to the ends of the prior and beyond it. So those of all trajectories are
+        spread over it again, which leaves neighbours neighbours.
+        """
+        last = self._last_codes
+        assert last is not None
+        last[trajectories] = codes
+        if self.iteration % max(1, last.numel() // _SPREAD_AT_ONCE) == 0:
+            last.copy_(spread_evenly(last))
+        return last[trajectories]
 
     def _generator(self) -> torch.Generator:
         """Return the source of this iteration's candidates, on the CPU."""
@@ -222,16 +263,40 @@ class Training:
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.first_codes == "random":
             return codes
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            self._find_groups()
+            return self._codes[self._nats[trajectories].argmin(dim=1)]
+        if self._last_codes is not None:
+            return self._last_codes[trajectories]
         if self._first_codes is None:
-            first = first_codes(self.demonstrations, self.settings.prior, self.settings.seed)
-            self._first_codes = torch.from_numpy(first).to(self._device)
+            self._first_codes = self._first(prior)
         return self._first_codes[trajectories]
+
+    def _first(self, prior: Gaussian) -> Tensor:
+        """Return continuous codes to begin with, as the code's layer sees them, (trajectories, dimension)."""
+        settings = self.settings
+        if settings.first_codes == "random":
+            first = prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
+        else:
+            first = continuous_codes(self.demonstrations, prior, settings.seed)
+        return self._network.code_inputs(torch.from_numpy(first).to(self._device))
+
+    def _find_groups(self) -> Groups | None:
+        """Return the groups of similar trajectories, one a code, if there are any, and measure their nats once."""
+        prior = self.settings.prior
+        if self._groups is None and isinstance(prior, Categorical) and self.settings.first_codes == "trajectories":
+            self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
+            self._nats = torch.from_numpy(self._groups.nats(self.demonstrations)).to(self._device, torch.float32)
+        return self._groups
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
         tensors = named("network", self._network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
             tensors |= named(f"optimizer.{number}", moments(optimizer))
+        if self._last_codes is not None:
+            tensors["codes"] = self._last_codes
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -243,6 +308,8 @@ class Training:
         try:
             self._network.load_state_dict(part("network", tensors))
             self.iteration = int(tensors["iteration"])
+            if self._last_codes is not None:
+                self._last_codes.copy_(tensors["codes"])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
         for number, optimizer in enumerate(self._optimizers):
@@ -250,26 +317,25 @@ class Training:
 
     def policy(self) -> Policy:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
-        codes = self._all_codes()
         prior = self.settings.prior
         # A copy, which training that goes on does not change.
         network = copy.deepcopy(self._network)
-        network.action_std.copy_(self._residual_std(codes))
         if isinstance(prior, Categorical):
-            return Policy(network, prior, tuple(int(count) for count in prior.usage(codes.cpu().numpy())))
-        network.standardize_codes(codes)
-        return Policy(network, prior, ())
-
-    def _all_codes(self) -> Tensor:
-        """Return the code of every demonstration, (trajectories, dimension)."""
-        prior = self.settings.prior
-        if isinstance(prior, Categorical):
-            losses = trajectory_losses(self._network, self.demonstrations, self._codes)
-            return self._codes[losses.argmin(axis=1)]
+            groups, losses = self._find_groups(), trajectory_losses(self._network, self.demonstrations, self._codes)
+            if groups is not None:
+                least = np.average(losses.min(axis=1), weights=self.demonstrations.lengths)
+                variance = float(np.float32(least / self.demonstrations.action_size))
+                groups = replace(groups, residual_variance=variance)
+                losses += groups.loss(self.demonstrations)
+            codes = self._codes[losses.argmin(axis=1)]
+            network.action_std.copy_(self._residual_std(codes))
+            counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
+            return Policy(network, prior, counts, groups=groups)
         start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
-        return search_trajectories(self._network, self.demonstrations, self.settings.search, start, self._generator())[
-            0
-        ]
+        search = self.settings.search
+        codes, _ = search_trajectories(self._network, self.demonstrations, search, start, self._generator())
+        network.action_std.copy_(self._residual_std(codes))
+        return Policy(network, prior, ())
 
     @torch.no_grad()
     def _residual_std(self, codes: Tensor, steps_at_once: int = 2**13) -> Tensor:
@@ -278,9 +344,20 @@ class Training:
         for start in range(0, self.demonstrations.steps, steps_at_once):
             rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
             own = codes[torch.from_numpy(self.demonstrations.trajectory_of(rows)).to(self._device)]
-            errors = self._network(self._observations[rows], own) - self._actions[rows]
+            sums = self._network.state_features(self._observations[rows]) + self._network.code(own)
+            errors = self._network.actions.restore(self._network.decode(sums)) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
+
+
+def spread_evenly(codes: Tensor) -> Tensor:
+    """Return codes (n, dimension) without correlation and each number uniform in ±`LARGEST_INPUT`, moved little."""
+    centred = (codes - codes.mean(dim=0)).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(codes))
+    # The symmetric root: of all that take the correlation away, the one that moves the codes least.
+    whitened = centred @ (vectors / values.clamp_min(1e-3).sqrt()) @ vectors.T
+    ranks = whitened.argsort(dim=0, stable=True).argsort(dim=0)
+    return (LARGEST_INPUT * (2 * (ranks + 0.5) / len(codes) - 1)).to(codes.dtype)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,10 +1,15 @@
 """The search over continuous codes: samples of the prior (Algorithm 1, line 7), block after block (Algorithm 4).
 
-What is searched for, a point's code or a trajectory's, and what its loss is under a code, is the caller's.
+Beyond the paper, codes are also searched near those found before.
+
+What is searched for, a point's code or a trajectory's, and what its loss is under a code, is the caller's. All items
+try the same candidates, or the same steps away from where they are, so that what depends on these alone is computed
+once.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +17,10 @@ from torch import Tensor
 from manyways.errors import InputError
 
 Losses = Callable[[Tensor, slice, Tensor], Tensor]
-"""Codes (n, dimension), a block of their numbers, and candidates for it (m, block) to losses (n, m): that of each of n
-items if the block of its code is replaced by each candidate, all else staying."""
+"""Codes (n, dimension), a block of their numbers, and offsets (m, block) to losses (n, m): that of each of n items if
+each offset is added to the block of its code, all else staying."""
+
+_NEARBY = (0.5, 0.2)  # standard deviations of the steps away from the last code, one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,46 +28,59 @@ class Search:
     """How continuous codes are searched.
 
     Args:
-        candidates: samples of the prior that are tried for each block.
-        block: how many of a code's numbers are drawn together, Δ of Algorithm 4.
+        candidates: codes that are tried for each block.
+        block: how many of a code's numbers are searched together, Δ of Algorithm 4.
         rounds: over all blocks; where there is a single block, one is enough and is what is done.
+        near: "last" searches around a trajectory's last code in training, and keeps the codes of all spread as the
+            prior is; "prior" searches samples of the prior every time, as Algorithms 1 and 4 do.
         race: whether most candidates are dropped after a few of a trajectory's steps, where it has many.
 
     Raises:
-        InputError: a setting is below 1.
+        InputError: a setting is out of its range.
     """
 
     candidates: int = 100
-    block: int = 1
+    block: int = 4
     rounds: int = 3
+    near: Literal["last", "prior"] = "last"
     race: bool = True
 
     def __post_init__(self) -> None:
         for setting in ("candidates", "block", "rounds"):
             if getattr(self, setting) < 1:
                 raise InputError(f"{setting} of the search is {getattr(self, setting)}; give 1 or more")
+        if self.near not in ("last", "prior"):
+            raise InputError(f"near of the search is {self.near!r}; give 'last' or 'prior'")
+
+    def once(self, dimension: int) -> list[slice]:
+        """Return the blocks in order."""
+        starts = range(0, dimension, self.block)
+        return [slice(start, min(start + self.block, dimension)) for start in starts]
 
     def blocks(self, dimension: int) -> list[slice]:
         """Return the blocks in the order in which they are searched, all rounds."""
-        starts = range(0, dimension, self.block)
-        once = [slice(start, min(start + self.block, dimension)) for start in starts]
+        once = self.once(dimension)
         return once * (self.rounds if len(once) > 1 else 1)
 
 
 @torch.no_grad()
 def coordinate_search(
-    losses: Losses, codes: Tensor, search: Search, generator: torch.Generator | None = None
+    losses: Losses,
+    codes: Tensor,
+    search: Search,
+    generator: torch.Generator | None = None,
+    limit: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Search a code for each of n items, one block of its numbers after the other.
+    """Search a code for each of n items among samples of the prior, one block of its numbers after the other.
 
-    All items try the same candidates, so that what depends on a candidate alone is computed once. A block is replaced
-    only where that is better than what was found before.
+    A block is replaced only where that is better than what was found before.
 
     Args:
         losses: of the items under candidates.
         codes: (n, dimension), where to start: zeros in Algorithm 4.
         search: how many candidates, blocks and rounds.
         generator: from which the candidates are drawn, on the CPU.
+        limit: of a uniform prior's numbers, ±; None for the standard normal one.
 
     Returns:
         The codes found, (n, dimension), and their losses, (n,).
@@ -68,10 +88,54 @@ def coordinate_search(
     codes = codes.clone()
     least = torch.full((len(codes),), torch.inf, device=codes.device)
     for block in search.blocks(codes.shape[1]):
-        size = block.stop - block.start
-        candidates = torch.randn(search.candidates, size, generator=generator).to(codes.device)
-        found, index = losses(codes, block, candidates).min(dim=1)
-        better = found < least
-        codes[:, block] = torch.where(better[:, None], candidates[index], codes[:, block])
-        least = torch.where(better, found, least)
+        rest = codes.clone()
+        rest[:, block] = 0
+        size = (search.candidates, block.stop - block.start)
+        drawn = torch.randn(size, generator=generator) if limit is None else torch.rand(size, generator=generator)
+        candidates = drawn if limit is None else limit * (2 * drawn - 1)
+        codes, least = _best(losses, rest, block, candidates.to(codes.device), None, codes, least)
     return codes, least
+
+
+@torch.no_grad()
+def search_nearby(
+    losses: Losses,
+    codes: Tensor,
+    search: Search,
+    generator: torch.Generator | None = None,
+    limit: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Search better codes near those that n items have, first farther away and then closer.
+
+    Args:
+        losses: of the items under offsets from their codes.
+        codes: (n, dimension), what they have.
+        search: how many candidates, and which blocks.
+        generator: from which the offsets are drawn, on the CPU.
+        limit: which no number may pass; None for none.
+
+    Returns:
+        The codes found, (n, dimension), and their losses, (n,): never worse than before.
+    """
+    least = torch.full((len(codes),), torch.inf, device=codes.device)
+    for width in _NEARBY:
+        for block in search.once(codes.shape[1]):
+            offsets = width * torch.randn(search.candidates, block.stop - block.start, generator=generator)
+            offsets[0] = 0  # what there is takes part
+            codes, least = _best(losses, codes, block, offsets.to(codes.device), limit, codes, least)
+    return codes, least
+
+
+def _best(
+    losses: Losses, base: Tensor, block: slice, offsets: Tensor, limit: float | None, codes: Tensor, least: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return `codes` and their losses `least`, or where that is better `base` with an offset on a block of it."""
+    values = losses(base, block, offsets)
+    if limit is not None:
+        beyond = ((base[:, None, block] + offsets).abs() > limit).any(dim=2)
+        values = values.masked_fill(beyond, torch.inf)
+    found, index = values.min(dim=1)
+    moved = base.clone()
+    moved[:, block] += offsets[index]
+    better = found < least
+    return torch.where(better[:, None], moved, codes), torch.where(better, found, least)

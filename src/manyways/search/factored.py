@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
-from manyways.networks import PolicyNetwork
-from manyways.search.coordinates import Search, coordinate_search
+from manyways.networks import LARGEST_INPUT, PolicyNetwork
+from manyways.search.coordinates import Search, coordinate_search, search_nearby
 
 # How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.
 _HIDDEN_NUMBERS = 2**18  # steps x codes x hidden
@@ -129,7 +129,7 @@ def search_batch(
         features: (trajectories, steps, hidden), the state's part of the sum; steps in no particular order.
         actions: (trajectories, steps, action size), normalised.
         search: how.
-        start: (trajectories, dimension), codes to start from.
+        start: (trajectories, dimension), the last codes, or zeros where samples of the prior are searched.
         generator: of the candidates.
 
     Returns:
@@ -137,11 +137,13 @@ def search_batch(
     """
     stages = _stages(features.shape[1], search)
 
-    def losses(codes: Tensor, block: slice, candidates: Tensor) -> Tensor:
-        own, parts = _split(network, codes, block, candidates)
+    def losses(codes: Tensor, block: slice, offsets: Tensor) -> Tensor:
+        own, parts = _split(network, codes, block, offsets)
         return _raced_losses(network, features + own[:, None], actions, parts, stages)
 
-    return coordinate_search(losses, start, search, generator)[0]
+    if search.near == "last":
+        return search_nearby(losses, start, search, generator, LARGEST_INPUT)[0]
+    return coordinate_search(losses, start, search, generator, LARGEST_INPUT)[0]
 
 
 @torch.no_grad()
@@ -152,50 +154,50 @@ def search_trajectories(
     start: Tensor,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Search the continuous code of every trajectory over all its steps.
+    """Search the continuous code of every trajectory over all its steps: of the prior first, then nearby.
 
     Args:
         network: the policy.
         demonstrations: of any lengths.
-        search: how; nothing is raced here.
+        search: how many candidates, blocks and rounds; nothing is raced here.
         start: (trajectories, dimension), codes to start from.
         generator: of the candidates.
 
     Returns:
         The codes (trajectories, dimension), and each trajectory's mean squared error under its own (trajectories,).
     """
-    return coordinate_search(partial(block_losses, network, demonstrations), start, search, generator)
+    losses = partial(block_losses, network, demonstrations)
+    codes, _ = coordinate_search(losses, start, search, generator, LARGEST_INPUT)
+    return search_nearby(losses, codes, search, generator, LARGEST_INPUT)
 
 
 @torch.no_grad()
 def block_losses(
-    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, block: slice, candidates: Tensor
+    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, block: slice, offsets: Tensor
 ) -> Tensor:
-    """Return each trajectory's mean squared error if a block of its code is replaced by each candidate.
+    """Return each trajectory's mean squared error if each offset is added to a block of its code.
 
     Args:
         network: the policy.
         demonstrations: of any lengths.
         codes: (trajectories, dimension).
-        block: which numbers are replaced.
-        candidates: (candidates, numbers in the block).
+        block: the numbers that the offsets are added to.
+        offsets: (offsets, numbers in the block).
 
     Returns:
-        (trajectories, candidates), in double precision.
+        (trajectories, offsets), in double precision.
     """
-    own, parts = _split(network, codes, block, candidates)
+    own, parts = _split(network, codes, block, offsets)
     return torch.from_numpy(trajectory_losses(network, demonstrations, parts, own)).to(codes.device)
 
 
-def _split(network: PolicyNetwork, codes: Tensor, block: slice, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the parts of the sum of the rest of each code (n, hidden), and of candidates for a block (m, hidden).
+def _split(network: PolicyNetwork, codes: Tensor, block: slice, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts of the sum of codes (n, hidden), and of offsets on a block of them (m, hidden).
 
-    The code's layer is linear, so the two add up to that of the code with the block replaced, and the candidates' part
-    is computed once for all.
+    The code's layer is linear, so the two add up to that of the moved code, and the offsets' part is computed once for
+    all.
     """
-    rest = codes.clone()
-    rest[:, block] = 0
-    return network.code(rest), candidates @ network.code.weight[:, block].T
+    return network.code(codes), offsets @ network.code.weight[:, block].T
 
 
 def _stages(steps: int, search: Search) -> list[tuple[slice, int]]:

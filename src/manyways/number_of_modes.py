@@ -1,0 +1,195 @@
+"""How many ways there are: the number of groups of trajectories that describes them in the fewest nats.
+
+The trajectories' embedding (`first_codes`) is described by K groups with one covariance. What that costs is the
+negative log-likelihood of the places within the groups, the entropy of the groups, and half the logarithm of the number
+of trajectories for every number that says where a group lies (the description length of Rissanen 1978, BIC of
+Schwarz 1978). Where K is too small, the spread within groups is large; where it is too large, centres cost more than
+they save. It needs no run of the policy.
+
+Two things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
+several Gaussians describe better than one: so two neighbours count as one unless there is room between them, the
+distance of their centres 4.5 times the smaller of their spreads along it. Halves of one Gaussian are 2.6, halves of a
+uniform line 3.5 of these apart. And with few trajectories the finest description may follow chance. So the trajectories
+are described twice, as they are and with a hundredth of their variance taken for blur, and the finer description is
+believed only where other parts of the trajectories give the same groups (Ben-Hur et al. 2002).
+
+How sure that is, is asked of the data: the same is done with parts of the trajectories, and the number that was found
+is as sure as they agree.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from sklearn.metrics import adjusted_rand_score
+
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.first_codes import Embedding, Floats, cluster
+
+_MOST = 100
+_ALL_UP_TO = 12  # beyond, numbers are tried a sixth apart, and then all near the best
+_NEAR = 3
+_TRAJECTORIES = 2000  # more make the answer no surer
+_RESTARTS = 3
+_ROOM = 4.5
+_BLUR = 0.01
+_STABLE = 0.93  # adjusted Rand index of the groups that two parts of the trajectories give
+_PAIRS = 4  # of parts
+_PARTS = 4
+_SHARE = 0.8  # of the trajectories, in each part
+
+
+@dataclass(frozen=True)
+class ModeCount:
+    """How many ways were found, and the evidence.
+
+    Attributes:
+        best: the number.
+        runner_up: the number that comes next; the same as `best` if there is no other.
+        sureness: the share of parts of the data, the whole included, in which `best` is found.
+        votes: for each number found in a part of the data, in what share of them.
+        description_length: for each number of groups that was tried, what it costs to describe the trajectories, in
+            nats a trajectory, before neighbours without room between them count as one.
+    """
+
+    best: int
+    runner_up: int
+    sureness: float
+    votes: dict[int, float]
+    description_length: dict[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence for a file."""
+        return {
+            "best": self.best,
+            "runner_up": self.runner_up,
+            "sureness": self.sureness,
+            "votes": {str(number): share for number, share in self.votes.items()},
+            "description_length": {str(number): nats for number, nats in self.description_length.items()},
+        }
+
+
+def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed: int = 0) -> ModeCount:
+    """Return how many ways the demonstrations show, and how sure that is.
+
+    Args:
+        demonstrations: four trajectories or more; ways that are shown only once cannot be told from chance.
+        most: the greatest number tried; half the trajectories, and at most 100, unless given.
+        seed: of everything random.
+
+    Raises:
+        InputError: there are fewer than four trajectories, or `most` is below 1.
+    """
+    if len(demonstrations) < 4:
+        raise InputError(
+            f"{len(demonstrations)} trajectories are too few to count the ways among them; "
+            "give four or more, or say how many ways there are"
+        )
+    if most is not None and most < 1:
+        raise InputError(f"at most {most} ways cannot be counted; give 1 or more")
+    rng = np.random.default_rng(seed)
+    points = Embedding.fit(demonstrations, seed)(demonstrations)
+    points = points[np.sort(rng.permutation(len(points))[:_TRAJECTORIES])]
+    most = min(most or _MOST, len(points) // 2)
+    best, lengths = _count(points, most, seed)
+    found = Counter([best])
+    for part in range(_PARTS):
+        chosen = np.sort(rng.permutation(len(points))[: max(4, round(_SHARE * len(points)))])
+        found[_count(points[chosen], min(most, len(chosen) // 2), seed + 1 + part)[0]] += 1
+    others = [number for number, _ in found.most_common() if number != best]
+    if not others:
+        others = sorted((number for number in lengths if number != best), key=lambda number: lengths[number])
+    votes = {number: count / found.total() for number, count in sorted(found.items())}
+    return ModeCount(best, (others or [best])[0], votes[best], votes, lengths)
+
+
+def _count(points: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
+    """Return the number of ways, and the description length of each number of groups that was tried."""
+    fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
+    stable = fine[1] == coarse[1] or _agreement(points, fine[1], seed) >= _STABLE
+    count, _, lengths = fine if stable else coarse
+    return count, lengths
+
+
+def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, int, dict[int, float]]:
+    """Return the number of ways, the number of groups of the shortest description, and each number's length."""
+    lengths: dict[int, float] = {}
+    counts: dict[int, int] = {}
+
+    def attempt(numbers: Iterable[int]) -> int:
+        for number in numbers:
+            if 1 <= number <= most and number not in lengths:
+                metric, _, labels, volume = cluster(points, number, seed, _RESTARTS, floor)
+                lengths[number] = _description_length(volume, labels, points.shape[1])
+                counts[number] = _with_room(points @ metric, labels)
+        return min(lengths, key=lambda number: lengths[number])
+
+    few = range(1, _ALL_UP_TO + 1)
+    many = (n for n in range(_ALL_UP_TO + 1, most + 1) if int(6 * np.log(n)) > int(6 * np.log(n - 1)))
+    best, near = attempt([*few, *many]), 0
+    while near != best:
+        near, best = best, attempt(range(best - _NEAR, best + _NEAR + 1))
+    return counts[best], best, dict(sorted(lengths.items()))
+
+
+def _agreement(points: Floats, groups: int, seed: int) -> float:
+    """Return how alike the groups are that two parts of the points give, as an adjusted Rand index."""
+    rng = np.random.default_rng(seed)
+    indices = []
+    for _ in range(_PAIRS):
+        pair = []
+        for _ in range(2):
+            chosen = np.sort(rng.permutation(len(points))[: max(groups, round(_SHARE * len(points)))])
+            metric, centres, _, _ = cluster(points[chosen], groups, seed, _RESTARTS)
+            pair.append(cdist(points @ metric, centres).argmin(axis=1))
+        indices.append(adjusted_rand_score(*pair))
+    return float(np.mean(indices))
+
+
+def _description_length(volume: float, labels: NDArray[np.int64], dimensions: int) -> float:
+    """Return the nats a trajectory of describing points by groups, up to what does not depend on the groups."""
+    shares = np.bincount(labels) / len(labels)
+    used = shares[shares > 0]
+    centres = len(used) * dimensions / 2 * np.log(len(labels)) / len(labels)
+    return float(volume - (used * np.log(used)).sum() + centres)
+
+
+def _with_room(places: Floats, labels: NDArray[np.int64]) -> int:
+    """Return how many groups there are when neighbours without room between them count as one.
+
+    Args:
+        places: (n, dimensions), where the spread within groups is about 1.
+        labels: (n,), the group of each.
+    """
+    groups = [places[labels == label] for label in np.unique(labels)]
+    while len(groups) > 1:
+        rooms = np.full((len(groups), len(groups)), np.inf)
+        centres = np.stack([group.mean(axis=0) for group in groups])
+        for one, row in enumerate(cdist(centres, centres)):
+            for other in np.argsort(row)[1:4]:
+                rooms[one, other] = _room(groups[one], groups[other])
+        one, other = sorted(int(i) for i in np.unravel_index(rooms.argmin(), rooms.shape))
+        if rooms.min() >= _ROOM:
+            break
+        groups[one] = np.concatenate([groups[one], groups.pop(other)])
+    return len(groups)
+
+
+def _room(one: Floats, other: Floats) -> float:
+    """Return the distance of two groups' centres over the smaller of their spreads along it.
+
+    A spread is estimated as if the group had two more members, one spread of all groups (1) from the centre.
+    """
+    between = one.mean(axis=0) - other.mean(axis=0)
+    distance = float(np.linalg.norm(between))
+    if distance == 0:
+        return 0.0
+    variances = [
+        (len(group) * float((group @ (between / distance)).var()) + 2) / (len(group) + 2) for group in (one, other)
+    ]
+    return distance / float(np.sqrt(min(variances)))

@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+
+import manyways
+from manyways import InputError
+from manyways.demonstrations.synthetic import Motions
+from manyways.number_of_modes import _room, _with_room
+
+
+@pytest.mark.parametrize(
+    "motions",
+    [Motions(kinds=3, per_kind=8), Motions(kinds=6, per_kind=8, shared=0.5)],
+    ids=["three", "shared"],
+)
+def test_kinds_are_counted(motions):
+    counted = manyways.count_modes(motions.draw(seed=0)[0], most=9)
+    assert counted.best == motions.kinds
+    assert counted.sureness > 0.5
+    assert counted.runner_up != counted.best
+    assert sum(counted.votes.values()) == pytest.approx(1)
+
+
+def test_one_way_is_one():
+    rng = np.random.default_rng(0)
+    observations = [rng.normal(size=(40, 2)) for _ in range(20)]
+    alike = manyways.Demonstrations.from_arrays([(seen, 0.5 * seen[:, :1]) for seen in observations])
+    assert manyways.count_modes(alike, most=5).best == 1
+
+
+def test_trajectories_that_are_all_the_same_are_one_way():
+    same = manyways.Demonstrations.from_arrays([(np.ones((5, 2)), np.ones((5, 1)))] * 6)
+    assert manyways.count_modes(same).best == 1
+
+
+def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two():
+    rng = np.random.default_rng(0)
+    line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)
+    assert _room(line[:100], line[100:]) == pytest.approx(3.4, abs=0.2)  # 3 apart, each of variance 3/4 and a little
+    halves = (np.arange(200) >= 100).astype(np.int64)
+    assert _with_room(line, halves) == 1
+    assert _with_room(line + 9 * halves[:, None].astype(np.float32), halves) == 2
+
+
+def test_too_few_trajectories_and_ways_are_refused(demonstrations):
+    with pytest.raises(InputError, match="3 trajectories are too few to count the ways"):
+        manyways.count_modes(manyways.Demonstrations.from_arrays([demonstrations[i] for i in range(3)]))
+    with pytest.raises(InputError, match="at most 0 ways cannot be counted"):
+        manyways.count_modes(demonstrations, most=0)
+
+
+def test_a_run_counts_its_modes_once_and_goes_on_with_them(command, demonstrations, tmp_path):
+    demonstrations.save(tmp_path / "two.npz")
+    train = ("train", "--data", tmp_path / "two.npz", "--modes", "auto", "--iterations", 2, "--out", tmp_path / "run")
+    code, out, err = command(*train)
+    assert code == 0, err
+    assert "2 ways counted" in out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["prior"]["size"] == config["mode_count"]["best"] == 2
+    config["mode_count"]["sureness"] = 0.125
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    code, out, err = command(*train)
+    assert code == 0, err
+    assert "12% sure" in out
