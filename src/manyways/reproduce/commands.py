@@ -98,7 +98,7 @@ def fashion_mnist(
     dimension: int = 8,
     images: int = 4000,
     width: int = 16,
-    epochs: int = 15,
+    epochs: int = 30,
     candidates: int = 16,
     seed: int = 0,
 ) -> None:
