@@ -43,3 +43,19 @@ def test_no_episodes_and_an_occupied_folder_are_refused(tmp_path):
     (tmp_path / "here").write_text("")
     with pytest.raises(InputError, match="holds something already"):
         collect(get_task("circles"), 5, tmp_path)
+
+
+def test_noise_is_around_the_experts_actions_and_is_what_was_done(tmp_path):
+    task = get_task("halfcheetah-vel")
+    collect(task, 3, tmp_path / "noisy", seed=0, noise=0.2)
+    collect(task, 3, tmp_path / "again", seed=0, noise=0.2)
+    noisy, modes = Demonstrations.load(tmp_path / "noisy"), load_modes(tmp_path / "noisy")
+    np.testing.assert_array_equal(Demonstrations.load(tmp_path / "again").actions, noisy.actions)
+    wanted = np.concatenate(
+        [task.expert(seen, np.tile(mode, (len(seen), 1))) for (seen, _), mode in zip(noisy, modes, strict=True)]
+    )
+    inside = np.abs(wanted) < 0.3  # where the range of actions cuts hardly anything off
+    assert np.std((noisy.actions - wanted)[inside]) == pytest.approx(0.2, rel=0.15)
+    assert np.abs(noisy.actions).max() <= 1
+    with pytest.raises(InputError, match=r"the noise is -1.0; give 0 or more"):
+        collect(task, 1, tmp_path / "negative", noise=-1.0)

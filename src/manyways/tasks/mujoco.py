@@ -134,6 +134,7 @@ TASKS = (
         picture=_velocity_of(column=8, seconds=0.05),
         base=_CHEETAH,
         rewards=half_cheetah_direction,
+        noise=0.1,
         floor=Floor(1686),
     ),
     Task(
