@@ -146,6 +146,7 @@ TASKS = (
         picture=_velocity_of(column=8, seconds=0.05),
         base=_CHEETAH,
         rewards=half_cheetah_velocity,
+        noise=0.1,
         achieved=lambda observations, info: info["x_velocity"][:, None],
         starting_steps=_STARTING,
         floor=Floor(-0.1, score=_missed),
