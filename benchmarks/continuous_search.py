@@ -2,13 +2,16 @@
 
 The reference searches for one trajectory at a time: 64 of its steps, repeated for each of 100 candidates, through the
 whole network with its value head and the action's distribution; coordinate after coordinate, three rounds. The bare
-reference leaves the distribution out. All run in turn in this process, so that they meet the same machine.
+reference leaves the distribution out. Ours are the same search ("exact"), the same as a race, and SOG-BC's default,
+which searches around the last code, 200 candidates of all numbers together. All run in turn in this process, so that
+they meet the same machine.
 """
 
 import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ from throughput import RESULTS, ReferenceNetwork, speed
 
 SIZES = (("HalfCheetah-Vel", 17, 6, 1), ("FetchReach", 10, 4, 3))  # name, observation, action, code
 TRAJECTORIES, STEPS = 64, 64
+PAPER = Search(near="prior", block=1)  # Algorithm 4, as a race; 100 candidates a number, 3 rounds
+EXACT = replace(PAPER, race=False)
 ROUNDS = 15
 DIMENSIONS = (1, 2, 4, 8, 16)
 CANDIDATES = (25, 50, 100, 200, 400, 800)
@@ -67,15 +72,14 @@ def compare(name: str, observation: int, action: int, dimension: int) -> dict[st
     network, states, actions, start = batch(observation, action, dimension)
     reference = ReferenceNetwork(observation, action, dimension)
     works: dict[str, tuple[Callable[[], object], int]] = {
-        "exact": (partial(ours, network, states, actions, start, Search(race=False)), TRAJECTORIES * STEPS),
-        "raced": (partial(ours, network, states, actions, start, Search()), TRAJECTORIES * STEPS),
+        kind: (partial(ours, network, states, actions, start, search), TRAJECTORIES * STEPS)
+        for kind, search in (("exact", EXACT), ("raced", PAPER), ("default", Search()))
     }
     minibatches = 6
     for kind, bare in (("reference", False), ("bare_reference", True)):
         works[kind] = (
             lambda bare=bare: [
-                reference_search(reference, states[i], actions[i], Search(), dimension, bare)
-                for i in range(minibatches)
+                reference_search(reference, states[i], actions[i], EXACT, dimension, bare) for i in range(minibatches)
             ],
             minibatches * STEPS,
         )
@@ -88,7 +92,7 @@ def compare(name: str, observation: int, action: int, dimension: int) -> dict[st
     result: dict[str, Any] = {"size": name, "observation": observation, "action": action, "code": dimension}
     for kind in works:
         result[f"{kind}_steps_per_second"] = round(statistics.median(speeds[kind]))
-    for kind in ("exact", "raced"):
+    for kind in ("exact", "raced", "default"):
         for against in ("reference", "bare_reference"):
             pairs = zip(speeds[kind], speeds[against], strict=True)
             result[f"{kind}_over_{against}"] = round(statistics.median(a / b for a, b in pairs), 1)
@@ -103,11 +107,11 @@ def growth() -> dict[str, list[dict[str, Any]]]:
     for name, dimension, candidates in cases:
         made = batch(17, 6, dimension)
         row: dict[str, Any] = {"dimension": dimension, "candidates": candidates}
-        for kind, race in (("exact", False), ("raced", True)):
+        for kind, search in (("exact", EXACT), ("raced", PAPER), ("default", Search())):
             seconds = []
             for _ in range(4):
                 began = time.perf_counter()
-                ours(*made, Search(candidates=candidates, race=race))
+                ours(*made, replace(search, candidates=candidates))
                 seconds.append(time.perf_counter() - began)
             row[f"{kind}_seconds"] = round(statistics.median(seconds[1:]), 4)
         result[name].append(row)
@@ -120,11 +124,13 @@ def draw(measured: dict[str, list[dict[str, Any]]]) -> Figure:
     titles = {"dimension": "100 candidates a number of the code, 3 rounds", "candidates": "a code of 2 numbers"}
     for panel, (name, rows) in zip(figure.subplots(1, 2), measured.items(), strict=True):
         x = np.array([row[name] for row in rows])
-        for kind, colour in (("exact", "#0072B2"), ("raced", "#D55E00")):
+        for kind, colour in (("exact", "#0072B2"), ("raced", "#D55E00"), ("default", "#009E73")):
             panel.plot(x, [row[f"{kind}_seconds"] for row in rows], "o-", color=colour, label=kind)
         panel.plot(x, x * rows[-1]["exact_seconds"] / x[-1], ":", color="#777777", label="in proportion")
         panel.set(title=titles[name], xlabel=name, ylabel="seconds for 64 trajectories of 64 steps")
         panel.set(xscale="log", yscale="log")
+        panel.set_xticks(x, labels=[str(value) for value in x])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
         panel.legend(frameon=False)
     return figure
