@@ -127,7 +127,7 @@ def celeba(
     images: int = 2000,
     size: int = 32,
     width: int = 16,
-    epochs: int = 200,
+    epochs: int = 60,
     candidates: int = 16,
     seed: int = 0,
 ) -> None:
