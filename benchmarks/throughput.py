@@ -116,7 +116,7 @@ def compare(name: str, observation: int, action: int, codes: int) -> dict[str, A
     demonstrations = random_demonstrations(500, 200, observation, action)
     settings = manyways.SOGBC(prior=manyways.Categorical(codes), iterations=10**6, first_codes="random")
     training = settings.start(demonstrations)
-    network, enumerated = training._network, torch.eye(codes)
+    network, enumerated = training.network, torch.eye(codes)
     in_batch = settings.trajectories_per_batch * settings.steps_per_trajectory
     iterations, minibatches = 40, 150
 

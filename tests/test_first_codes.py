@@ -108,7 +108,7 @@ def test_the_search_mends_groups_that_are_wrong():
     assert purity(random, kinds) < 0.8
     while not training.finished:
         training.step()
-    found = manyways.search.trajectory_losses(training._network, demonstrations, training._codes).argmin(axis=1)
+    found = manyways.search.trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
     assert purity(found, kinds) > 0.97
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from manyways.reproduce.commands import app as reproduce
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
-    from manyways.evaluation import ContinuousEvaluation, Evaluation
+    from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
     from manyways.latents import Prior
     from manyways.policy import Policy
     from manyways.run import Run
@@ -114,6 +115,15 @@ def train(
     code_size: Annotated[int | None, _optional] = None,
     algorithm: str = "sog-bc",
     seed: int = 0,
+    total_steps: Annotated[int | None, _algorithms_own] = None,
+    environments: Annotated[int | None, _algorithms_own] = None,
+    steps_per_update: Annotated[int | None, _algorithms_own] = None,
+    pretraining: Annotated[int | None, _algorithms_own] = None,
+    lambda_s: Annotated[float | None, _algorithms_own] = None,
+    lambda_i: Annotated[float | None, _algorithms_own] = None,
+    discriminator_learning_rate: Annotated[float | None, _algorithms_own] = None,
+    gradient_penalty: Annotated[float | None, _algorithms_own] = None,
+    target_kl: Annotated[float | None, _algorithms_own] = None,
     iterations: Annotated[int | None, _algorithms_own] = None,
     learning_rate: Annotated[float | None, _algorithms_own] = None,
     trajectories_per_batch: Annotated[int | None, _algorithms_own] = None,
@@ -123,7 +133,7 @@ def train(
     candidates: Annotated[int | None, _algorithms_own] = None,
     block: Annotated[int | None, _algorithms_own] = None,
     rounds: Annotated[int | None, _algorithms_own] = None,
-    device: str = "auto",
+    device: Annotated[str | None, _algorithms_own] = None,
 ) -> None:
     """Learn a policy with a code for each way; a run that was stopped goes on when the same command is given again.
 
@@ -135,9 +145,19 @@ def train(
         data: Own demonstrations instead: an NPZ file, the folder of a Minari data set, or the id of a local one.
         modes: How many codes, or auto to count the ways in the demonstrations; a task's own number unless given.
         code_size: Numbers of a continuous code, instead of modes; as many as a task's continuous modes unless given.
-        algorithm: Name of the algorithm.
+        algorithm: sog-bc, bc, mdn, bet or diffusion, which learn from demonstrations alone; sog-gail, gail, infogail or
+            vae-gail, which also run the task's environment.
         seed: Of everything random.
-        iterations: Gradient steps.
+        total_steps: Environment steps.
+        environments: How many are run at once.
+        steps_per_update: Steps of each between two updates.
+        pretraining: Gradient steps of behaviour cloning before the environments are run.
+        lambda_s: Weight of the demonstrations' squared error beside PPO's loss (sog-gail).
+        lambda_i: Weight of the posterior's log-likelihood in the reward (infogail).
+        discriminator_learning_rate: Of its Adam.
+        gradient_penalty: Weight of the discriminator's gradient penalty.
+        target_kl: How far an update may move the policy.
+        iterations: Gradient steps, of algorithms that learn from demonstrations alone.
         learning_rate: At the start; falls to 0 linearly.
         trajectories_per_batch: Trajectories in a gradient step.
         steps_per_trajectory: Steps of each, by which its code is chosen.
@@ -149,7 +169,8 @@ def train(
         device: Such as cpu or cuda; auto takes a GPU where there is one.
     """
     from manyways.algorithms import get_algorithm
-    from manyways.console import progress, say, show_policy, what_next
+    from manyways.algorithms.adversarial import Adversarial
+    from manyways.console import say, what_next
     from manyways.demonstrations import Demonstrations
     from manyways.latents import Categorical
     from manyways.run import Run
@@ -160,17 +181,37 @@ def train(
     settings_class = get_algorithm(algorithm)
     if chosen is None and data is None:
         raise InputError("there is nothing to learn from; give --task NAME or --data PATH")
-    prior = None if modes == "auto" and code_size is None else _prior(chosen, modes, code_size)
+    runs_environments = issubclass(settings_class, Adversarial)
+    if runs_environments and chosen is None:
+        raise InputError(
+            f"{algorithm} runs the environment, so it needs --task NAME; --algorithm sog-bc needs data alone"
+        )
+    has_codes = _has_codes(settings_class)
+    if not has_codes and (modes is not None or code_size is not None):
+        raise InputError(f"{algorithm} has no codes to choose from; leave out --modes and --code-size")
+    counted = modes == "auto" and code_size is None
+    prior = None if counted or not has_codes else _prior(chosen, modes, code_size)
     given = {
+        "total_steps": total_steps,
+        "environments": environments,
+        "steps_per_update": steps_per_update,
+        "pretraining": pretraining,
+        "lambda_s": lambda_s,
+        "lambda_i": lambda_i,
+        "discriminator_learning_rate": discriminator_learning_rate,
+        "gradient_penalty": gradient_penalty,
+        "target_kl": target_kl,
         "iterations": iterations,
         "learning_rate": learning_rate,
         "trajectories_per_batch": trajectories_per_batch,
         "steps_per_trajectory": steps_per_trajectory,
         "hidden": hidden,
         "first_codes": first_codes,
+        "device": device,
     }
-    chosen_settings: dict[str, Any] = _given(given)
-    search = Search(**_given({"candidates": candidates, "block": block, "rounds": rounds}))
+    searched = _given({"candidates": candidates, "block": block, "rounds": rounds})
+    chosen_settings: dict[str, Any] = _given(given) | ({"search": Search(**searched)} if searched else {})
+    _require_settings(settings_class, chosen_settings)
     if data is None:
         assert chosen is not None
         data = str(_default_demonstrations(chosen))
@@ -178,27 +219,31 @@ def train(
     if chosen is not None:
         chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
     mode_count = None
-    if prior is None:
+    if counted:
         mode_count = _mode_count(demonstrations, out, seed)
         prior = Categorical(int(mode_count["best"]))
         say(
             f"{prior.size} ways counted, {mode_count['sureness']:.0%} sure; "
             f"the next best number is {mode_count['runner_up']} (--modes {mode_count['runner_up']})"
         )
-    settings = settings_class(prior=prior, search=search, seed=seed, device=device, **chosen_settings)
-    training = settings.start(demonstrations)
+    if has_codes:
+        chosen_settings["prior"] = prior
+    settings = settings_class(seed=seed, **chosen_settings)
+    training = _start(settings, demonstrations, chosen)
     command = shlex.join(["manyways", *sys.argv[1:]])
     place = str(Path(data).resolve()) if Path(data).exists() else data  # else the id of a Minari data set
     run = Run.create(out, settings, demonstrations, task=task, data=place, command=command, mode_count=mode_count)
     say(
         f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
-        f"{prior}; {settings.iterations:,} iterations"
+        f"{prior or 'no codes'}; {training.iterations:,} iterations"
     )
-    with progress("training", settings.iterations, "iterations") as update:
-        policy = run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"))
-        update(settings.iterations, "")
-    show_policy(policy)
+    _train(run, training, chosen, demonstrations, data)
     say(f"{run.metrics()[-1]['seconds']:.0f} s of training; its curves: tensorboard --logdir {shlex.quote(str(out))}")
+    if run.best is not None:
+        say(
+            f"best iteration {run.best['iteration']:,}, after {run.best['environment_steps']:,} environment steps: "
+            f"mean return {run.best['return_mean']:.1f}; kept in {out / 'best'}, the last beside it in {out}"
+        )
     what_next(out / "policy.safetensors", f"manyways {'evaluate' if task else 'report'} {shlex.quote(str(out))}")
 
 
@@ -228,7 +273,7 @@ def modes(
     demonstrations = Demonstrations.load(source)
     labels = load_modes(source)
     result: dict[str, Any] = {"run": str(run), "data": source}
-    policy = opened.policy()
+    policy = opened.coded_policy()
     if isinstance(policy.prior, Categorical):
         losses = policy.losses(demonstrations)
         codes = losses.argmin(axis=1)
@@ -255,8 +300,17 @@ def modes(
 
 
 @app.command
-def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
+def evaluate(
+    run: Path,
+    /,
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Annotated[Literal["best", "last"] | None, _optional] = None,
+) -> None:
     """Roll out every code, match codes to modes, and write RUN/evaluation.json.
+
+    Beside that: which modes its rollouts are of when nobody chooses the code, and of a policy without codes that alone.
 
     Of continuous codes are rolled out those of demonstrations, each beside the expert in its mode, and ones drawn from
     the prior.
@@ -265,13 +319,14 @@ def evaluate(run: Path, /, *, episodes: int = 100, seed: int = 0) -> None:
         run: Folder of a finished run on a task.
         episodes: How many rollouts, spread evenly over the codes; ten times as many of drawn continuous codes.
         seed: Of the environments.
+        policy: The best that was judged during training, or the last; the best unless given, where there are two.
     """
     from manyways.console import show_evaluation, what_next
     from manyways.run import Run
 
     opened = Run.open(run)
     task = _task_to_run(opened)
-    show_evaluation(_evaluate(opened, task, episodes, seed), task)
+    show_evaluation(*_evaluate(opened, task, episodes, seed, policy), task)
     what_next(opened.evaluation_file, f"manyways report {shlex.quote(str(run))}")
 
 
@@ -285,6 +340,7 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     """
     from manyways.console import what_next
     from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.evaluation import Coverage
     from manyways.report import write_report
     from manyways.run import Run
 
@@ -293,8 +349,9 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     demonstrations = Demonstrations.load(source)
     task = _task_of(opened)
     evaluation = opened.evaluation()
-    if evaluation is None and task is not None and _matches(opened.policy(), task):
-        evaluation = _evaluate(opened, task, episodes=100, seed=0)
+    if evaluation is None and task is not None and _matches(opened.coded_policy(), task):
+        evaluation, _ = _evaluate(opened, task, episodes=100, seed=0)
+    assert not isinstance(evaluation, Coverage)  # the policy has codes
     path = write_report(opened, demonstrations, load_modes(source), task, evaluation)
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
 
@@ -314,7 +371,7 @@ def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds
     from manyways.run import Run
 
     opened = Run.open(run)
-    task, policy = _task_to_run(opened), opened.policy()
+    task, policy = _task_to_run(opened), opened.coded_policy()
     task.require_sizes(policy.observation_size, policy.action_size, "the policy")
     acts = {
         f"code-{name}": (None, lambda seen, code=code: policy.predict(seen, code, deterministic=True)[0])
@@ -457,6 +514,56 @@ def _film(task: "Task", acts: dict[str, Any], folder: Path, seconds: float, seed
         say(f"Wrote {path}")
 
 
+def _has_codes(settings_class: type[Any]) -> bool:
+    """Whether an algorithm's policies have codes to choose from."""
+    from manyways.algorithms.gail import GAIL
+
+    return "prior" in {field.name for field in fields(settings_class)} and settings_class is not GAIL
+
+
+def _require_settings(settings_class: type[Any], given: dict[str, Any]) -> None:
+    """Raise `InputError` unless all of these are settings of the algorithm."""
+    for name in sorted(set(given) - {field.name for field in fields(settings_class)}):
+        option = "--candidates, --block and --rounds" if name == "search" else "--" + name.replace("_", "-")
+        raise InputError(f"{option} is no setting of {settings_class.name}; leave it out")
+
+
+def _start(settings: Any, demonstrations: "Demonstrations", task: "Task | None") -> Any:
+    """Return training at its first iteration, with the task's environments where it runs them."""
+    from manyways.algorithms.adversarial import Adversarial
+
+    if not isinstance(settings, Adversarial):
+        return settings.start(demonstrations)
+    assert task is not None
+    return settings.start(demonstrations, task.make_vec(settings.environments))
+
+
+def _train(run: "Run", training: Any, task: "Task | None", demonstrations: "Demonstrations", data: str) -> None:
+    """Train to the end, showing how far it is, what each iteration gives, and failures as they are seen."""
+    from manyways.algorithms.adversarial import AdversarialTraining
+    from manyways.console import progress, say, show_policy
+    from manyways.demonstrations import load_modes
+    from manyways.evaluation import Judge
+
+    judge = None
+    if isinstance(training, AdversarialTraining):
+        assert task is not None
+        judge = Judge(task, demonstrations, load_modes(data))
+    told: list[str] = []
+    with progress("training", training.iterations, "iterations") as update:
+
+        def show(training: Any) -> None:
+            update(training.iteration, f"loss {training.loss:.4f}")
+            for warning in getattr(training, "warnings", ()):
+                if warning not in told:
+                    told.append(warning)
+                    say(f"Warning: {warning}")
+
+        policy = run.train(training, show, judge)
+        update(training.iterations, "")
+    show_policy(policy)
+
+
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that were not left out."""
     return {name: value for name, value in settings.items() if value is not None}
@@ -554,17 +661,26 @@ def _task_of(run: "Run") -> "Task | None":
     return None if run.config["task"] is None else get_task(run.config["task"])
 
 
-def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation | ContinuousEvaluation":
+def _evaluate(
+    run: "Run", task: "Task", episodes: int, seed: int, which: Literal["best", "last"] | None = None
+) -> "tuple[Evaluation | ContinuousEvaluation | Coverage, Coverage | None]":
+    """Evaluate the policy and write what was found; where modes can be listed, with its coverage beside it."""
     from manyways.console import counting
     from manyways.demonstrations import Demonstrations, load_modes
-    from manyways.evaluation import evaluate, evaluate_continuous, steps_to_evaluate
+    from manyways.evaluation import evaluate, evaluate_continuous, evaluate_coverage, steps_to_evaluate
     from manyways.latents import Categorical
+    from manyways.policy import Policy
 
-    policy = run.policy()
-    evaluation: Evaluation | ContinuousEvaluation
-    if isinstance(policy.prior, Categorical):
+    policy = run.policy(which)
+    evaluation: Evaluation | ContinuousEvaluation | Coverage
+    coverage = None
+    if not isinstance(policy, Policy):
         with counting(f"{episodes} rollouts, and of the expert", 2 * task.episode_steps, "steps") as count:
+            evaluation = evaluate_coverage(policy, task, episodes, seed, count)
+    elif isinstance(policy.prior, Categorical):
+        with counting(f"{episodes} rollouts, twice, and of the expert", 4 * task.episode_steps, "steps") as count:
             evaluation = evaluate(policy, task, episodes, seed, count)
+            coverage = evaluate_coverage(policy, task, episodes, seed, count)
     else:
         source = _data_of(run, None)
         demonstrations, labels = Demonstrations.load(source), load_modes(source)
@@ -574,5 +690,5 @@ def _evaluate(run: "Run", task: "Task", episodes: int, seed: int) -> "Evaluation
             f"{11 * episodes} rollouts, and of the expert", steps_to_evaluate(task, episodes), "steps"
         ) as count:
             evaluation = evaluate_continuous(policy, task, demonstrations, labels, episodes, seed, count)
-    run.write_evaluation(evaluation)
-    return evaluation
+    run.write_evaluation(evaluation, coverage, which)
+    return evaluation, coverage

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from manyways.codeless_policy import CodelessPolicy
 from manyways.demonstrations import Summary
 from manyways.errors import ManywaysError
-from manyways.evaluation import ContinuousEvaluation, Evaluation
+from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
 from manyways.experts import Probe
 from manyways.policy import Encoding, Policy
 from manyways.tasks import DiscreteModes, Task
@@ -96,9 +97,9 @@ def show_summary(summary: Summary, name: str, labelled: int | None) -> None:
         )
 
 
-def show_policy(policy: Policy) -> None:
-    """Print which codes were found and how often; of continuous codes there is no such list."""
-    if not policy.modes:
+def show_policy(policy: Policy | CodelessPolicy) -> None:
+    """Print which codes were found and how often; without codes, or of continuous ones, there is no such list."""
+    if not isinstance(policy, Policy) or not policy.modes:
         return
     table = _table("code", "trajectories", "share")
     for mode in policy.modes:
@@ -117,11 +118,38 @@ def show_encoding(encoding: Encoding) -> None:
     say(f"mean loss of the trajectories under their codes {encoding.losses.mean():.4f}")
 
 
-def show_evaluation(evaluation: Evaluation | ContinuousEvaluation, task: Task) -> None:
-    """Print the return matrix with the matched cells marked and the means, or what continuous codes achieve."""
+def show_evaluation(
+    evaluation: Evaluation | ContinuousEvaluation | Coverage, coverage: Coverage | None, task: Task
+) -> None:
+    """Print the return matrix with the matched cells marked and the means, or what continuous codes achieve.
+
+    Beside that, or where there are no codes, which modes rollouts are of when nobody chooses.
+    """
     if isinstance(evaluation, ContinuousEvaluation):
         _show_continuous(evaluation)
-        return
+    elif isinstance(evaluation, Evaluation):
+        _show_matched(evaluation, task)
+    else:
+        coverage = evaluation
+    if coverage is not None:
+        _show_coverage(coverage, task)
+
+
+def _show_coverage(coverage: Coverage, task: Task) -> None:
+    say(f"{coverage.episodes} rollouts when nobody chooses, each of the mode it is closest to:")
+    table = _table("mode", "rollouts", "mean return")
+    names = task.discrete_modes.names
+    for name, count, mean in zip(names, coverage.mode_counts, coverage.returns, strict=True):
+        table.add_row(name, str(count), "" if mean is None else f"{mean:.1f}")
+    console.print(table)
+    say(
+        f"mean return {coverage.return_mean:.1f} ± {coverage.return_std:.1f}; {coverage.success_rate:.0%} with half of "
+        f"the expert's or more; entropy over the modes {coverage.behaviour_entropy:.2f} of 1, of these "
+        f"{coverage.successful_entropy:.2f}"
+    )
+
+
+def _show_matched(evaluation: Evaluation, task: Task) -> None:
     say("mean return of each code under each mode (* matched):")
     table = _table("code", *task.discrete_modes.names)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):

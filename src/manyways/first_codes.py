@@ -13,7 +13,7 @@ assignment: k-means in a metric that learns how trajectories of one group differ
 and counts those directions little. The groups then say in nats how unlikely a trajectory is under each code.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -179,6 +179,11 @@ class Groups:
         """Return the nats as a mean squared error over steps, (trajectories, groups), to be added to the policy's."""
         lengths = demonstrations.lengths[:, None].astype(np.float64)
         return nats_as_loss(self.nats(demonstrations), lengths, self.residual_variance)
+
+    def with_residual(self, losses: NDArray[np.float64], demonstrations: Demonstrations) -> "Groups":
+        """Return the same groups beside a policy with these losses (trajectories, codes) on the demonstrations."""
+        least = np.average(losses.min(axis=1), weights=demonstrations.lengths)
+        return replace(self, residual_variance=float(np.float32(least / demonstrations.action_size)))
 
     def tensors(self) -> dict[str, Floats]:
         """Return what `from_tensors` makes these groups of."""

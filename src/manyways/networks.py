@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 LARGEST_INPUT = math.sqrt(3)  # of the code's layer, for continuous codes
+FARTHEST = 10.0  # standard deviations at which normalised observations are cut
 
 
 class Normalizer(nn.Module):
@@ -100,9 +101,13 @@ class PolicyNetwork(nn.Module):
         shares = (inputs.double() / LARGEST_INPUT + 1) / 2
         return torch.special.ndtri(shares.clamp(1e-6, 1 - 1e-6)).to(inputs.dtype)
 
+    def normalized(self, observations: Tensor) -> Tensor:
+        """Return the observations in standard deviations from their mean, cut at 10 of them."""
+        return self.observations.normalize(observations).clamp(-FARTHEST, FARTHEST)
+
     def state_features(self, observations: Tensor) -> Tensor:
         """Return the state's part of the sum, (..., hidden), from observations (..., observation size)."""
-        features: Tensor = self.state(self.observations.normalize(observations))
+        features: Tensor = self.state(self.normalized(observations))
         return features
 
     def decode(self, features: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def write_report(
         InputError: the run is not finished, or a file of it is damaged.
         WriteError: the system refused to write.
     """
-    policy = run.policy()
+    policy = run.coded_policy()
     metrics = run.metrics()
     codes = policy.encode(demonstrations).codes
     discrete = isinstance(policy.prior, Categorical)

@@ -4,6 +4,7 @@ config.json          what was asked for, and the exact command
 checkpoint/          enough to go on bit for bit
 metrics.jsonl        a line each few iterations; tensorboard/ has the same
 policy.json, policy.safetensors
+best/                the policy that was judged best on the way, where the algorithm runs the environments
 modes.json, evaluation.json, report.html    what the commands of these names write
 """
 
@@ -12,14 +13,16 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from manyways.algorithms import SOGBC, Training
+from manyways.algorithms import Algorithm, Training
+from manyways.algorithms.adversarial import AdversarialTraining
+from manyways.codeless_policy import CodelessPolicy
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.evaluation import ContinuousEvaluation, Evaluation
+from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation, Verdict
 from manyways.events import EventWriter
 from manyways.files import is_partial, read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.policy import Policy
@@ -27,9 +30,13 @@ from manyways.policy import Policy
 _FORMAT = 1
 _CONFIG = "config.json"
 _METRICS = "metrics.jsonl"
+_BEST = "best"
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _FIRST_LOGGED = 50  # iterations that are each logged: codes find their trajectories in these
 _LATER_LOGGED = 200  # lines for the rest
+_UPDATES_LOGGED = 500  # lines for the updates from rollouts
+
+Judge = Callable[[Policy], Verdict]
 
 
 class Run:
@@ -48,7 +55,7 @@ class Run:
     def create(
         cls,
         path: Path,
-        algorithm: SOGBC,
+        algorithm: Algorithm,
         demonstrations: Demonstrations,
         *,
         task: str | None,
@@ -144,15 +151,43 @@ class Run:
         """The seed of the training."""
         return int(self.config["settings"]["seed"])
 
-    def policy(self) -> Policy:
+    def policy(self, which: Literal["best", "last"] | None = None) -> Policy | CodelessPolicy:
         """Read the trained policy.
 
+        Args:
+            which: the best that was judged on the way, or the last; the best unless given, where there is one.
+
         Raises:
-            InputError: training has not ended, or a file is damaged.
+            InputError: training has not ended, there is no such policy, or a file is damaged.
         """
         if not (self.path / "policy.json").is_file():
             raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
-        return Policy.load(self.path)
+        best = self.path / _BEST
+        if which == "best" and not best.is_dir():
+            raise InputError(
+                f"{self.path} has no best policy, since {self.config['algorithm']} is not judged on the way"
+            )
+        return load_policy(best if which != "last" and best.is_dir() else self.path)
+
+    def coded_policy(self) -> Policy:
+        """Read the trained policy, of an algorithm that has codes.
+
+        Raises:
+            InputError: it has none, or as `policy`.
+        """
+        policy = self.policy()
+        if not isinstance(policy, Policy):
+            raise InputError(
+                f"{self.config['algorithm']} has no codes, so there are none to show; see `manyways evaluate "
+                f"{self.path}` for the modes that its rollouts are of"
+            )
+        return policy
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """When the best policy was judged, and how: `iteration`, `environment_steps`, `return_mean`."""
+        path = self.path / _BEST / "judged.json"
+        return read_json(path) if path.exists() else None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the lines of metrics.jsonl.
@@ -170,16 +205,30 @@ class Run:
         """Where `write_evaluation` writes."""
         return self.path / "evaluation.json"
 
-    def write_evaluation(self, evaluation: Evaluation | ContinuousEvaluation) -> None:
+    def write_evaluation(
+        self,
+        evaluation: Evaluation | ContinuousEvaluation | Coverage,
+        coverage: Coverage | None = None,
+        which: Literal["best", "last"] | None = None,
+    ) -> None:
         """Write evaluation.json.
+
+        Args:
+            evaluation: of the policy.
+            coverage: of the same policy beside it, where modes can be listed.
+            which: policy it is, where there are two.
 
         Raises:
             WriteError: the system refused to write.
         """
         origin = {"task": self.config["task"], "algorithm": self.config["algorithm"], "seed": self.seed}
-        write_json(self.evaluation_file, origin | evaluation.to_json())
+        beside: dict[str, Any] = {} if coverage is None else {"coverage": coverage.to_json()}
+        if self.best is not None:
+            chosen = which or "best"
+            beside |= {"policy": chosen, "best": self.best}
+        write_json(self.evaluation_file, origin | evaluation.to_json() | beside)
 
-    def evaluation(self) -> Evaluation | ContinuousEvaluation | None:
+    def evaluation(self) -> Evaluation | ContinuousEvaluation | Coverage | None:
         """Read evaluation.json; None where the run has not been evaluated.
 
         Raises:
@@ -189,16 +238,26 @@ class Run:
             return None
         try:
             value = read_json(self.evaluation_file)
+            if "mode_counts" in value:
+                return Coverage.from_json(value)
             return (Evaluation if "assignment" in value else ContinuousEvaluation).from_json(value)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.evaluation_file} is damaged ({error!r}); run `manyways evaluate` again") from error
 
-    def train(self, training: Training, on_iteration: Callable[[Training], object] = lambda training: None) -> Policy:
+    def train(
+        self,
+        training: Training,
+        on_iteration: Callable[[Any], object] = lambda training: None,
+        judge: Judge | None = None,
+    ) -> Policy | CodelessPolicy:
         """Train to the end from where the run stands, and write the policy.
+
+        The best policy on the way by the mean return of its rollouts is kept beside the last, as in the paper.
 
         Args:
             training: at its first iteration, of this run's settings and demonstrations.
-            on_iteration: called after each iteration, for progress.
+            on_iteration: called after each iteration with the training, for progress.
+            judge: rolls a policy out, for algorithms that run the environments; their policy is judged now and then.
 
         Raises:
             InputError: the checkpoint is damaged.
@@ -211,13 +270,15 @@ class Run:
         try:
             while not training.finished:
                 training.step()
-                log.record(training)
-                if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                verdict = self._judged(training, judge)
+                log.record(training, {} if verdict is None else verdict.scalars())
+                if _at_checkpoint(training) and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                     self._save(training, log)
                     saved = time.monotonic()
                 on_iteration(training)
         except KeyboardInterrupt:
-            self._save(training, log)
+            if _at_checkpoint(training):
+                self._save(training, log)
             raise
         else:
             self._save(training, log)
@@ -227,10 +288,40 @@ class Run:
         policy.save(self.path)
         return policy
 
+    def _judged(self, training: Training, judge: Judge | None) -> Verdict | None:
+        """Judge the policy if it is due, and keep it if it is the best so far."""
+        if judge is None or not isinstance(training, AdversarialTraining) or not training.to_be_judged:
+            return None
+        policy = training.policy(counted=False)
+        verdict = judge(policy)
+        best = self.best
+        if best is None or verdict.return_mean > best["return_mean"]:
+            training.policy().save(self.path / _BEST)
+            judged = {"iteration": training.iteration, "environment_steps": training.ppo.steps}
+            write_json(self.path / _BEST / "judged.json", judged | {"return_mean": verdict.return_mean})
+        return verdict
+
     def _save(self, training: Training, log: "_Log") -> None:
         # The metrics first: lines beyond the checkpoint are dropped when going on, but missing ones are lost.
         log.write()
         write_tensors(self.checkpoint, training.state())
+
+
+def load_policy(folder: Path) -> Policy | CodelessPolicy:
+    """Read the policy in this folder, whichever kind it is of.
+
+    Raises:
+        InputError: there is none, or a file of it is damaged.
+    """
+    description = read_json(folder / "policy.json")
+    if isinstance(description, dict) and "kind" in description:
+        return CodelessPolicy.load(folder)
+    return Policy.load(folder)
+
+
+def _at_checkpoint(training: Training) -> bool:
+    """Whether training can go on from here bit for bit."""
+    return training.at_checkpoint if isinstance(training, AdversarialTraining) else True
 
 
 class _Log:
@@ -247,27 +338,31 @@ class _Log:
 
     def _start_interval(self) -> None:
         self._began = time.monotonic()
-        self._losses: list[float] = []
+        self._scalars: dict[str, list[float]] = {}
+        self._steps = 0
         self._usage: list[np.ndarray] = []
 
-    def record(self, training: Training) -> None:
-        """Add an iteration; make a line where one is due."""
-        self._losses.append(training.loss)
+    def record(self, training: Training, judged: dict[str, float]) -> None:
+        """Add an iteration, and what was judged after it; make a line where one is due."""
+        for name, value in training.scalars().items():
+            self._scalars.setdefault(name, []).append(value)
+        self._steps += training.steps_per_iteration
         self._usage.append(training.code_usage)
-        settings = training.settings
-        every = max(1, settings.iterations // _LATER_LOGGED)
-        if training.iteration > _FIRST_LOGGED and training.iteration % every and not training.finished:
+        every = max(1, training.iterations // _LATER_LOGGED)
+        if isinstance(training, AdversarialTraining) and training.pretraining is None:
+            every = max(1, training.settings.updates // _UPDATES_LOGGED)
+        due = training.iteration <= _FIRST_LOGGED or training.iteration % every == 0
+        if not (due or training.finished or judged):
             return
         seconds = time.monotonic() - self._began
         self._seconds += seconds
-        steps = len(self._losses) * settings.trajectories_per_batch * settings.steps_per_trajectory
         won = np.sum(self._usage, axis=0)
-        usage = (won / won.sum()).round(6).tolist()
-        scalars = {
-            "loss": float(np.mean(self._losses)),
+        usage = (won / max(1, won.sum())).round(6).tolist()
+        scalars = {name: float(np.mean(values)) for name, values in self._scalars.items()} | {
             "learning_rate": training.learning_rate,
-            "steps_per_second": round(steps / max(seconds, 1e-9)),
+            "steps_per_second": round(self._steps / max(seconds, 1e-9)),
         }
+        scalars |= judged
         self._lines.append(
             {"iteration": training.iteration, **scalars, "code_usage": usage, "seconds": round(self._seconds, 3)}
         )

@@ -91,7 +91,7 @@ def test_the_loss_is_the_squared_error_under_the_codes(demonstrations):
     losses = []
     for index in range(len(demonstrations)):
         observations, actions = (torch.from_numpy(array) for array in demonstrations[index])
-        network = training._network
+        network = training.network
         with torch.no_grad():
             normal = network.actions.normalize(actions)
             errors = [

@@ -8,6 +8,7 @@ What is rewarded is the environment's own reward, or whatever the caller puts in
 """
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,14 +23,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from manyways.errors import InputError
-from manyways.networks import PolicyNetwork
+from manyways.networks import FARTHEST, PolicyNetwork
 
 Floats = NDArray[np.floating[Any]]
 DrawCodes = Callable[[NDArray[np.integer[Any]], np.random.Generator], Floats]
 """From the indices of the environments where an episode starts (n,) to the codes of these episodes (n, code size)."""
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
-_FARTHEST = 10.0  # standard deviations at which normalised observations are cut
 _LEAST_STD = 1e-4  # by which anything is divided, so that what hardly varies is not blown up
 
 
@@ -52,6 +52,8 @@ class PPO:
         value_weight, entropy_weight: of their losses.
         max_gradient_norm: gradients are shortened to it.
         normalize: whether observations and rewards are normalised by running moments.
+        normalize_observations: False leaves the observations' moments as the network has them, such as those of
+            demonstrations; rewards are still normalised.
         frozen_after: updates after which the moments stay as they are; None never.
         hidden: width of the networks.
         log_std: of the action noise at the start, in units of half the action range.
@@ -77,6 +79,7 @@ class PPO:
     entropy_weight: float = 0.0
     max_gradient_norm: float = 0.5
     normalize: bool = True
+    normalize_observations: bool = True
     frozen_after: int | None = None
     hidden: int = 128
     log_std: float = 0.0
@@ -155,7 +158,7 @@ class ActorCritic(nn.Module):
 
     def normalized(self, observations: Tensor) -> Tensor:
         """Return the observations in units of the running moments, cut at 10 of them."""
-        return self.actor.observations.normalize(observations).clamp(-_FARTHEST, _FARTHEST)
+        return self.actor.normalized(observations)
 
     def means(self, inputs: Tensor, codes: Tensor) -> Tensor:
         """Return mean actions in inner units from normalised observations."""
@@ -173,7 +176,7 @@ class ActorCritic(nn.Module):
         mean, scale = moments.mean.numpy(), torch.where(moments.std > 0, 1 / moments.std, 0.0).numpy()
 
         def means(observations: Floats, codes: Floats) -> Floats:
-            inputs = ((observations - mean) * scale).clip(-_FARTHEST, _FARTHEST)
+            inputs = ((observations - mean) * scale).clip(-FARTHEST, FARTHEST)
             features = np.tanh(inputs @ w1 + b1) @ w2 + codes @ w_code + (b2 + b_code)
             actions: Floats = np.tanh(features) @ w3 + b3
             return actions
@@ -209,6 +212,7 @@ class Rollout:
         truncated: whether the time limit ended it.
         valid: False where the environment was reset instead of stepped; nothing is learned from there.
         finished: (environment, return, length) of the episodes that ended.
+        seconds: spent in the environments, and with all the rest of collecting.
     """
 
     observations: Tensor
@@ -220,6 +224,7 @@ class Rollout:
     truncated: Tensor
     valid: Tensor
     finished: list[tuple[int, float, int]]
+    seconds: tuple[float, float]
 
 
 def generalized_advantages(
@@ -329,6 +334,8 @@ class PPOTraining:
         update: how many updates were done.
         steps: how many environment steps were learned from.
         network: actor and critic.
+        policy_weight: of the policy's loss; 0 while only the values should learn.
+        lowest_action, highest_action: the ends of the environment's actions, (action size,).
 
     Raises:
         InputError: the environment restarts ended episodes within the step that ended them, or its observations or
@@ -354,15 +361,16 @@ class PPOTraining:
         self.environment = environment
         self.update = 0
         self.steps = 0
+        self.policy_weight = 1.0
         observation_size, action_size = seen.shape[0], done.shape[0]
         self.network = ActorCritic(observation_size, action_size, code_size, settings.hidden, settings.log_std)
         self.network.initialize(torch.Generator().manual_seed(settings.seed))
-        self._low, self._high = done.low.astype(np.float32), done.high.astype(np.float32)
+        self.lowest_action, self.highest_action = done.low.astype(np.float32), done.high.astype(np.float32)
         if done.is_bounded():
-            self.network.actor.actions.mean.copy_(torch.from_numpy((self._high + self._low) / 2))
-            self.network.actor.actions.std.copy_(torch.from_numpy((self._high - self._low) / 2))
-        self.network.actor.action_low.copy_(torch.from_numpy(self._low))
-        self.network.actor.action_high.copy_(torch.from_numpy(self._high))
+            self.network.actor.actions.mean.copy_(torch.from_numpy((self.highest_action + self.lowest_action) / 2))
+            self.network.actor.actions.std.copy_(torch.from_numpy((self.highest_action - self.lowest_action) / 2))
+        self.network.actor.action_low.copy_(torch.from_numpy(self.lowest_action))
+        self.network.actor.action_high.copy_(torch.from_numpy(self.highest_action))
         # Parameters become views of one vector and their gradients of another: clipping and Adam are then a few calls.
         self._parameters = list(self.network.parameters())
         vector = parameters_to_vector(self._parameters).detach()
@@ -413,12 +421,13 @@ class PPOTraining:
     @torch.no_grad()
     def collect(self) -> Rollout:
         """Run every environment for `steps_per_update` steps."""
+        began, simulated = time.perf_counter(), 0.0
         if self.at_restart or self._observation is None:
             self._restart()
         network, shape = self.network, (self.settings.steps_per_update, self.environment.num_envs)
         observations = np.empty((shape[0] + 1, shape[1], len(network.actor.observations.mean)), np.float32)
         codes = np.empty((shape[0] + 1, *self._codes.shape), np.float32)
-        actions = np.empty((*shape, len(self._low)), np.float32)
+        actions = np.empty((*shape, len(self.lowest_action)), np.float32)
         rewards = np.empty(shape, np.float32)
         terminated, truncated, valid = (np.empty(shape, dtype=bool) for _ in range(3))
         finished: list[tuple[int, float, int]] = []
@@ -429,8 +438,10 @@ class PPOTraining:
         for step in range(shape[0]):
             observations[step], codes[step] = self._observation, self._codes
             actions[step] = means(observations[step], codes[step]) + noise[step]
-            given = (actions[step] * half_range + centre).clip(self._low, self._high)
+            given = (actions[step] * half_range + centre).clip(self.lowest_action, self.highest_action)
+            asked = time.perf_counter()
             self._observation, rewards[step], terminated[step], truncated[step], _ = self.environment.step(given)
+            simulated += time.perf_counter() - asked
             valid[step] = ~self._ended
             if self._ended.any():
                 starting = np.flatnonzero(self._ended)
@@ -452,6 +463,7 @@ class PPOTraining:
             truncated=torch.from_numpy(truncated),
             valid=torch.from_numpy(valid),
             finished=finished,
+            seconds=(simulated, time.perf_counter() - began - simulated),
         )
 
     def learn(self, rollout: Rollout, added_loss: Callable[[], Tensor] | None = None) -> dict[str, float]:
@@ -485,7 +497,7 @@ class PPOTraining:
             kl = (ratio - 1 - log_ratio).mean().item()  # Schulman's estimator, http://joschu.net/blog/kl-approx.html
             if settings.target_kl is not None and kl > settings.target_kl:
                 break
-        if settings.normalize and not self._frozen:
+        if settings.normalize and settings.normalize_observations and not self._frozen:
             self._observation_moments.update(rollout.observations[:-1][rollout.valid])
             network.actor.observations.mean.copy_(self._observation_moments.mean)
             network.actor.observations.std.copy_(self._observation_moments.std.clamp_min(_LEAST_STD))
@@ -555,10 +567,10 @@ class PPOTraining:
         gain, clipped = advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)
         # The loss is -min(gain, clipped), flat where the latter is less. Along the log-probability the slope of the
         # gain is the gain; that of the log-probability is deviation / std along the mean, deviation² - 1 along log std.
-        slopes = gain.where(gain <= clipped, 0.0) / -len(gain)
+        slopes = gain.where(gain <= clipped, 0.0) * (-self.policy_weight / len(gain))
         through = self._actor.backward(slopes[:, None] * deviations * inverse_std)
         _write_gradients(network.actor.code, codes, through, self._gradients)
-        of_std = slopes @ deviations.square() - slopes.sum() - settings.entropy_weight
+        of_std = slopes @ deviations.square() - slopes.sum() - self.policy_weight * settings.entropy_weight
         self._gradients[network.log_std].copy_(of_std)
 
         values = self._critic.forward(torch.cat([inputs, codes], dim=1)).squeeze(1)

@@ -12,7 +12,7 @@ need not: one code can do several ways, each in a region of its own.
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -114,20 +114,45 @@ class SOGBC:
         return training.policy()
 
 
+GiveCodes = Callable[[Tensor, int], Tensor]
+"""From the trajectories of a batch (n,) and the batch's number to codes, as the code's layer sees them, (n, size)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Steps of some trajectories, with the code that explains each trajectory best.
+
+    Attributes:
+        observations: (steps, observation size), in real units.
+        actions: (steps, action size), normalised.
+        codes: (steps, code size), as the code's layer sees them.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    codes: Tensor
+
+
 class Training:
     """SOG-BC between its first and its last iteration.
 
     All randomness is drawn from (seed, iteration), so the network, the optimizers' moments and the iteration are the
     whole state: training restored from `state()` goes on bit for bit.
 
+    Args:
+        settings: of SOG-BC.
+        demonstrations: to learn from.
+        give_codes: instead of a search: behaviour cloning under codes that come from elsewhere.
+
     Attributes:
+        network: the policy's, which another training may put its own in the place of.
         iteration: how many gradient steps have been taken.
         loss: mean squared error of the last step, summed over the normalised action's numbers.
         code_usage: how many of the last step's trajectories the search gave to each code, (codes,), or how many
             numbers of their continuous codes to each tenth of the prior, (10,).
     """
 
-    def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
+    def __init__(self, settings: SOGBC, demonstrations: Demonstrations, give_codes: GiveCodes | None = None) -> None:
         prior = settings.prior
         if isinstance(prior, Categorical) and prior.size > len(demonstrations):
             raise InputError(
@@ -136,6 +161,7 @@ class Training:
             )
         self.settings = settings
         self.demonstrations = demonstrations
+        self._give_codes = give_codes
         self.iteration = 0
         self.loss = float("nan")
         self.code_usage = prior.usage(np.zeros((0, prior.dimension), np.float32))
@@ -156,7 +182,7 @@ class Training:
         network.actions.fit(demonstrations.actions)
         network.action_low.copy_(torch.from_numpy(demonstrations.actions.min(axis=0)))
         network.action_high.copy_(torch.from_numpy(demonstrations.actions.max(axis=0)))
-        self._network = network.to(self._device)
+        self.network = network.to(self._device)
         matrices = [layer.weight for layer in network.state if isinstance(layer, nn.Linear)]
         others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
         self._optimizers = (
@@ -176,23 +202,31 @@ class Training:
         return self.iteration >= self.settings.iterations
 
     @property
+    def iterations(self) -> int:
+        """How many gradient steps there are in all."""
+        return self.settings.iterations
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         return self.settings.learning_rate * (1 - self.iteration / self.settings.iterations)
 
+    @property
+    def steps_per_iteration(self) -> int:
+        """How many demonstrated steps an iteration learns from."""
+        return self.settings.trajectories_per_batch * self.settings.steps_per_trajectory
+
+    def scalars(self) -> dict[str, float]:
+        """Return what the last iteration measured."""
+        return {"loss": self.loss}
+
     def step(self) -> None:
         """Take one gradient step (Algorithm 2, lines 4-8)."""
-        network = self._network
-        steps, trajectories = self._draw()  # (trajectories, steps), (trajectories,)
+        network = self.network
+        steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
         features = network.state_features(self._observations[steps])  # (trajectories, steps, hidden)
         actions = network.actions.normalize(self._actions[steps])
-
-        codes = self._explain(features.detach(), actions, trajectories)  # line 6
-        self.code_usage = self.settings.prior.usage(network.codes_of(codes).cpu().numpy())
-        if self.iteration < self.settings.warm_up * self.settings.iterations:
-            codes = self._warm_up_codes(codes, trajectories)
-        elif self._last_codes is not None:
-            codes = self._remember(codes, trajectories)
+        codes = self._codes_for(features.detach(), actions, trajectories, self.iteration)
 
         predictions = network.decode(features + network.code(codes)[:, None])
         loss = functional.mse_loss(predictions, actions) * actions.shape[-1]  # line 7
@@ -205,7 +239,33 @@ class Training:
         self.loss = loss.item()
         self.iteration += 1
 
-    def _explain(self, features: Tensor, actions: Tensor, trajectories: Tensor) -> Tensor:
+    @torch.no_grad()
+    def batch(self, number: int) -> Batch:
+        """Return a batch with its codes under the network as it stands (Algorithm 2, lines 4-6).
+
+        Args:
+            number: of the batch, from which it is drawn; greater than any iteration so far.
+        """
+        steps, trajectories = self._draw(number)
+        observations, actions = self._observations[steps], self.network.actions.normalize(self._actions[steps])
+        codes = self._codes_for(self.network.state_features(observations), actions, trajectories, number)
+        every = codes[:, None].expand(*steps.shape, codes.shape[1])
+        return Batch(observations.flatten(0, 1), actions.flatten(0, 1), every.flatten(0, 1))
+
+    def _codes_for(self, features: Tensor, actions: Tensor, trajectories: Tensor, number: int) -> Tensor:
+        """Return the codes under which a batch is learned, (trajectories, dimension): those found, but for the start.
+
+        The arguments are those of `_explain`.
+        """
+        if self._give_codes is not None:
+            return self._give_codes(trajectories, number)
+        codes = self._explain(features, actions, trajectories, number)  # line 6
+        self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
+        if number < self.settings.warm_up * self.settings.iterations:
+            return self._warm_up_codes(codes, trajectories)
+        return codes if self._last_codes is None else self._remember(codes, trajectories, number)
+
+    def _explain(self, features: Tensor, actions: Tensor, trajectories: Tensor, number: int) -> Tensor:
         """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
 
         A discrete code explains best what is likeliest together: the actions, by the policy, and which states occur,
@@ -215,12 +275,13 @@ class Training:
             features: (trajectories, steps, hidden), the state's part of the sum.
             actions: (trajectories, steps, action size), normalised.
             trajectories: (trajectories,), which of the demonstrations they are.
+            number: of the batch.
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
-            losses = step_losses(self._network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
+            losses = step_losses(self.network, features.flatten(0, 1), actions.flatten(0, 1), self._codes)
             losses = losses.view(*features.shape[:2], -1).mean(dim=1)
-            if self._find_groups() is not None:
+            if self.find_groups() is not None:
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self._device)[trajectories, None]
                 variance = losses.min(dim=1).values.mean() / self.demonstrations.action_size
                 losses = losses + nats_as_loss(self._nats[trajectories], lengths, variance)
@@ -229,9 +290,9 @@ class Training:
             start = features.new_zeros(len(features), prior.dimension)
         else:
             start = self._last_codes[trajectories]
-        return search_batch(self._network, features, actions, self.settings.search, start, self._generator())
+        return search_batch(self.network, features, actions, self.settings.search, start, self._generator(number))
 
-    def _remember(self, codes: Tensor, trajectories: Tensor) -> Tensor:
+    def _remember(self, codes: Tensor, trajectories: Tensor, number: int) -> Tensor:
         """Keep the codes that were found as the trajectories' last, and return them as they then are.
 
         Codes that only follow their loss drift to the ends of the prior and beyond it. So those of all trajectories are
@@ -240,19 +301,19 @@ class Training:
         last = self._last_codes
         assert last is not None
         last[trajectories] = codes
-        if self.iteration % max(1, last.numel() // _SPREAD_AT_ONCE) == 0:
+        if number % max(1, last.numel() // _SPREAD_AT_ONCE) == 0:
             last.copy_(spread_evenly(last))
         return last[trajectories]
 
-    def _generator(self) -> torch.Generator:
-        """Return the source of this iteration's candidates, on the CPU."""
-        seed = np.random.SeedSequence((self.settings.seed, self.iteration)).generate_state(1, np.uint64)[0]
+    def _generator(self, number: int) -> torch.Generator:
+        """Return the source of a batch's candidates, on the CPU."""
+        seed = np.random.SeedSequence((self.settings.seed, number)).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(seed) >> 1)
 
-    def _draw(self) -> tuple[Tensor, Tensor]:
+    def _draw(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
         demonstrations, settings = self.demonstrations, self.settings
-        rng = np.random.default_rng((settings.seed, self.iteration))
+        rng = np.random.default_rng((settings.seed, number))
         rows = rng.integers(demonstrations.steps, size=settings.trajectories_per_batch)
         trajectories = demonstrations.trajectory_of(rows)
         offsets = rng.random((len(trajectories), settings.steps_per_trajectory))
@@ -265,7 +326,7 @@ class Training:
             return codes
         prior = self.settings.prior
         if isinstance(prior, Categorical):
-            self._find_groups()
+            self.find_groups()
             return self._codes[self._nats[trajectories].argmin(dim=1)]
         if self._last_codes is not None:
             return self._last_codes[trajectories]
@@ -280,9 +341,9 @@ class Training:
             first = prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
         else:
             first = continuous_codes(self.demonstrations, prior, settings.seed)
-        return self._network.code_inputs(torch.from_numpy(first).to(self._device))
+        return self.network.code_inputs(torch.from_numpy(first).to(self._device))
 
-    def _find_groups(self) -> Groups | None:
+    def find_groups(self) -> Groups | None:
         """Return the groups of similar trajectories, one a code, if there are any, and measure their nats once."""
         prior = self.settings.prior
         if self._groups is None and isinstance(prior, Categorical) and self.settings.first_codes == "trajectories":
@@ -292,7 +353,7 @@ class Training:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs, as named tensors."""
-        tensors = named("network", self._network.state_dict())
+        tensors = named("network", self.network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
             tensors |= named(f"optimizer.{number}", moments(optimizer))
         if self._last_codes is not None:
@@ -306,7 +367,7 @@ class Training:
             InputError: the tensors are of other settings or demonstrations.
         """
         try:
-            self._network.load_state_dict(part("network", tensors))
+            self.network.load_state_dict(part("network", tensors))
             self.iteration = int(tensors["iteration"])
             if self._last_codes is not None:
                 self._last_codes.copy_(tensors["codes"])
@@ -319,13 +380,11 @@ class Training:
         """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
         prior = self.settings.prior
         # A copy, which training that goes on does not change.
-        network = copy.deepcopy(self._network)
+        network = copy.deepcopy(self.network)
         if isinstance(prior, Categorical):
-            groups, losses = self._find_groups(), trajectory_losses(self._network, self.demonstrations, self._codes)
+            groups, losses = self.find_groups(), trajectory_losses(self.network, self.demonstrations, self._codes)
             if groups is not None:
-                least = np.average(losses.min(axis=1), weights=self.demonstrations.lengths)
-                variance = float(np.float32(least / self.demonstrations.action_size))
-                groups = replace(groups, residual_variance=variance)
+                groups = groups.with_residual(losses, self.demonstrations)
                 losses += groups.loss(self.demonstrations)
             codes = self._codes[losses.argmin(axis=1)]
             network.action_std.copy_(self._residual_std(codes))
@@ -333,7 +392,9 @@ class Training:
             return Policy(network, prior, counts, groups=groups)
         start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
         search = self.settings.search
-        codes, _ = search_trajectories(self._network, self.demonstrations, search, start, self._generator())
+        codes, _ = search_trajectories(
+            self.network, self.demonstrations, search, start, self._generator(self.iteration)
+        )
         network.action_std.copy_(self._residual_std(codes))
         return Policy(network, prior, ())
 
@@ -344,8 +405,8 @@ class Training:
         for start in range(0, self.demonstrations.steps, steps_at_once):
             rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
             own = codes[torch.from_numpy(self.demonstrations.trajectory_of(rows)).to(self._device)]
-            sums = self._network.state_features(self._observations[rows]) + self._network.code(own)
-            errors = self._network.actions.restore(self._network.decode(sums)) - self._actions[rows]
+            sums = self.network.state_features(self._observations[rows]) + self.network.code(own)
+            errors = self.network.actions.restore(self.network.decode(sums)) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
 

@@ -1,7 +1,9 @@
 """Rollouts of a policy under its codes, and the metrics of the paper's tables."""
 
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
+from manyways.evaluation.coverage import Coverage, evaluate_coverage
 from manyways.evaluation.evaluate import Evaluation, evaluate
+from manyways.evaluation.judge import Judge, Verdict
 from manyways.evaluation.metrics import (
     entropy,
     match_codes,
@@ -12,10 +14,14 @@ from manyways.evaluation.metrics import (
 
 __all__ = [
     "ContinuousEvaluation",
+    "Coverage",
     "Evaluation",
+    "Judge",
+    "Verdict",
     "entropy",
     "evaluate",
     "evaluate_continuous",
+    "evaluate_coverage",
     "match_codes",
     "mutual_information",
     "normalized_mutual_information",

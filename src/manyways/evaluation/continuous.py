@@ -117,11 +117,7 @@ def evaluate_continuous(
         )
     if episodes < 4:
         raise InputError(f"{episodes} episodes are too few to estimate anything from; give 4 or more")
-    if modes.shape != (len(demonstrations), task.modes.dimension):
-        raise InputError(
-            f"the labels have shape {modes.shape}, but {task.name} needs {task.modes.dimension} numbers for each of "
-            f"{len(demonstrations)} trajectories; collect demonstrations with `manyways collect {task.name}`"
-        )
+    require_labels(task, demonstrations, modes)
     chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
     encoding = policy.encode(demonstrations.select(chosen), seed=seed)
     own = modes[chosen]
@@ -146,7 +142,7 @@ def evaluate_continuous(
         assert shown.achieved is not None
         expert_information = _information(uniform[:, 0], list(shown.achieved[:, task.starting_steps :]), rng)
     return ContinuousEvaluation(
-        episodes=episodes,
+        episodes=len(chosen),
         return_mean=float(returns.mean()),
         return_std=float(returns.std()),
         expert_return_mean=float(expert_returns.mean()),
@@ -160,6 +156,22 @@ def evaluate_continuous(
         achieved_mean=[values.mean(axis=0).tolist() for values in achieved],
         achieved_std=[values.std(axis=0).tolist() for values in achieved],
     )
+
+
+def require_labels(task: Task, demonstrations: Demonstrations, labels: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the labels (trajectories, numbers of a mode) if they are the demonstrations' modes in a task of a range.
+
+    Raises:
+        InputError: they are not.
+    """
+    assert isinstance(task.modes, ContinuousModes)
+    if labels is None or labels.shape != (len(demonstrations), task.modes.dimension):
+        found = "there are no labels" if labels is None else f"the labels have shape {labels.shape}"
+        raise InputError(
+            f"{found}, but {task.name} needs {task.modes.dimension} numbers for each of {len(demonstrations)} "
+            f"trajectories; collect demonstrations with `manyways collect {task.name}`"
+        )
+    return labels
 
 
 def steps_to_evaluate(task: Task, episodes: int) -> int:

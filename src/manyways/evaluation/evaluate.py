@@ -75,25 +75,65 @@ def evaluate(
         InputError: there are fewer episodes than codes, the policy does not fit the task, or the task's modes cannot
             be listed.
     """
-    _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
-    rollouts, codes = roll_out_each_code(policy, task, episodes, seed, on_step)
-    returns = rollouts.returns
-    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(policy.discrete_prior.size)])
-    assignment = match_codes(matrix)
-    matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
-
+    matched = matched_returns(policy, task, episodes, seed, on_step)
     modes = task.modes.spread(episodes)
     expert = roll_out_expert(task, modes, seed, on_step)
     expert_returns = expert.rewards_under(task.modes, modes).sum(axis=1)
     return Evaluation(
         episodes=episodes,
-        return_mean=float(matched.mean()),
-        return_std=float(matched.std()),
+        return_mean=float(matched.own.mean()),
+        return_std=float(matched.own.std()),
         expert_return_mean=float(expert_returns.mean()),
         expert_return_std=float(expert_returns.std()),
-        assignment=assignment,
-        return_matrix=matrix.tolist(),
+        assignment=matched.assignment,
+        return_matrix=matched.matrix.tolist(),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Rollouts whose codes were matched to modes.
+
+    Attributes:
+        own: (rollouts of matched codes,), the return of each under the mode of its code.
+        assignment: for each code its mode, or None where there are more codes than modes.
+        matrix: (codes, modes), the mean return of each code under each mode.
+        agreement: share of those rollouts whose return is greatest under the mode of their code.
+    """
+
+    own: NDArray[np.floating[Any]]
+    assignment: list[int | None]
+    matrix: NDArray[np.floating[Any]]
+    agreement: float
+
+    @classmethod
+    def of(cls, returns: NDArray[np.floating[Any]], codes: NDArray[np.int64], count: int) -> "Matched":
+        """Match the codes of rollouts.
+
+        Args:
+            returns: (rollouts, modes), the return of each under every mode.
+            codes: (rollouts,), the index of each one's code.
+            count: how many codes there are.
+        """
+        matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(count)])
+        assignment = match_codes(matrix)
+        rows = np.array([row for row, code in enumerate(codes) if assignment[code] is not None])
+        modes = np.array([assignment[code] for code in codes[rows]])
+        agreement = float((returns[rows].argmax(axis=1) == modes).mean())
+        return cls(returns[rows, modes], assignment, matrix, agreement)
+
+
+def matched_returns(
+    policy: Policy, task: Task, episodes: int, seed: int, on_step: Callable[[], object] = lambda: None
+) -> Matched:
+    """Roll every code out, deterministically, and match codes to modes; arguments as for `evaluate`.
+
+    Raises:
+        InputError: as `evaluate`.
+    """
+    _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
+    rollouts, codes = roll_out_each_code(policy, task, episodes, seed, on_step)
+    return Matched.of(rollouts.returns, codes, policy.discrete_prior.size)
 
 
 def roll_out_each_code(

@@ -1,0 +1,228 @@
+"""What a policy still does when it is disturbed, as in Figures 6 and 7: random actions, and codes that change."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.errors import InputError
+from manyways.evaluation.evaluate import _roll_out
+from manyways.evaluation.metrics import match_codes
+from manyways.policy import Policy
+from manyways.tasks import Task
+
+Floats = NDArray[np.floating[Any]]
+
+_NOT_SHOWN = ("observations", "lengths", "active")  # in a file
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """Returns of rollouts in which some actions are random, each under the mode that its code is matched to.
+
+    Attributes:
+        share: of the actions that are random, on average.
+        episodes: how many rollouts, spread evenly over the codes.
+        return_mean, return_std: over the rollouts of matched codes.
+        survived: share of all rollouts that did not end by themselves, which is to fall, or to leave the field.
+        assignment: for each code its mode, or None where there are more codes than modes.
+        return_matrix: (codes, modes), the mean return of each code under each mode.
+    """
+
+    share: float
+    episodes: int
+    return_mean: float
+    return_std: float
+    survived: float
+    assignment: list[int | None]
+    return_matrix: list[list[float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Switching:
+    """What became of rollouts through which every code was active once, each for an equal part of the longest episode.
+
+    A part's return is the sum of its rewards under the mode that the active code is matched to; after an early end
+    there is none. Parts of codes without a mode have no return.
+
+    Attributes:
+        episodes: how many rollouts.
+        return_mean, return_std: of the sum over a rollout's parts, over rollouts.
+        survived: share of the rollouts that did not end by themselves, which is to fall, or to leave the field.
+        return_by_part: (parts,), the mean return of the first, the second, ... part; only the first one begins without
+            a switch. None where no rollout had a code with a mode then.
+        return_by_code: (codes,), the mean return of the parts in which each code was active; None for one without a
+            mode.
+        observations: (episodes, steps + 1, observation size), the one after the last action included, padded with the
+            last.
+        lengths: (episodes,), how many steps each rollout lasted.
+        active: (episodes, steps), the index of the code that was active at each step, or would have been after an
+            early end.
+    """
+
+    episodes: int
+    return_mean: float
+    return_std: float
+    survived: float
+    return_by_part: list[float | None]
+    return_by_code: list[float | None]
+    observations: Floats
+    lengths: NDArray[np.int64]
+    active: NDArray[np.int64]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a file, without the paths."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_SHOWN}
+
+    def paths(self, task: Task) -> list[tuple[Floats, NDArray[np.int64]]]:
+        """Return each rollout as the task pictures it: points (steps + 1, 2), and the code active at each step."""
+        whole = zip(self.observations, self.active, self.lengths, strict=True)
+        return [(task.picture.points(seen[: length + 1]), active[:length]) for seen, active, length in whole]
+
+
+def with_random_actions(
+    policy: Policy,
+    task: Task,
+    share: float = 0.2,
+    episodes: int = 100,
+    seed: int = 0,
+    on_step: Callable[[], object] = lambda: None,
+) -> Disturbed:
+    """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 6).
+
+    Which steps those are and what is done in them depends on the seed alone, so that policies are compared under the
+    same disturbance.
+
+    Args:
+        policy: with discrete codes, trained on the task's observations and actions.
+        task: with the reward under every mode, and bounds of its actions.
+        share: the probability that an action is random, for each step and rollout by itself; 0 to 1.
+        episodes: at least one for each code.
+        seed: of the environments and of the random actions.
+        on_step: called after each step of up to a hundred episodes at once.
+
+    Raises:
+        InputError: the share is no probability, there are fewer episodes than codes, the policy does not fit the task,
+            codes or modes cannot be listed, or actions have no bounds.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"a share of {share} random actions is no probability; give 0 to 1")
+    prior = policy.discrete_prior
+    _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
+    if episodes < prior.size:
+        raise InputError(f"{episodes} episodes cannot show {prior.size} codes; give {prior.size} or more")
+    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
+    low, high = _action_bounds(task)
+    codes = np.arange(episodes) % prior.size
+    given = prior.enumerate()[codes]
+    generators: dict[int, np.random.Generator] = {}
+
+    def act(chosen: slice, observations: Any) -> Any:
+        rng = generators.setdefault(chosen.start, np.random.default_rng((seed, chosen.start)))
+        random = rng.random((len(observations), 1)) < share
+        drawn = rng.uniform(low, high, (len(observations), len(low)))
+        return np.where(random, drawn, policy.predict(observations, given[chosen], deterministic=True)[0])
+
+    rollouts = _roll_out(task, episodes, None, act, seed, on_step)
+    returns = rollouts.returns
+    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(prior.size)])
+    assignment = match_codes(matrix)
+    matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
+    return Disturbed(
+        share=share,
+        episodes=episodes,
+        return_mean=float(matched.mean()),
+        return_std=float(matched.std()),
+        survived=float(1 - rollouts.terminated.mean()),
+        assignment=assignment,
+        return_matrix=matrix.tolist(),
+    )
+
+
+def with_switched_codes(
+    policy: Policy,
+    task: Task,
+    assignment: Sequence[int | None],
+    episodes: int = 100,
+    seed: int = 0,
+    on_step: Callable[[], object] = lambda: None,
+) -> Switching:
+    """Roll the policy out, deterministically, while the code goes through all that there are (Figure 7).
+
+    The longest episode is split evenly into as many parts as there are codes. Every rollout goes through the codes in
+    an order of its own, which depends on the seed alone.
+
+    Args:
+        policy: with discrete codes, trained on the task's observations and actions.
+        task: with the reward under every mode.
+        assignment: for each code its mode or None, as `evaluate` found it where no code was switched.
+        episodes: how many rollouts.
+        seed: of the environments and of the orders.
+        on_step: called after each step of up to a hundred episodes at once.
+
+    Raises:
+        InputError: the assignment is not one of the policy's codes to the task's modes, there is no episode, the policy
+            does not fit the task, or codes or modes cannot be listed.
+    """
+    count, modes = policy.discrete_prior.size, len(task.discrete_modes)
+    given = [mode for mode in assignment if mode is not None]
+    if len(assignment) != count or not given or not set(given) <= set(range(modes)):
+        raise InputError(
+            f"{list(assignment)} does not assign {modes} modes to {count} codes; "
+            "give the `assignment` that `evaluate` found for this policy and task"
+        )
+    if episodes < 1:
+        raise InputError(f"{episodes} episodes show nothing; give 1 or more")
+    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
+    orders = np.random.default_rng(seed).permuted(np.tile(np.arange(count), (episodes, 1)), axis=1)
+    parts = np.arange(task.episode_steps) * count // task.episode_steps  # of every step
+    active = orders[:, parts]
+    codes = policy.discrete_prior.enumerate()
+    steps: Counter[int] = Counter()
+
+    def act(chosen: slice, observations: Any) -> Any:
+        now = active[chosen, steps[chosen.start]]
+        steps[chosen.start] += 1
+        return policy.predict(observations, codes[now], deterministic=True)[0]
+
+    rollouts = _roll_out(task, episodes, None, act, seed, on_step)
+    active = active[:, : rollouts.actions.shape[1]]
+    mode_of = np.array([-1 if mode is None else mode for mode in assignment])[active]  # (episodes, steps)
+    own = np.take_along_axis(rollouts.mode_rewards, mode_of[..., None], axis=2)[..., 0] * (mode_of >= 0)
+    by_part = np.stack([own[:, parts[: own.shape[1]] == part].sum(axis=1) for part in range(count)], axis=1)
+    counts = np.array([mode is not None for mode in assignment])[orders]  # (episodes, parts)
+    returns = by_part.sum(axis=1)
+    return Switching(
+        episodes=episodes,
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        survived=float(1 - rollouts.terminated.mean()),
+        return_by_part=[_mean(by_part[counts[:, part], part]) for part in range(count)],
+        return_by_code=[_mean(by_part[counts & (orders == code)]) for code in range(count)],
+        observations=rollouts.observations,
+        lengths=rollouts.lengths,
+        active=active,
+    )
+
+
+def _action_bounds(task: Task) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest action, (action size,) each."""
+    environment = task.make_vec(1)
+    space: Any = environment.single_action_space
+    environment.close()
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise InputError(
+            f"the actions of {task.name} have no bounds to draw between; give its action space finite ones"
+        )
+    return space.low, space.high
+
+
+def _mean(values: Floats) -> float | None:
+    return float(values.mean()) if values.size else None
