@@ -53,6 +53,8 @@ class CodelessNetwork(nn.Module):
         self, observation_size: int, action_size: int, window: int = 1, chunk: int = 1, executed: int = 1
     ) -> None:
         super().__init__()
+        if executed > chunk:
+            raise ValueError(f"{executed} actions cannot be done of {chunk}")
         self.window = window
         self.chunk = chunk
         self.executed = executed
@@ -271,11 +273,12 @@ class CodelessPolicy:
                 raise InputError(f"{path} has format {description['format']}; this version reads {_FORMAT}")
             if "prior" in description:
                 raise InputError(f"{path} describes a policy with a code; read it with Policy.load")
+            settings = {name: int(value) for name, value in description["network"].items()}
+            if min(settings.values()) < 1:
+                raise ValueError("a number below 1")
             module, name = _HOMES[description["kind"]].split(":")
             network: CodelessNetwork = getattr(import_module(module), name)(
-                int(description["observation_size"]),
-                int(description["action_size"]),
-                **{name: int(value) for name, value in description["network"].items()},
+                int(description["observation_size"]), int(description["action_size"]), **settings
             )
             intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
             if intact:

@@ -303,9 +303,7 @@ class AdversarialTraining:
         environment: VectorEnv[Any, Any, Any],
     ) -> None:
         if environment.num_envs != settings.environments:
-            raise InputError(
-                f"there are {environment.num_envs} environments, not {settings.environments}; make as many"
-            )
+            raise InputError(f"there are {environment.num_envs} environments; make {settings.environments}")
         cloned = method.cloning.network
         self.settings = settings
         self.demonstrations = demonstrations

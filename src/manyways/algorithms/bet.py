@@ -4,9 +4,9 @@
     last observations → causal transformer → for each bin a weight and an offset
 
 Each step draws a bin by its weight and adds the bin's offset. Which way was taken is told by the observations that
-the transformer sees. It is smaller than the paper's (two layers instead of four or six), and has no dropout, so that
-three thousand steps take two minutes on one core. The paper's focal loss (γ = 2) flattens the weights that are drawn by;
-with cross-entropy the return on Circles is greater, so that is the default.
+the transformer sees. It is smaller than the paper's, two layers instead of four or six, and has no dropout, so that
+3,000 iterations take about two minutes on one core. The paper's focal loss (γ = 2) flattens the weights by which bins
+are drawn; cross-entropy is the default because it returned more on Circles.
 """
 
 import math

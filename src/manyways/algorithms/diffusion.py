@@ -6,9 +6,9 @@
 
 A few actions are drawn together and done before the next are drawn, so a way once drawn is kept for these; after that
 only the last observations tell it. The paper's networks are a temporal U-Net and a transformer for images and long
-chunks; for states and chunks of eight actions a network of a few layers does. It predicts the actions rather
-than their noise, which the paper's code offers too: on Circles, a chunk's actions then return 969 after 1,200 iterations,
-where the noise's prediction returned 447 after 1,500.
+chunks; for states and chunks of eight actions a network of a few layers does. It predicts the actions rather than their
+noise, which the paper's code offers too: on Circles the return was 969 after 1,200 iterations, and 447 after 1,500 of
+predicting the noise.
 """
 
 import math
@@ -47,6 +47,7 @@ class Diffusion(Codeless):
     name: ClassVar[str] = "diffusion"
 
     steps_per_batch: int = 2048
+    learning_rate: float = 1e-2
     window: int = 2
     chunk: int = 8
     executed: int = 4

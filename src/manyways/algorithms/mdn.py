@@ -37,6 +37,7 @@ class MDN(Codeless):
     name: ClassVar[str] = "mdn"
 
     steps_per_batch: int = 4096
+    learning_rate: float = 1e-2
     components: int = 8
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 app = tyro.extras.SubcommandApp()
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
+_flat = tyro.conf.arg(name="")  # what it holds are options of the command itself
 
 
 @app.command(name="em-toy")
@@ -60,25 +62,13 @@ def posterior_gap(
     _written(out)
 
 
-@app.command
-def mnist(
-    *,
-    out: Path = Path("reproductions/mnist"),
-    data: Annotated[Path | None, _optional] = None,
-    download: bool = False,
-    dimension: int = 2,
-    images: int = 4000,
-    width: int = 16,
-    epochs: int = 20,
-    candidates: int = 256,
-    seed: int = 0,
-) -> None:
-    """Appendix F: digits from two numbers, their plane and the codes of test digits (Figure 14); minutes.
+@dataclass(frozen=True, kw_only=True)
+class _ImageOptions:
+    """What the image commands have in common.
 
     Args:
         out: Folder of the figures and results.json.
-        data: Folder of the four IDX files, compressed or not; without it small digits of an installed package are used.
-        download: Fetch the real files through scikit-learn.
+        data: Folder of the real files.
         dimension: Numbers of a code.
         images: To learn from, at most.
         width: Channels of the generator before its last layer.
@@ -86,96 +76,83 @@ def mnist(
         candidates: Samples of the prior that the search tries, in each block of two numbers.
         seed: Of everything random.
     """
-    _images("mnist", out, data, download, dimension, images, 32, width, epochs, candidates, seed)
+
+    out: Path
+    data: Annotated[Path | None, _optional] = None
+    dimension: int
+    images: int
+    width: int = 16
+    epochs: int
+    candidates: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Files(_ImageOptions):
+    """Images in four files, which can be fetched.
+
+    Args:
+        data: Folder of the four IDX files, compressed or not; without it small digits of an installed package are used.
+        download: Fetch the real files through scikit-learn.
+    """
+
+    data: Annotated[Path | None, _optional] = None
+    download: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Photographs(_ImageOptions):
+    """Images of any size.
+
+    Args:
+        data: Folder of photographs (.jpg or .png); without it small faces of an installed package are used.
+        size: To which photographs are scaled, in pixels.
+    """
+
+    data: Annotated[Path | None, _optional] = None
+    size: int = 32
+
+
+_MNIST = _Files(out=Path("reproductions/mnist"), dimension=2, images=4000, epochs=20, candidates=256)
+_FASHION = _Files(out=Path("reproductions/fashion-mnist"), dimension=8, images=4000, epochs=30, candidates=16)
+_CELEBA = _Photographs(out=Path("reproductions/celeba"), dimension=16, images=2000, epochs=60, candidates=16)
+
+
+@app.command
+def mnist(chosen: Annotated[_Files, _flat] = _MNIST) -> None:
+    """Appendix F: digits from two numbers, their plane and the codes of test digits (Figure 14); minutes."""
+    _images("mnist", chosen, download=chosen.download)
 
 
 @app.command(name="fashion-mnist")
-def fashion_mnist(
-    *,
-    out: Path = Path("reproductions/fashion-mnist"),
-    data: Annotated[Path | None, _optional] = None,
-    download: bool = False,
-    dimension: int = 8,
-    images: int = 4000,
-    width: int = 16,
-    epochs: int = 30,
-    candidates: int = 16,
-    seed: int = 0,
-) -> None:
-    """Appendix F: clothes from eight numbers, swept in nested blocks (Figure 15); minutes.
-
-    Args:
-        out: Folder of the figures and results.json.
-        data: Folder of the four IDX files, compressed or not; without it small digits of an installed package are used.
-        download: Fetch the real files through scikit-learn.
-        dimension: Numbers of a code.
-        images: To learn from, at most.
-        width: Channels of the generator before its last layer.
-        epochs: Of SOG, and of the VAE beside it.
-        candidates: Samples of the prior that the search tries, in each block of two numbers.
-        seed: Of everything random.
-    """
-    _images("fashion-mnist", out, data, download, dimension, images, 32, width, epochs, candidates, seed)
+def fashion_mnist(chosen: Annotated[_Files, _flat] = _FASHION) -> None:
+    """Appendix F: clothes from eight numbers, swept in nested blocks (Figure 15); minutes."""
+    _images("fashion-mnist", chosen, download=chosen.download)
 
 
 @app.command
-def celeba(
-    *,
-    out: Path = Path("reproductions/celeba"),
-    data: Annotated[Path | None, _optional] = None,
-    dimension: int = 16,
-    images: int = 2000,
-    size: int = 32,
-    width: int = 16,
-    epochs: int = 60,
-    candidates: int = 16,
-    seed: int = 0,
-) -> None:
-    """Appendix F: faces from sixteen numbers, reconstructions beside originals (Figure 16); minutes.
-
-    Args:
-        out: Folder of the figures and results.json.
-        data: Folder of photographs (.jpg or .png); without it small faces of an installed package are used.
-        dimension: Numbers of a code.
-        images: To learn from, at most.
-        size: To which photographs are scaled, in pixels.
-        width: Channels of the generator before its last layer.
-        epochs: Of SOG, and of the VAE beside it.
-        candidates: Samples of the prior that the search tries, in each block of two numbers.
-        seed: Of everything random.
-    """
-    _images("celeba", out, data, False, dimension, images, size, width, epochs, candidates, seed)
+def celeba(chosen: Annotated[_Photographs, _flat] = _CELEBA) -> None:
+    """Appendix F: faces from sixteen numbers, reconstructions beside originals (Figure 16); minutes."""
+    _images("celeba", chosen, size=chosen.size)
 
 
-def _images(
-    task: "ImageTask",
-    out: Path,
-    data: Path | None,
-    download: bool,
-    dimension: int,
-    images: int,
-    size: int,
-    width: int,
-    epochs: int,
-    candidates: int,
-    seed: int,
-) -> None:
+def _images(task: "ImageTask", chosen: _ImageOptions, *, download: bool = False, size: int = 32) -> None:
     from manyways.console import progress, say
     from manyways.reproduce.images import ImageSettings, reproduce_images
     from manyways.reproduce.tables import show_images
 
     settings = ImageSettings(
-        dimension=dimension,
-        images=images,
+        dimension=chosen.dimension,
+        images=chosen.images,
         size=size,
-        width=width,
-        epochs=epochs,
-        batch_size=128 if images >= 1000 else 32,
+        width=chosen.width,
+        epochs=chosen.epochs,
+        batch_size=128 if chosen.images >= 1000 else 32,
         learning_rate=3e-3,
-        candidates=candidates,
+        candidates=chosen.candidates,
         local=8,
         refine=6,
-        seed=seed,
+        seed=chosen.seed,
     )
     with ExitStack() as bars:
 
@@ -183,9 +160,9 @@ def _images(
             bars.close()  # the bar before it is done
             return bars.enter_context(progress(what, total, ""))
 
-        results = reproduce_images(task, out, settings, data, download=download, said=say, progress=start)
+        results = reproduce_images(task, chosen.out, settings, chosen.data, download=download, said=say, progress=start)
     show_images(results)
-    _written(out)
+    _written(chosen.out)
 
 
 def _written(out: Path) -> None:
