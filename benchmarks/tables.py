@@ -1,8 +1,8 @@
 """Rows of Tables 1 to 3: every algorithm, on each task, for each seed.
 
 Table 1: mean return over 100 rollouts, codes matched to modes, of the best training iteration. Tables 2 and 3, where
-modes are a range: hit rate and entropy, mutual information. Beside that, which modes rollouts are of when nobody chooses
-the code, and the return with a fifth of the actions at random (Figure 7).
+modes are a range: hit rate and entropy, mutual information. Beside that, which modes rollouts are of when nobody
+chooses the code, and the return with a fifth of the actions at random (Figure 7).
 """
 
 import json

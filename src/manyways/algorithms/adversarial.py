@@ -59,7 +59,7 @@ class Adversarial:
         warm_up_updates: in which only the value network and the discriminator learn, which know nothing at first.
         discriminator_learning_rate: of Adam.
         discriminator_batch: pairs of each side in a gradient step.
-        discriminator_passes: over an update's pairs.
+        discriminator_steps: gradient steps an update.
         gradient_penalty: its weight.
         hidden: width of all networks.
         updates_per_restart: environments are reset from (seed, update) this often, which is when training can be
@@ -85,14 +85,14 @@ class Adversarial:
     warm_up_updates: int = 10
     discriminator_learning_rate: float = 3e-4
     discriminator_batch: int = 256
-    discriminator_passes: int = 1
+    discriminator_steps: int = 16
     gradient_penalty: float = 10.0
     hidden: int = 128
     updates_per_restart: int = 25
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for setting in ("environments", "pretraining", "discriminator_batch", "discriminator_passes"):
+        for setting in ("environments", "pretraining", "discriminator_batch", "discriminator_steps"):
             if getattr(self, setting) < 1:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 1 or more")
         for setting in ("warm_up_updates", "gradient_penalty"):
@@ -123,6 +123,13 @@ class Adversarial:
     def updates(self) -> int:
         """How many updates the environment steps make."""
         return math.ceil(self.total_steps / (self.environments * self.steps_per_update))
+
+    def batches(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Return which of `count` pairs are in each of the discriminator's batches, (steps, batch)."""
+        size = min(self.discriminator_batch, count)
+        needed = self.discriminator_steps * size
+        order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(needed / count))])
+        return torch.from_numpy(order[:needed].reshape(-1, size))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
@@ -451,19 +458,15 @@ class AdversarialTraining:
         return torch.cat([pairs, self.method.expert_codes(rows)], dim=1) if self.method.sees_codes else pairs
 
     def _teach_discriminator(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
-        """Take the passes over a rollout's pairs, as many of the expert's beside them."""
-        settings = self.settings
+        """Take the steps on a rollout's pairs, as many of the expert's beside them."""
         judged = self._judged(pairs, codes)
-        size = min(settings.discriminator_batch, len(judged))
-        judgements = []
-        for _ in range(settings.discriminator_passes):
-            order = rng.permutation(len(judged))[: len(judged) // size * size].reshape(-1, size)
-            rows = rng.integers(self.demonstrations.steps, size=order.shape)
-            shares = torch.from_numpy(rng.random((*order.shape, 1), dtype=np.float32))
-            for chosen, demonstrated, share in zip(order, rows, shares, strict=True):
-                judgements.append(
-                    self.discriminator.step(self._expert(demonstrated), judged[torch.from_numpy(chosen)], share)
-                )
+        order = self.settings.batches(len(judged), rng)
+        rows = rng.integers(self.demonstrations.steps, size=tuple(order.shape))
+        shares = torch.from_numpy(rng.random((*order.shape, 1), dtype=np.float32))
+        judgements = [
+            self.discriminator.step(self._expert(demonstrated), judged[chosen], share)
+            for chosen, demonstrated, share in zip(order, rows, shares, strict=True)
+        ]
         return {
             "discriminator_loss": float(np.mean([judgement.loss for judgement in judgements])),
             "discriminator_accuracy": float(np.mean([judgement.accuracy for judgement in judgements])),

@@ -6,7 +6,8 @@
 Each step draws a bin by its weight and adds the bin's offset. Which way was taken is told by the observations that
 the transformer sees. It is smaller than the paper's, two layers instead of four or six, and has no dropout, so that
 3,000 iterations take about two minutes on one core. The paper's focal loss (γ = 2) flattens the weights by which bins
-are drawn; cross-entropy is the default because it returned more on Circles.
+are drawn; cross-entropy is the default: in trials of 1,500 iterations on Circles, with layers over the window in the
+transformer's place, it returned 977 instead of 946 (offsets weighed 10 instead of 100).
 """
 
 import math

@@ -88,19 +88,16 @@ class Informed(Method):
     def learn(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
         """Take as many gradient steps on the posterior as the discriminator took."""
         settings = self.settings
-        size = min(settings.discriminator_batch, len(pairs))
         likelihoods = []
-        for _ in range(settings.discriminator_passes):
-            order = rng.permutation(len(pairs))[: len(pairs) // size * size].reshape(-1, size)
-            for rows in torch.from_numpy(order):
-                loss = -self.log_likelihood(self.posterior, pairs[rows], codes[rows]).mean()
-                self._optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._optimizer.step()
-                with torch.no_grad():
-                    for slow, fast in zip(self.slow_posterior.parameters(), self.posterior.parameters(), strict=True):
-                        slow.lerp_(fast, 1 - settings.averaging)
-                likelihoods.append(-loss.item())
+        for rows in settings.batches(len(pairs), rng):
+            loss = -self.log_likelihood(self.posterior, pairs[rows], codes[rows]).mean()
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            with torch.no_grad():
+                for slow, fast in zip(self.slow_posterior.parameters(), self.posterior.parameters(), strict=True):
+                    slow.lerp_(fast, 1 - settings.averaging)
+            likelihoods.append(-loss.item())
         return {"posterior_log_likelihood": float(np.mean(likelihoods))}
 
     @torch.no_grad()
