@@ -16,7 +16,6 @@ import tyro
 import manyways
 from manyways.algorithms import get_algorithm
 from manyways.algorithms.adversarial import Adversarial
-from manyways.algorithms.gail import GAIL
 from manyways.console import progress
 from manyways.evaluation import Judge, evaluate, evaluate_continuous, evaluate_coverage, purity
 from manyways.evaluation.robustness import with_random_actions
