@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 app = tyro.extras.SubcommandApp()
 expert = tyro.extras.SubcommandApp()
 
+_PATHS_SHOWN = 8  # with switched codes, in one picture
+
 # A setting that is left out; what that means stands in the help instead of "None".
 _algorithms_own = tyro.conf.arg(help_behavior_hint="(default: the algorithm's own)")
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
@@ -124,6 +126,7 @@ def train(
     discriminator_learning_rate: Annotated[float | None, _algorithms_own] = None,
     gradient_penalty: Annotated[float | None, _algorithms_own] = None,
     target_kl: Annotated[float | None, _algorithms_own] = None,
+    random_actions: Annotated[float | None, _algorithms_own] = None,
     iterations: Annotated[int | None, _algorithms_own] = None,
     learning_rate: Annotated[float | None, _algorithms_own] = None,
     trajectories_per_batch: Annotated[int | None, _algorithms_own] = None,
@@ -157,6 +160,7 @@ def train(
         discriminator_learning_rate: Of its Adam.
         gradient_penalty: Weight of the discriminator's gradient penalty.
         target_kl: How far an update may move the policy.
+        random_actions: Share of the actions in rollouts that are random, for a policy that is harder to disturb.
         iterations: Gradient steps, of algorithms that learn from demonstrations alone.
         learning_rate: At the start; falls to 0 linearly.
         trajectories_per_batch: Trajectories in a gradient step.
@@ -201,6 +205,7 @@ def train(
         "discriminator_learning_rate": discriminator_learning_rate,
         "gradient_penalty": gradient_penalty,
         "target_kl": target_kl,
+        "random_actions": random_actions,
         "iterations": iterations,
         "learning_rate": learning_rate,
         "trajectories_per_batch": trajectories_per_batch,
@@ -378,6 +383,55 @@ def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds
         for name, code in policy.prior.examples().items()
     }
     _film(task, acts, run / "films" if out is None else out, seconds, seed)
+
+
+@app.command
+def robustness(
+    run: Path,
+    /,
+    *,
+    random_actions: float = 0.2,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Annotated[Literal["best", "last"] | None, _optional] = None,
+) -> None:
+    """Disturb the policy, and write RUN/robustness.json and RUN/switching.png (Figures 6 and 7).
+
+    Once some actions are random; once the code is switched inside each rollout, through all codes in random order.
+
+    Args:
+        run: Folder of a finished run on a task with a list of modes.
+        random_actions: Share of the actions that are random.
+        episodes: How many rollouts of each kind.
+        seed: Of the environments and of what is random.
+        policy: The best that was judged during training, or the last; the best unless given, where there are two.
+    """
+    from manyways.console import counting, say, what_next
+    from manyways.evaluation import with_random_actions, with_switched_codes
+    from manyways.figures import save, switched_paths
+    from manyways.files import write_json
+    from manyways.run import Run
+
+    opened = Run.open(run)
+    task, chosen = _task_to_run(opened), opened.coded_policy(policy)
+    names = task.discrete_modes.names
+    with counting(f"{episodes} rollouts, twice", 2 * task.episode_steps, "steps") as count:
+        disturbed = with_random_actions(chosen, task, random_actions, episodes, seed, count)
+        switching = with_switched_codes(chosen, task, disturbed.assignment, episodes, seed, count)
+    write_json(run / "robustness.json", {"random_actions": disturbed.to_json(), "switching": switching.to_json()})
+    labelled = [f"code {code}" if mode is None else names[mode] for code, mode in enumerate(disturbed.assignment)]
+    paths = switching.paths(task)[:_PATHS_SHOWN]
+    save(switched_paths([(opened.title, paths)], len(labelled), task.picture.labels, labelled), run / "switching.png")
+    say(
+        f"with {random_actions:.0%} random actions: mean return {disturbed.return_mean:.1f} ± "
+        f"{disturbed.return_std:.1f}; {disturbed.survived:.0%} of the rollouts last to the end"
+    )
+    say(
+        f"with the code switched through all {len(labelled)}: mean return {switching.return_mean:.1f} ± "
+        f"{switching.return_std:.1f}; {switching.survived:.0%} of the rollouts last to the end"
+    )
+    say(f"Wrote {run / 'robustness.json'}")
+    what_next(run / "switching.png", f"manyways film {shlex.quote(str(run))}")
 
 
 @expert.command(name="train")

@@ -55,11 +55,18 @@ def paths_by_code(
         if all(label.endswith("(m)") for label in labels):
             panel.set_aspect("equal")
     used = sorted({int(code) for *_, path_codes in groups for code in path_codes})
+    _legend(figure, used, colours, names, len(groups))
+    return figure
+
+
+def _legend(
+    figure: Figure, used: Sequence[int], colours: Sequence[str], names: Sequence[str] | None, panels: int
+) -> None:
+    """Name the codes that were used below all panels, if there are not too many."""
     if len(used) <= 12:
         named = {code: f"code {code}" if names is None else names[code] for code in used}
         handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=named[code]) for code in used]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * len(groups), len(used)), frameon=False)
-    return figure
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * panels, len(used)), frameon=False)
 
 
 def codes_and_modes(
@@ -131,8 +138,74 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def switched_paths(
+    groups: Sequence[tuple[str, Sequence[tuple[Floats, NDArray[np.int64]]]]],
+    codes: int,
+    labels: tuple[str, str],
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Draw paths in the plane in the colour of the code that was active at each step, as Figure 6: one panel a policy.
+
+    Args:
+        groups: for each panel its title and its paths: points (steps + 1, 2) and the code active at each step (steps,),
+            as `Switching.paths` returns them. Dots mark where a code was switched.
+        codes: how many codes there are.
+        labels: of the two axes, with units.
+        names: of the codes, for the legend.
+    """
+    colours = code_colours(codes)
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
+    for panel, (title, paths) in zip(panels, groups, strict=True):
+        alpha = float(np.clip(10 / max(1, len(paths)), 0.25, 0.9))
+        for points, active in paths:
+            switches = np.flatnonzero(np.diff(active)) + 1
+            for first, last in zip([0, *switches], [*switches, len(active)], strict=True):
+                panel.plot(*points[first : last + 1].T, color=colours[active[first]], linewidth=0.8, alpha=alpha)
+            panel.plot(*points[switches].T, ".", color="#333333", markersize=4, zorder=3)
+        panel.set(title=title, xlabel=labels[0], ylabel=labels[1])
+        if all(label.endswith("(m)") for label in labels):
+            panel.set_aspect("equal")
+    used = sorted({int(code) for _, paths in groups for _, active in paths for code in active})
+    _legend(figure, used, colours, names, len(groups))
+    return figure
+
+
+def adversarial_curves(metrics: Sequence[dict[str, Any]]) -> Figure:
+    """Draw over the environment steps what the policy returns, and whether discriminator and code still say anything.
+
+    Args:
+        metrics: of a run of an adversarial algorithm; lines without environment steps are left out.
+    """
+    updates = [line for line in metrics if "environment_steps" in line]
+    figure = Figure(figsize=(10.4, 3.6), layout="constrained")
+    returns, judged, code = figure.subplots(1, 3)
+    lines = [line for line in updates if "return_mean" in line]
+    names = sorted({name for line in lines for name in line if name.startswith("return/code-")})
+    for name, colour in zip(names, code_colours(max(1, len(names))), strict=False):
+        own = [line for line in lines if name in line]
+        returns.plot(*_over_steps(own, name), color=colour, linewidth=0.8, alpha=0.7)
+    returns.plot(*_over_steps(lines, "return_mean"), color="#333333", linewidth=1.6)
+    returns.set(ylabel="return under the matched mode: mean, and each code")
+    judged.plot(*_over_steps(updates, "discriminator_accuracy"), color="#333333", linewidth=1.2)
+    judged.set(ylabel="accuracy of the discriminator", ylim=(0.4, 1.02))
+    told = [line for line in updates if "code_information" in line]
+    code.plot(*_over_steps(told, "code_information"), color="#333333", linewidth=1.2)
+    code.set(ylabel="what an action says about the code (nats)")
+    for panel in (returns, judged, code):
+        panel.set(xlabel="environment steps")
+        panel.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+        _grid(panel)
+    return figure
+
+
+def _over_steps(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    return [line["environment_steps"] for line in lines], [line[name] for line in lines]
+
+
 def loss_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Draw the loss over the iterations, both logarithmic."""
+    """Draw the loss of cloning over the iterations, both logarithmic."""
+    metrics = [line for line in metrics if "environment_steps" not in line] or metrics
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.plot(_iterations(metrics), [line["loss"] for line in metrics], color="#333333", linewidth=1.2)

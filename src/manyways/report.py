@@ -78,8 +78,11 @@ def write_report(
     pictures = {
         "trajectories": _trajectories(policy, demonstrations, codes, task),
         "loss": figures.loss_curve(metrics),
-        "usage": figures.code_usage(metrics),
     }
+    if any(sum(line["code_usage"]) > 0 for line in metrics):  # where codes are searched
+        pictures["usage"] = figures.code_usage(metrics)
+    if any("environment_steps" in line for line in metrics):
+        pictures["adversarial"] = figures.adversarial_curves(metrics)
     if achieved is not None and task is not None:
         pictures["achieved"] = _achieved(achieved, policy, task)
     environment = jinja2.Environment(
@@ -104,6 +107,7 @@ def write_report(
         steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         commands=_commands(run),
+        best=run.best,
     )
     path = run.path / "report.html"
     write_bytes(path, page.encode())

@@ -169,13 +169,13 @@ class Run:
             )
         return load_policy(best if which != "last" and best.is_dir() else self.path)
 
-    def coded_policy(self) -> Policy:
-        """Read the trained policy, of an algorithm that has codes.
+    def coded_policy(self, which: Literal["best", "last"] | None = None) -> Policy:
+        """Read the trained policy, of an algorithm that has codes; arguments as for `policy`.
 
         Raises:
             InputError: it has none, or as `policy`.
         """
-        policy = self.policy()
+        policy = self.policy(which)
         if not isinstance(policy, Policy):
             raise InputError(
                 f"{self.config['algorithm']} has no codes, so there are none to show; see `manyways evaluate "

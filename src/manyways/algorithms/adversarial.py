@@ -24,6 +24,7 @@ from torch import Tensor
 
 from manyways.algorithms.discriminator import Discriminator
 from manyways.algorithms.ppo import PPO, PPOTraining, Rollout
+from manyways.algorithms.random_actions import RandomActions
 from manyways.algorithms.sog_bc import SOGBC, GiveCodes, Training
 from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.demonstrations import Demonstrations
@@ -61,6 +62,8 @@ class Adversarial:
         discriminator_batch: pairs of each side in a gradient step.
         discriminator_steps: gradient steps an update.
         gradient_penalty: its weight.
+        random_actions: share of the actions in rollouts that are drawn from the whole action space, so that the policy
+            also meets what follows a mistake.
         hidden: width of all networks.
         updates_per_restart: environments are reset from (seed, update) this often, which is when training can be
             checkpointed so that it goes on bit for bit.
@@ -87,6 +90,7 @@ class Adversarial:
     discriminator_batch: int = 256
     discriminator_steps: int = 16
     gradient_penalty: float = 10.0
+    random_actions: float = 0.0
     hidden: int = 128
     updates_per_restart: int = 25
     seed: int = 0
@@ -98,6 +102,8 @@ class Adversarial:
         for setting in ("warm_up_updates", "gradient_penalty"):
             if getattr(self, setting) < 0:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 0 or more")
+        if not 0 <= self.random_actions < 1:
+            raise InputError(f"random_actions is {self.random_actions}; give a share from 0 to less than 1")
         if not self.discriminator_learning_rate > 0:
             raise InputError(f"discriminator_learning_rate is {self.discriminator_learning_rate}; give more than 0")
         _ = self.ppo  # which checks the others
@@ -311,6 +317,8 @@ class AdversarialTraining:
     ) -> None:
         if environment.num_envs != settings.environments:
             raise InputError(f"there are {environment.num_envs} environments; make {settings.environments}")
+        if settings.random_actions:
+            environment = RandomActions(environment, settings.random_actions)
         cloned = method.cloning.network
         self.settings = settings
         self.demonstrations = demonstrations

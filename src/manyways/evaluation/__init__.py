@@ -11,12 +11,15 @@ from manyways.evaluation.metrics import (
     normalized_mutual_information,
     purity,
 )
+from manyways.evaluation.robustness import Disturbed, Switching, with_random_actions, with_switched_codes
 
 __all__ = [
     "ContinuousEvaluation",
     "Coverage",
+    "Disturbed",
     "Evaluation",
     "Judge",
+    "Switching",
     "Verdict",
     "entropy",
     "evaluate",
@@ -27,4 +30,6 @@ __all__ = [
     "normalized_mutual_information",
     "purity",
     "steps_to_evaluate",
+    "with_random_actions",
+    "with_switched_codes",
 ]

@@ -95,7 +95,7 @@ def with_random_actions(
     seed: int = 0,
     on_step: Callable[[], object] = lambda: None,
 ) -> Disturbed:
-    """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 6).
+    """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 7).
 
     Which steps those are and what is done in them depends on the seed alone, so that policies are compared under the
     same disturbance.
@@ -154,7 +154,7 @@ def with_switched_codes(
     seed: int = 0,
     on_step: Callable[[], object] = lambda: None,
 ) -> Switching:
-    """Roll the policy out, deterministically, while the code goes through all that there are (Figure 7).
+    """Roll the policy out, deterministically, while the code goes through all that there are (Figure 6).
 
     The longest episode is split evenly into as many parts as there are codes. Every rollout goes through the codes in
     an order of its own, which depends on the seed alone.
