@@ -246,7 +246,7 @@ def test_a_data_set_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path):
 
 
 def test_an_interrupt_says_how_to_go_on(command, tmp_path, data, monkeypatch):
-    from manyways.algorithms import Training
+    from manyways.algorithms.sog_bc import Training
 
     step = Training.step
 

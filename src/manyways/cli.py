@@ -353,8 +353,8 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None) -> No
     source = _data_of(opened, data)
     demonstrations = Demonstrations.load(source)
     task = _task_of(opened)
-    evaluation = opened.evaluation()
-    if evaluation is None and task is not None and _matches(opened.coded_policy(), task):
+    policy, evaluation = opened.coded_policy(), opened.evaluation()
+    if evaluation is None and task is not None and _matches(policy, task):
         evaluation, _ = _evaluate(opened, task, episodes=100, seed=0)
     assert not isinstance(evaluation, Coverage)  # the policy has codes
     path = write_report(opened, demonstrations, load_modes(source), task, evaluation)
