@@ -129,6 +129,9 @@ def train_expert(
     while True:
         training.step()
         now = time.monotonic()
+        if now - last_checkpoint > _SECONDS_BETWEEN_CHECKPOINTS:  # probes of long episodes may be further apart
+            write_tensors(checkpoint, training.state())
+            last_checkpoint = now
         if now - last_probe < pause or training.updates == 0:
             continue
         layers = training.layers()
@@ -173,10 +176,8 @@ def train_expert(
             }
             Expert(layers, card).save(path, task.name)
         over = probed.reached or (hours is not None and seconds > 3600 * hours)
-        if over or now - last_checkpoint > _SECONDS_BETWEEN_CHECKPOINTS:
-            write_tensors(checkpoint, training.state())
-            last_checkpoint = now
         if over:
+            write_tensors(checkpoint, training.state())
             return Expert.load(path, task.name)
 
 
