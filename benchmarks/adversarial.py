@@ -1,8 +1,8 @@
 """How fast the adversarial loop is: environment steps a second beside the simulator and PPO alone, in the same run.
 
 Each algorithm and PPO alone take turns, an update each, so that all meet the same machine; medians over the updates.
-PPO alone learns from the environment's reward with the same settings. Beside it the discriminator's step, differentiated
-by hand and automatically.
+PPO alone learns from the environment's reward with the same settings. Beside it the discriminator's step,
+differentiated by hand and automatically.
 """
 
 import statistics

@@ -285,12 +285,9 @@ def modes(
         result |= {"codes": codes.tolist(), "losses": losses.tolist()}
     else:
         encoding = policy.encode(demonstrations)
-        assert encoding.spread is not None
-        result |= {
-            "codes": encoding.codes.tolist(),
-            "losses": encoding.losses.tolist(),
-            "spread": encoding.spread.tolist(),
-        }
+        result |= {"codes": encoding.codes.tolist(), "losses": encoding.losses.tolist()}
+        if encoding.spread is not None:
+            result["spread"] = encoding.spread.tolist()
         show_encoding(encoding)
     if labels is not None and labels.ndim == 1 and isinstance(policy.prior, Categorical):
         result["purity"] = purity(codes, labels)

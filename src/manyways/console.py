@@ -109,11 +109,13 @@ def show_policy(policy: Policy | CodelessPolicy) -> None:
 
 def show_encoding(encoding: Encoding) -> None:
     """Print how the trajectories' continuous codes are spread, and how sharply they are determined."""
-    table = _table("number of the code", "10%", "median", "90%", "spread of nearly as good ones (median)")
-    assert encoding.spread is not None
-    for number, (values, spread) in enumerate(zip(encoding.codes.T, encoding.spread.T, strict=True)):
-        quantiles = (f"{value:+.2f}" for value in np.quantile(values, (0.1, 0.5, 0.9)))
-        table.add_row(str(number), *quantiles, f"{np.median(spread):.1%} of the prior")
+    searched = encoding.spread is not None
+    table = _table("number of the code", "10%", "median", "90%", *["spread of nearly as good ones (median)"] * searched)
+    for number, values in enumerate(encoding.codes.T):
+        row = [f"{value:+.2f}" for value in np.quantile(values, (0.1, 0.5, 0.9))]
+        if encoding.spread is not None:
+            row.append(f"{np.median(encoding.spread[:, number]):.1%} of the prior")
+        table.add_row(str(number), *row)
     console.print(table)
     say(f"mean loss of the trajectories under their codes {encoding.losses.mean():.4f}")
 

@@ -17,13 +17,14 @@ from manyways.first_codes import Groups
 from manyways.latents import Categorical, Gaussian, Prior, prior_from_json
 from manyways.networks import PolicyNetwork
 from manyways.search import Search, block_losses, search_trajectories, trajectory_losses
+from manyways.trajectory_encoder import TrajectoryEncoder
 
 Floats = NDArray[np.float32]
 
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _FORMAT = 1
-_GROUPS = "groups."  # before the names of their tensors
+_GROUPS, _ENCODER = "groups.", "encoder."  # before the names of their tensors
 
 
 _NEARLY_BEST = 1.1  # times the least loss
@@ -40,7 +41,7 @@ class Encoding:
             action's numbers.
         spread: (trajectories, code size), for each number of a continuous code the share of the prior at which the loss
             is at most a tenth above the least, the others staying: near 0 where the trajectory determines it sharply, 1
-            where it makes no difference. None for discrete codes.
+            where it makes no difference. None for discrete codes, and where codes are not searched.
     """
 
     codes: Floats
@@ -75,6 +76,7 @@ class Policy:
         counts: (codes,), how many demonstrations each code explains best; empty for continuous codes.
         seed: of the codes and the action noise that `predict` draws.
         groups: of similar trajectories, one a code, by which `losses` also judges which states a trajectory meets.
+        encoder: gives trajectories their continuous codes, where they are not searched.
     """
 
     def __init__(
@@ -84,9 +86,11 @@ class Policy:
         counts: tuple[int, ...],
         seed: int = 0,
         groups: Groups | None = None,
+        encoder: TrajectoryEncoder | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.groups = groups
+        self.encoder = encoder
         self.prior = prior
         self.counts = counts
         self._chosen: Floats | None = None
@@ -150,7 +154,7 @@ class Policy:
         Raises:
             InputError: there is no such code.
         """
-        chosen = Policy(self.network, self.prior, self.counts, groups=self.groups)
+        chosen = Policy(self.network, self.prior, self.counts, groups=self.groups, encoder=self.encoder)
         chosen._rng = self._rng
         chosen._chosen = self.code(which)
         return chosen
@@ -231,6 +235,8 @@ class Policy:
     def encode(self, demonstrations: Demonstrations, search: Search | None = None, seed: int = 0) -> Encoding:
         """Search the code under which each trajectory is explained best (Algorithm 2, lines 5 and 6).
 
+        A policy that came with an encoder asks that instead.
+
         Args:
             demonstrations: of any lengths.
             search: how continuous codes are searched; as in training unless given.
@@ -243,11 +249,16 @@ class Policy:
         if isinstance(self.prior, Categorical):
             losses = self.losses(demonstrations)
             return Encoding(self.prior.enumerate()[losses.argmin(axis=1)], losses.min(axis=1), None)
+        if self.encoder is not None:
+            codes = self.encoder.codes(demonstrations)
+            inputs, nothing = self.network.code_inputs(codes), torch.zeros(1, 1)
+            their_losses = block_losses(self.network, demonstrations, inputs, slice(0, 1), nothing)[:, 0]
+            return Encoding(codes.numpy(), their_losses.numpy(), None)
         start = torch.zeros(len(demonstrations), self.prior.dimension)
         generator = torch.Generator().manual_seed(seed)
         inputs, least = search_trajectories(self.network, demonstrations, search or Search(), start, generator)
-        codes = self.network.codes_of(inputs).numpy()
-        return Encoding(codes, least.numpy(), self._spread(demonstrations, inputs, least))
+        found = self.network.codes_of(inputs).numpy()
+        return Encoding(found, least.numpy(), self._spread(demonstrations, inputs, least))
 
     def _spread(self, demonstrations: Demonstrations, inputs: Tensor, least: Tensor) -> NDArray[np.float64]:
         """Return the share of the prior at which each number of each code is nearly as good, (trajectories, dim)."""
@@ -279,6 +290,8 @@ class Policy:
         folder = Path(folder)
         groups = {} if self.groups is None else self.groups.tensors()
         tensors = {_GROUPS + name: torch.from_numpy(value) for name, value in groups.items()}
+        if self.encoder is not None:
+            tensors |= {_ENCODER + name: value for name, value in self.encoder.state_dict().items()}
         write_tensors(folder / WEIGHTS_FILE, self.network.state_dict() | tensors)
         description = {
             "format": _FORMAT,
@@ -316,16 +329,21 @@ class Policy:
             counts = tuple(int(count) for count in description["trajectories"])
             intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
             if intact:
-                stored = {name.removeprefix(_GROUPS): tensors.pop(name) for name in set(tensors) if _GROUPS in name}
-                network.load_state_dict(tensors)
-                groups = Groups.from_tensors({name: t.numpy() for name, t in stored.items()}) if stored else None
+                parts: dict[str, dict[str, Tensor]] = {_GROUPS: {}, _ENCODER: {}, "": {}}
+                for name, tensor in tensors.items():
+                    prefix = next(prefix for prefix in parts if name.startswith(prefix))
+                    parts[prefix][name.removeprefix(prefix)] = tensor
+                network.load_state_dict(parts[""])
+                stored = {name: tensor.numpy() for name, tensor in parts[_GROUPS].items()}
+                groups = Groups.from_tensors(stored) if stored else None
+                encoder = TrajectoryEncoder.from_tensors(parts[_ENCODER]) if parts[_ENCODER] else None
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
         if not intact:
             raise InputError(f"{folder / WEIGHTS_FILE} is not what {path} describes; restore both or train again")
-        return cls(network, prior, counts, seed, groups)
+        return cls(network, prior, counts, seed, groups, encoder)
 
 
 def _sha256(path: Path) -> str:

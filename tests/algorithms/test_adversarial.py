@@ -11,8 +11,9 @@ from manyways.algorithms import get_algorithm
 from manyways.algorithms.gail import GAIL
 from manyways.algorithms.infogail import InfoGAIL
 from manyways.algorithms.sog_gail import SOGGAIL
-from manyways.algorithms.vae_gail import VAEGAIL, TrajectoryVAE
+from manyways.algorithms.vae_gail import VAEGAIL
 from manyways.files import read_tensors, write_tensors
+from manyways.trajectory_encoder import TrajectoryEncoder
 
 SMALL = {
     "environments": 4,
@@ -253,12 +254,12 @@ def test_infogails_gaussian_posterior_is_a_density():
 
 def test_the_encoder_does_not_see_what_is_behind_a_trajectorys_end():
     torch.manual_seed(0)
-    network = TrajectoryVAE(3, 2, 4, hidden=5, decoder_hidden=6)
+    network = TrajectoryEncoder(3, 4, hidden=5)
     long, short = torch.randn(9, 3), torch.randn(4, 3)
     padded = torch.full((2, 9, 3), 100.0)
     padded[0], padded[1, :4] = long, short
-    together, _ = network.encode(padded, torch.tensor([9, 4]))
-    alone, _ = network.encode(short[None], torch.tensor([4]))
+    together, _ = network(padded, torch.tensor([9, 4]))
+    alone, _ = network(short[None], torch.tensor([4]))
     torch.testing.assert_close(together[1], alone[0])
 
 
@@ -268,7 +269,7 @@ def test_vae_gails_codes_tell_the_ways_apart_and_stand_for_demonstrations():
     training = chosen.start(demonstrations, Walk())
     while training.pretraining is not None:
         training.step()
-    codes = training.method.autoencoder.codes()
+    codes = training.method.autoencoder.encoder.codes(demonstrations).detach()
     assert codes.shape == (32, 3)
     torch.testing.assert_close(codes.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
     policy = training.policy()
@@ -281,6 +282,26 @@ def test_vae_gails_codes_tell_the_ways_apart_and_stand_for_demonstrations():
     for code in range(2):
         listed = policy.network(seen, torch.eye(2)[code].expand(7, 2))
         assert (everything - listed).abs().amax(dim=(1, 2)).min() < 1e-5
+
+
+def test_vae_gails_policy_of_a_range_keeps_its_encoder(tmp_path):
+    demonstrations = two_directions(32)
+    training = settings("vae-gail", Gaussian(1), vae_iterations=150, pretraining=200).start(demonstrations, Walk())
+    while training.pretraining is not None:
+        training.step()
+    policy = training.policy()
+    encoding = policy.encode(demonstrations)
+    np.testing.assert_allclose(encoding.codes.std(axis=0), 1, atol=1e-4)
+    assert encoding.spread is None
+    # What is done under a demonstration's code is what was demonstrated.
+    ways = policy.predict(np.zeros((32, 2)), encoding.codes, deterministic=True)[0][:, 0]
+    shown = np.array([np.sign(actions.mean()) for _, actions in demonstrations])
+    assert (np.sign(ways) == shown).mean() > 0.9
+    assert encoding.losses.mean() < 0.5
+    policy.save(tmp_path / "policy")
+    again = manyways.Policy.load(tmp_path / "policy").encode(demonstrations)
+    np.testing.assert_array_equal(again.codes, encoding.codes)
+    np.testing.assert_array_equal(again.losses, encoding.losses)
 
 
 def _codes_of(training):

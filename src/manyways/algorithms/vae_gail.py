@@ -5,6 +5,7 @@ behaviour cloning under these codes
 the adversarial loop: rollouts under codes of demonstrations, D(s, a, code) beside pairs with their own code
 """
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from manyways.algorithms.adversarial import Adversarial, Method, Pretraining
 from manyways.checkpoints import moments, named, part, restore_moments
@@ -23,12 +23,10 @@ from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
 from manyways.networks import Normalizer, PolicyNetwork
 from manyways.policy import Policy
+from manyways.trajectory_encoder import TrajectoryEncoder
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
-
-_LONGEST = 50  # steps of a trajectory that are read; of longer ones every second, third, ...
-_AT_ONCE = 100  # trajectories
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class VAEGAIL(Adversarial):
 
 
 class TrajectoryVAE(nn.Module):
-    """Encoder: states → bidirectional LSTM → mean over time → code. Decoder: (code, state) → action and next state.
+    """The encoder, and a decoder: (code, state) → action and change of the state.
 
     Args:
         observation_size, action_size, code_size: numbers in each.
@@ -81,8 +79,7 @@ class TrajectoryVAE(nn.Module):
         self, observation_size: int, action_size: int, code_size: int, hidden: int = 64, decoder_hidden: int = 300
     ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(observation_size, hidden, batch_first=True, bidirectional=True)
-        self.to_code = nn.Linear(2 * hidden, 2 * code_size)
+        self.encoder = TrajectoryEncoder(observation_size, code_size, hidden)
         self.decoder = nn.Sequential(
             nn.Linear(code_size + observation_size, decoder_hidden),
             nn.Tanh(),
@@ -91,18 +88,6 @@ class TrajectoryVAE(nn.Module):
             nn.Linear(decoder_hidden, action_size + observation_size),
         )
 
-    def encode(self, observations: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the codes, (n, code size) each.
-
-        Args:
-            observations: (n, longest, observation size), normalised; what is behind a trajectory's end is not read.
-            lengths: (n,), on the CPU.
-        """
-        packed = pack_padded_sequence(observations, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)  # zero behind the ends
-        mean, log_variance = self.to_code(outputs.sum(dim=1) / lengths[:, None]).chunk(2, dim=1)
-        return mean, log_variance
-
 
 class VAETraining:
     """The autoencoder between its first and its last iteration.
@@ -110,6 +95,7 @@ class VAETraining:
     Attributes:
         iteration: how many gradient steps have been taken.
         loss: of the last step: minus the evidence's lower bound for each step, in nats but for constants.
+        encoder: gives a trajectory its code.
     """
 
     def __init__(self, settings: VAEGAIL, demonstrations: Demonstrations) -> None:
@@ -117,56 +103,40 @@ class VAETraining:
         self.demonstrations = demonstrations
         self.iteration = 0
         self.loss = float("nan")
-        self._observations = Normalizer(demonstrations.observation_size)
         self._actions = Normalizer(demonstrations.action_size)
-        self._observations.fit(demonstrations.observations)
         self._actions.fit(demonstrations.actions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = TrajectoryVAE(
+            self._network = TrajectoryVAE(
                 demonstrations.observation_size,
                 demonstrations.action_size,
                 settings.vae_code_size,
                 settings.vae_hidden,
                 settings.decoder_hidden,
             )
-        self._optimizer = torch.optim.Adam(self.network.parameters(), settings.vae_learning_rate, fused=True)
+        self.encoder = self._network.encoder
+        self.encoder.observations.fit(demonstrations.observations)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), settings.vae_learning_rate, fused=True)
 
     @property
     def finished(self) -> bool:
         """Whether the last gradient step has been taken."""
         return self.iteration >= self.settings.vae_iterations
 
-    def _read(self, trajectories: Integers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return rows (n, longest) of the trajectories, what is normalised there, lengths, and where rows are real.
-
-        Of a trajectory of more than 100 steps are read as many, evenly; the last step, after which nothing is known, is
-        not.
-        """
-        demonstrations = self.demonstrations
-        steps = demonstrations.lengths[trajectories] - 1
-        lengths = np.minimum(steps, _LONGEST)
-        places = np.arange(lengths.max())
-        offsets = (places * (steps / lengths)[:, None]).astype(np.int64)
-        real = places < lengths[:, None]
-        rows = demonstrations.starts[trajectories, None] + np.where(real, offsets, 0)
-        observations = self._observations.normalize(torch.from_numpy(demonstrations.observations[rows])).clamp(-10, 10)
-        return torch.from_numpy(rows), observations, torch.from_numpy(lengths), torch.from_numpy(real)
-
     def step(self) -> None:
         """Take one gradient step."""
-        settings, demonstrations = self.settings, self.demonstrations
+        settings, demonstrations, encoder = self.settings, self.demonstrations, self.encoder
         rng = np.random.default_rng((settings.seed, self.iteration, 1))
         chosen = rng.integers(len(demonstrations), size=settings.vae_batch)
-        rows, observations, lengths, real = self._read(chosen)
-        following = self._observations.normalize(torch.from_numpy(demonstrations.observations[rows.numpy() + 1]))
-        actions = self._actions.normalize(torch.from_numpy(demonstrations.actions[rows.numpy()]))
-        wanted = torch.cat([actions, following.clamp(-10, 10) - observations], dim=2)
-        mean, log_variance = self.network.encode(observations, lengths)
+        rows, lengths, real = encoder.rows(demonstrations, chosen)
+        observations, following = (encoder.normalized(demonstrations.observations[rows + after]) for after in (0, 1))
+        actions = self._actions.normalize(torch.from_numpy(demonstrations.actions[rows]))
+        wanted = torch.cat([actions, following - observations], dim=2)
+        mean, log_variance = encoder(observations, lengths)
         noise = torch.from_numpy(rng.standard_normal(mean.shape, dtype=np.float32))
         codes = mean + (0.5 * log_variance).exp() * noise
         every = codes[:, None].expand(*observations.shape[:2], codes.shape[1])
-        told = self.network.decoder(torch.cat([every, observations], dim=2))
+        told = self._network.decoder(torch.cat([every, observations], dim=2))
         errors = 0.5 * (told - wanted).square().sum(dim=2)
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
         loss = (errors[real].sum() + divergence.sum()) / real.sum()
@@ -175,26 +145,17 @@ class VAETraining:
         self._optimizer.step()
         self.loss = loss.item()
         self.iteration += 1
-
-    @torch.no_grad()
-    def codes(self) -> Tensor:
-        """Return the mean code of every trajectory, standardised over all, (trajectories, code size)."""
-        parts = []
-        for start in range(0, len(self.demonstrations), _AT_ONCE):
-            chosen = np.arange(start, min(start + _AT_ONCE, len(self.demonstrations)))
-            _, observations, lengths, _ = self._read(chosen)
-            parts.append(self.network.encode(observations, lengths)[0])
-        codes = torch.cat(parts)
-        return (codes - codes.mean(dim=0)) / codes.std(dim=0, correction=0).clamp_min(1e-6)
+        if self.finished:
+            encoder.standardize(demonstrations)
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs."""
-        tensors = named("network", self.network.state_dict()) | named("optimizer", moments(self._optimizer))
+        tensors = named("network", self._network.state_dict()) | named("optimizer", moments(self._optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state` was taken."""
-        self.network.load_state_dict(part("network", tensors))
+        self._network.load_state_dict(part("network", tensors))
         restore_moments(self._optimizer, part("optimizer", tensors))
         self.iteration = int(tensors["iteration"])
 
@@ -228,7 +189,7 @@ class Encoded(Method):
     def inputs(self) -> Tensor:
         """The demonstrations' codes as the code's layer sees them, (trajectories, code size), once they are learned."""
         assert self.autoencoder.finished
-        return self.cloning.network.code_inputs(self.autoencoder.codes())
+        return self.cloning.network.code_inputs(self.autoencoder.encoder.codes(self.demonstrations))
 
     def draw_codes(self, starting: Integers, rng: np.random.Generator) -> Floats:
         """Return the codes of demonstrations drawn at random, (n, code size)."""
@@ -241,7 +202,7 @@ class Encoded(Method):
     def policy(self, network: PolicyNetwork, counted: bool) -> Policy:
         """Return the policy; where a list of codes is wanted, with demonstrations' codes that stand for all."""
         if not isinstance(self.settings.prior, Categorical):
-            return Policy(network, self.prior, ())
+            return Policy(network, self.prior, (), encoder=copy.deepcopy(self.autoencoder.encoder))
         return self._listed(self._restricted(network, self.settings.prior.size), self.settings.prior, counted)
 
     def _restricted(self, network: PolicyNetwork, count: int) -> PolicyNetwork:
