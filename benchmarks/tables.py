@@ -125,6 +125,9 @@ def measure(task: Task, settings: Any, data: Path, folder: Path) -> dict[str, An
         result |= evaluate(policy, task, episodes=100, seed=seed).to_json()
         result["coverage"] = evaluate_coverage(policy, task, episodes=100, seed=seed).to_json()
         result["random_actions"] = with_random_actions(policy, task, 0.2, episodes=100, seed=seed).to_json()
+        if adversarial:  # the best is chosen by undisturbed rollouts
+            last = run.coded_policy("last")
+            result["random_actions_last"] = with_random_actions(last, task, 0.2, episodes=100, seed=seed).to_json()
         if settings.name in ("sog-bc", "sog-gail"):
             result["purity"] = purity(policy.losses(demonstrations).argmin(axis=1), labels)
     else:
@@ -146,6 +149,8 @@ def show(result: dict[str, Any]) -> None:
         numbers.append(f"least code {min(result['return_matrix'][code][mode] for code, mode in pairs):.1f}")
     if result.get("random_actions"):
         numbers.append(f"with random actions {result['random_actions']['return_mean']:.1f}")
+    if result.get("random_actions_last"):
+        numbers.append(f"of the last policy {result['random_actions_last']['return_mean']:.1f}")
     if result.get("coverage"):
         coverage = result["coverage"]
         numbers.append(

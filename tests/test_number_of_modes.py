@@ -34,6 +34,18 @@ def test_trajectories_that_are_all_the_same_are_one_way():
     assert manyways.count_modes(same).best == 1
 
 
+def test_a_mishap_far_from_everything_is_no_way():
+    shown, _ = Motions(kinds=3, per_kind=10).draw(seed=0)
+    mishap = (shown.observations[:40] + 20, -5 * shown.actions[:40])
+    assert manyways.count_modes(manyways.Demonstrations.from_arrays([*shown, mishap]), most=9).best == 3
+
+
+def test_few_ways_are_counted_on_parts_of_many_trajectories():
+    counted = manyways.count_modes(Motions(kinds=3, per_kind=80).draw(seed=0)[0])
+    assert counted.best == 3
+    assert max(counted.description_length) <= 30  # half of a part, not of the whole
+
+
 def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two():
     rng = np.random.default_rng(0)
     line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)

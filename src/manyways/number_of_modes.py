@@ -6,15 +6,19 @@ of trajectories for every number that says where a group lies (the description l
 Schwarz 1978). Where K is too small, the spread within groups is large; where it is too large, centres cost more than
 they save. It needs no run of the policy.
 
-Two things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
+Three things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
 several Gaussians describe better than one: so two neighbours count as one unless there is room between them, the
 distance of their centres 4.5 times the smaller of their spreads along it. Halves of one Gaussian are 2.6, halves of a
-uniform line 3.5 of these apart. And with few trajectories the finest description may follow chance. So the trajectories
-are described twice, as they are and with a hundredth of their variance taken for blur, and the finer description is
-believed only where other parts of the trajectories give the same groups (Ben-Hur et al. 2002).
+uniform line 3.5 of these apart. The finest description may follow chance: so the trajectories are described twice, as
+they are and with a hundredth of their variance taken for blur, and the coarser description is believed where other
+parts of the trajectories agree on its groups more than on the finer ones (Ben-Hur et al. 2002). And mishaps lie far
+from everything, each as if it were a way: so a group with less than a tenth of an equal share is none, nor is one
+trajectory alone.
 
-How sure that is, is asked of the data: the same is done with parts of the trajectories, and the number that was found
-is as sure as they agree.
+How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
+them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
+a trained gait has some. So the parts are only as large as the answer needs, twenty trajectories for each way found;
+they grow, up to the whole, while that is too few, or while no majority agrees.
 """
 
 from collections import Counter
@@ -38,10 +42,13 @@ _TRAJECTORIES = 2000  # more make the answer no surer
 _RESTARTS = 3
 _ROOM = 4.5
 _BLUR = 0.01
-_STABLE = 0.93  # adjusted Rand index of the groups that two parts of the trajectories give
+_AHEAD = 0.04  # in the adjusted Rand index of the groups that two parts give: what makes the coarser the better one
 _PAIRS = 4  # of parts
-_PARTS = 4
-_SHARE = 0.8  # of the trajectories, in each part
+_RARE = 0.1  # of an equal share
+_SHOWN = 20  # trajectories for each way
+_FIRST_PART = 60
+_PARTS = 5
+_SHARE = 0.8  # of the trajectories, at most, in each part but one
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class ModeCount:
     """How many ways were found, and the evidence.
 
     Attributes:
-        best: the number.
+        best: the number that most parts of the data give.
         runner_up: the number that comes next; the same as `best` if there is no other.
-        sureness: the share of parts of the data, the whole included, in which `best` is found.
+        sureness: the share of these parts in which `best` is found.
         votes: for each number found in a part of the data, in what share of them.
-        description_length: for each number of groups that was tried, what it costs to describe the trajectories, in
-            nats a trajectory, before neighbours without room between them count as one.
+        description_length: for each number of groups that was tried, what it costs to describe the trajectories of the
+            first part in which `best` is found, in nats a trajectory, before any group counts as none.
     """
 
     best: int
@@ -95,25 +102,34 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
     rng = np.random.default_rng(seed)
     points = Embedding.fit(demonstrations, seed)(demonstrations)
     points = points[np.sort(rng.permutation(len(points))[:_TRAJECTORIES])]
-    most = min(most or _MOST, len(points) // 2)
-    best, lengths = _count(points, most, seed)
-    found = Counter([best])
-    for part in range(_PARTS):
-        chosen = np.sort(rng.permutation(len(points))[: max(4, round(_SHARE * len(points)))])
-        found[_count(points[chosen], min(most, len(chosen) // 2), seed + 1 + part)[0]] += 1
+    size = min(_FIRST_PART, len(points))
+    while True:
+        counts = []
+        for part in range(_PARTS):
+            share = 1 if part == 0 else _SHARE
+            chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
+            counts.append(_count(points[chosen], min(most or _MOST, len(chosen) // 2), seed + part))
+        found = Counter(number for number, _ in counts)
+        best, agreeing = found.most_common(1)[0]
+        if size == len(points) or (best * _SHOWN <= size and agreeing > _PARTS / 2):
+            break
+        size = min(max(best * _SHOWN, round(1.5 * size)), len(points))
+    lengths = next(lengths for number, lengths in counts if number == best)
     others = [number for number, _ in found.most_common() if number != best]
     if not others:
         others = sorted((number for number in lengths if number != best), key=lambda number: lengths[number])
-    votes = {number: count / found.total() for number, count in sorted(found.items())}
+    votes = {number: count / _PARTS for number, count in sorted(found.items())}
     return ModeCount(best, (others or [best])[0], votes[best], votes, lengths)
 
 
 def _count(points: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
-    stable = fine[1] == coarse[1] or _agreement(points, fine[1], seed) >= _STABLE
-    count, _, lengths = fine if stable else coarse
-    return count, lengths
+    if fine[1] != coarse[1]:
+        on_fine, on_coarse = _agreement(points, fine[1], seed, 0.0), _agreement(points, coarse[1], seed, _BLUR)
+        if on_coarse > on_fine + _AHEAD:
+            return coarse[0], coarse[2]
+    return fine[0], fine[2]
 
 
 def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, int, dict[int, float]]:
@@ -126,7 +142,8 @@ def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, 
             if 1 <= number <= most and number not in lengths:
                 metric, _, labels, volume = cluster(points, number, seed, _RESTARTS, floor)
                 lengths[number] = _description_length(volume, labels, points.shape[1])
-                counts[number] = _with_room(points @ metric, labels)
+                often = (np.bincount(labels) >= max(2, _RARE * len(points) / number))[labels]
+                counts[number] = max(1, _with_room((points @ metric)[often], labels[often]))
         return min(lengths, key=lambda number: lengths[number])
 
     few = range(1, _ALL_UP_TO + 1)
@@ -137,7 +154,7 @@ def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, 
     return counts[best], best, dict(sorted(lengths.items()))
 
 
-def _agreement(points: Floats, groups: int, seed: int) -> float:
+def _agreement(points: Floats, groups: int, seed: int, floor: float) -> float:
     """Return how alike the groups are that two parts of the points give, as an adjusted Rand index."""
     rng = np.random.default_rng(seed)
     indices = []
@@ -145,7 +162,7 @@ def _agreement(points: Floats, groups: int, seed: int) -> float:
         pair = []
         for _ in range(2):
             chosen = np.sort(rng.permutation(len(points))[: max(groups, round(_SHARE * len(points)))])
-            metric, centres, _, _ = cluster(points[chosen], groups, seed, _RESTARTS)
+            metric, centres, _, _ = cluster(points[chosen], groups, seed, _RESTARTS, floor)
             pair.append(cdist(points @ metric, centres).argmin(axis=1))
         indices.append(adjusted_rand_score(*pair))
     return float(np.mean(indices))
