@@ -39,9 +39,6 @@ class CrossQ:
         hidden: width of both networks' two layers.
         target_entropy: of the policy, as a multiple of the number of actions.
         averaging: weight of the old in the running average of the policy, which is the one that is kept.
-        reward_offset: added to each reward at first. Where being alive alone is paid, a negative one makes standing
-            still worth nothing, and leaps that may end in a fall worth trying.
-        offset_updates: gradient steps for which it is.
         seed: of everything random.
     """
 
@@ -56,8 +53,6 @@ class CrossQ:
     hidden: int = 256
     target_entropy: float = -1.0
     averaging: float = 0.999
-    reward_offset: float = 0.0
-    offset_updates: int = 0
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -221,8 +216,6 @@ class CrossQTraining:
         values = torch.stack([critic(inputs).squeeze(1) for critic in self._critics])  # (2, 2 · batch)
         now, later = values.chunk(2, dim=1)
         worth = later.detach().min(dim=0).values - scale * next_log_probability
-        if self.updates < settings.offset_updates:
-            rewards = rewards + settings.reward_offset
         target = rewards + settings.gamma * continues * worth
         loss = 0.5 * (now - target).square().mean(dim=1).sum()
         critics.zero_grad()

@@ -26,7 +26,7 @@ Floats = NDArray[np.floating[Any]]
 _SETTINGS: dict[str, CrossQ | DDPGHER] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": CrossQ(gamma=0.99),
-    "hopper-vel-6": CrossQ(gamma=0.99, reward_offset=-1.0, offset_updates=60_000),
+    "hopper-vel-6": CrossQ(gamma=0.99),
     "humanoid-dir-6": CrossQ(gamma=0.99, buffer=1_000_000),
 }
 """Of the experts that are not trained as all others are."""
