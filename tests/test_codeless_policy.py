@@ -210,7 +210,7 @@ def test_damaged_files_are_refused(codeless, tmp_path):
 
 def test_a_policy_with_a_code_is_refused(policy, tmp_path):
     policy.save(tmp_path)
-    with pytest.raises(InputError, match=r"describes a policy with a code; read it with Policy\.load"):
+    with pytest.raises(InputError, match=r"has a policy with a code; read it with Policy\.load"):
         CodelessPolicy.load(tmp_path)
 
 

@@ -1,6 +1,5 @@
 """Owns `CodelessPolicy`: a policy without a code, that draws its way by chance and keeps it by what it remembers."""
 
-import hashlib
 import math
 from abc import abstractmethod
 from importlib import import_module
@@ -14,15 +13,11 @@ from torch import Tensor, nn
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.files import read_json, read_tensors, write_json, write_tensors
-from manyways.networks import Normalizer
+from manyways.networks import FARTHEST, Normalizer
+from manyways.policy_files import as_batch, read_policy, write_policy
 
 Floats = NDArray[np.float32]
 
-DESCRIPTION_FILE = "policy.json"
-WEIGHTS_FILE = "policy.safetensors"
-_FORMAT = 1
-_FARTHEST = 10.0  # standard deviations at which normalised observations are cut
 
 # Loaded when a policy of the kind is read, so that this module stands below the algorithms.
 _HOMES = {
@@ -113,7 +108,7 @@ class CodelessNetwork(nn.Module):
 
     def see(self, windows: Tensor) -> Tensor:
         """Return windows normalised, cut at ±10 standard deviations of the demonstrations."""
-        return self.observations.normalize(windows).clamp(-_FARTHEST, _FARTHEST)
+        return self.observations.normalize(windows).clamp(-FARTHEST, FARTHEST)
 
     def act(self, windows: Tensor, rng: np.random.Generator | None) -> Tensor:
         """Return actions (n, executed, action size) within the demonstrated range, in real units as `windows` are."""
@@ -185,13 +180,7 @@ class CodelessPolicy:
         Raises:
             InputError: the observation or the state has the wrong shape, or the state is not one of this policy.
         """
-        observations = np.asarray(observation, dtype=np.float32)
-        if observations.ndim not in (1, 2) or observations.shape[-1] != self.observation_size:
-            raise InputError(
-                f"the observation has shape {observations.shape}; this policy acts on ({self.observation_size},) "
-                f"or (environments, {self.observation_size})"
-            )
-        batch = np.atleast_2d(observations)
+        batch, single = as_batch(observation, self.observation_size)
         past, waiting, left = self._recall(state, episode_start, batch)
         windows = np.concatenate([past, batch[:, None]], axis=1)
         empty = left == 0
@@ -203,7 +192,7 @@ class CodelessPolicy:
         actions: Floats = waiting[:, 0].copy()
         numbers = [windows[:, 1:].reshape(len(batch), -1), waiting[:, 1:].reshape(len(batch), -1), left[:, None] - 1]
         states = np.concatenate(numbers, axis=1, dtype=np.float32)
-        return (actions[0], states[0]) if observations.ndim == 1 else (actions, states)
+        return (actions[0], states[0]) if single else (actions, states)
 
     def _recall(
         self, state: Any, episode_start: ArrayLike | None, batch: Floats
@@ -245,17 +234,13 @@ class CodelessPolicy:
         Raises:
             WriteError: the system refused to write.
         """
-        folder = Path(folder)
-        write_tensors(folder / WEIGHTS_FILE, self.network.state_dict())
         description = {
-            "format": _FORMAT,
             "kind": self.kind,
             "observation_size": self.observation_size,
             "action_size": self.action_size,
             "network": self.network.settings(),
-            "weights_sha256": _sha256(folder / WEIGHTS_FILE),
         }
-        write_json(folder / DESCRIPTION_FILE, description)
+        write_policy(folder, description, self.network.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path, seed: int = 0) -> "CodelessPolicy":
@@ -264,15 +249,10 @@ class CodelessPolicy:
         Raises:
             InputError: there is none, it is one with a code, or a file of it is damaged.
         """
-        folder = Path(folder)
-        path = folder / DESCRIPTION_FILE
-        description = read_json(path)
-        tensors = read_tensors(folder / WEIGHTS_FILE)
-        try:
-            if description["format"] != _FORMAT:
-                raise InputError(f"{path} has format {description['format']}; this version reads {_FORMAT}")
+
+        def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> CodelessNetwork:
             if "prior" in description:
-                raise InputError(f"{path} describes a policy with a code; read it with Policy.load")
+                raise InputError(f"{folder} has a policy with a code; read it with Policy.load")
             settings = {name: int(value) for name, value in description["network"].items()}
             if min(settings.values()) < 1:
                 raise ValueError("a number below 1")
@@ -280,17 +260,7 @@ class CodelessPolicy:
             network: CodelessNetwork = getattr(import_module(module), name)(
                 int(description["observation_size"]), int(description["action_size"]), **settings
             )
-            intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
-            if intact:
-                network.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
-        if not intact:
-            raise InputError(f"{folder / WEIGHTS_FILE} is not what {path} describes; restore both or train again")
-        return cls(network, seed)
+            network.load_state_dict(tensors)
+            return network
 
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(read_policy(folder, build), seed)

@@ -1,6 +1,5 @@
 """Owns `Policy`: what a user keeps after training, a network with its normalisation and its codes."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,15 @@ from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.files import read_json, read_tensors, write_json, write_tensors
 from manyways.first_codes import Groups
 from manyways.latents import Categorical, Gaussian, Prior, prior_from_json
 from manyways.networks import PolicyNetwork
+from manyways.policy_files import as_batch, read_policy, write_policy
 from manyways.search import Search, block_losses, search_trajectories, trajectory_losses
 from manyways.trajectory_encoder import TrajectoryEncoder
 
 Floats = NDArray[np.float32]
 
-DESCRIPTION_FILE = "policy.json"
-WEIGHTS_FILE = "policy.safetensors"
-_FORMAT = 1
 _GROUPS, _ENCODER = "groups.", "encoder."  # before the names of their tensors
 
 
@@ -182,13 +178,7 @@ class Policy:
         Raises:
             InputError: the observation or the code has the wrong shape.
         """
-        observations = np.asarray(observation, dtype=np.float32)
-        if observations.ndim not in (1, 2) or observations.shape[-1] != self.observation_size:
-            raise InputError(
-                f"the observation has shape {observations.shape}; this policy acts on ({self.observation_size},) "
-                f"or (environments, {self.observation_size})"
-            )
-        batch = np.atleast_2d(observations)
+        batch, single = as_batch(observation, self.observation_size)
         codes = self._codes(state, episode_start, len(batch))
         with torch.no_grad():
             actions = self.network(torch.from_numpy(batch), torch.from_numpy(codes)).numpy()
@@ -196,7 +186,7 @@ class Policy:
             noise = self._rng.standard_normal(actions.shape, dtype=np.float32)
             actions = actions + self.network.action_std.numpy() * noise
         actions = np.clip(actions, self.network.action_low.numpy(), self.network.action_high.numpy())
-        return (actions[0], codes[0]) if observations.ndim == 1 else (actions, codes)
+        return (actions[0], codes[0]) if single else (actions, codes)
 
     def _codes(self, state: Any, episode_start: ArrayLike | None, count: int) -> Floats:
         """Return the code of each of `count` environments, (count, code size)."""
@@ -287,37 +277,30 @@ class Policy:
         Raises:
             WriteError: the system refused to write.
         """
-        folder = Path(folder)
         groups = {} if self.groups is None else self.groups.tensors()
         tensors = {_GROUPS + name: torch.from_numpy(value) for name, value in groups.items()}
         if self.encoder is not None:
             tensors |= {_ENCODER + name: value for name, value in self.encoder.state_dict().items()}
-        write_tensors(folder / WEIGHTS_FILE, self.network.state_dict() | tensors)
         description = {
-            "format": _FORMAT,
             "prior": self.prior.to_json(),
             "trajectories": list(self.counts),
             "observation_size": self.observation_size,
             "action_size": self.action_size,
             "hidden": self.network.output.in_features,
-            "weights_sha256": _sha256(folder / WEIGHTS_FILE),
         }
-        write_json(folder / DESCRIPTION_FILE, description)
+        write_policy(folder, description, self.network.state_dict() | tensors)
 
     @classmethod
     def load(cls, folder: str | Path, seed: int = 0) -> "Policy":
         """Read the policy that `save` wrote, or that of a run's folder.
 
         Raises:
-            InputError: there is none, or a file of it is damaged.
+            InputError: there is none, it is one without a code, or a file of it is damaged.
         """
-        folder = Path(folder)
-        path = folder / DESCRIPTION_FILE
-        description = read_json(path)
-        tensors = read_tensors(folder / WEIGHTS_FILE)
-        try:
-            if description["format"] != _FORMAT:
-                raise InputError(f"{path} has format {description['format']}; this version reads {_FORMAT}")
+
+        def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Policy:
+            if "kind" in description:
+                raise InputError(f"{folder} has a policy without a code; read it with CodelessPolicy.load")
             prior = prior_from_json(description["prior"])
             network = PolicyNetwork(
                 int(description["observation_size"]),
@@ -327,24 +310,14 @@ class Policy:
                 isinstance(prior, Gaussian),
             )
             counts = tuple(int(count) for count in description["trajectories"])
-            intact = description["weights_sha256"] == _sha256(folder / WEIGHTS_FILE)
-            if intact:
-                parts: dict[str, dict[str, Tensor]] = {_GROUPS: {}, _ENCODER: {}, "": {}}
-                for name, tensor in tensors.items():
-                    prefix = next(prefix for prefix in parts if name.startswith(prefix))
-                    parts[prefix][name.removeprefix(prefix)] = tensor
-                network.load_state_dict(parts[""])
-                stored = {name: tensor.numpy() for name, tensor in parts[_GROUPS].items()}
-                groups = Groups.from_tensors(stored) if stored else None
-                encoder = TrajectoryEncoder.from_tensors(parts[_ENCODER]) if parts[_ENCODER] else None
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
-        if not intact:
-            raise InputError(f"{folder / WEIGHTS_FILE} is not what {path} describes; restore both or train again")
-        return cls(network, prior, counts, seed, groups, encoder)
+            parts: dict[str, dict[str, Tensor]] = {_GROUPS: {}, _ENCODER: {}, "": {}}
+            for name, tensor in tensors.items():
+                prefix = next(prefix for prefix in parts if name.startswith(prefix))
+                parts[prefix][name.removeprefix(prefix)] = tensor
+            network.load_state_dict(parts[""])
+            stored = {name: tensor.numpy() for name, tensor in parts[_GROUPS].items()}
+            groups = Groups.from_tensors(stored) if stored else None
+            encoder = TrajectoryEncoder.from_tensors(parts[_ENCODER]) if parts[_ENCODER] else None
+            return cls(network, prior, counts, seed, groups, encoder)
 
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return read_policy(folder, build)
