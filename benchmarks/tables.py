@@ -18,7 +18,7 @@ from manyways.algorithms import get_algorithm
 from manyways.algorithms.adversarial import Adversarial
 from manyways.console import progress
 from manyways.evaluation import Judge, evaluate, evaluate_continuous, evaluate_coverage, purity
-from manyways.evaluation.robustness import with_random_actions
+from manyways.evaluation.robustness import with_random_actions, with_switched_codes
 from manyways.files import write_json
 from manyways.policy import Policy
 from manyways.run import Run
@@ -125,9 +125,13 @@ def measure(task: Task, settings: Any, data: Path, folder: Path) -> dict[str, An
         result |= evaluate(policy, task, episodes=100, seed=seed).to_json()
         result["coverage"] = evaluate_coverage(policy, task, episodes=100, seed=seed).to_json()
         result["random_actions"] = with_random_actions(policy, task, 0.2, episodes=100, seed=seed).to_json()
+        switched = with_switched_codes(policy, task, result["assignment"], episodes=100, seed=seed)
+        result["switched_codes"] = switched.to_json()
         if adversarial:  # the best is chosen by undisturbed rollouts
             last = run.coded_policy("last")
             result["random_actions_last"] = with_random_actions(last, task, 0.2, episodes=100, seed=seed).to_json()
+            switched = with_switched_codes(last, task, result["random_actions_last"]["assignment"], 100, seed)
+            result["switched_codes_last"] = switched.to_json()
         if settings.name in ("sog-bc", "sog-gail"):
             result["purity"] = purity(policy.losses(demonstrations).argmin(axis=1), labels)
     else:
@@ -151,6 +155,11 @@ def show(result: dict[str, Any]) -> None:
         numbers.append(f"with random actions {result['random_actions']['return_mean']:.1f}")
     if result.get("random_actions_last"):
         numbers.append(f"of the last policy {result['random_actions_last']['return_mean']:.1f}")
+    for which in ("switched_codes", "switched_codes_last"):
+        if result.get(which):
+            numbers.append(
+                f"{which} {result[which]['return_mean']:.1f} (last to the end: {result[which]['survived']:.0%})"
+            )
     if result.get("coverage"):
         coverage = result["coverage"]
         numbers.append(

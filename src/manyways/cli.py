@@ -127,6 +127,7 @@ def train(
     gradient_penalty: Annotated[float | None, _algorithms_own] = None,
     target_kl: Annotated[float | None, _algorithms_own] = None,
     random_actions: Annotated[float | None, _algorithms_own] = None,
+    switch_codes: Annotated[float | None, _algorithms_own] = None,
     iterations: Annotated[int | None, _algorithms_own] = None,
     learning_rate: Annotated[float | None, _algorithms_own] = None,
     trajectories_per_batch: Annotated[int | None, _algorithms_own] = None,
@@ -161,6 +162,7 @@ def train(
         gradient_penalty: Weight of the discriminator's gradient penalty.
         target_kl: How far an update may move the policy.
         random_actions: Share of the actions in rollouts that are random, for a policy that is harder to disturb.
+        switch_codes: Probability at each step that a rollout's code changes, for a policy that goes from way to way.
         iterations: Gradient steps, of algorithms that learn from demonstrations alone.
         learning_rate: At the start; falls to 0 linearly.
         trajectories_per_batch: Trajectories in a gradient step.
@@ -206,6 +208,7 @@ def train(
         "gradient_penalty": gradient_penalty,
         "target_kl": target_kl,
         "random_actions": random_actions,
+        "switch_codes": switch_codes,
         "iterations": iterations,
         "learning_rate": learning_rate,
         "trajectories_per_batch": trajectories_per_batch,

@@ -18,7 +18,7 @@ trajectory alone.
 How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
 them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
 a trained gait has some. So the parts are only as large as the answer needs, twenty trajectories for each way found;
-they grow, up to the whole, while that is too few, or while no majority agrees.
+they grow while that is too few, or while no majority agrees. If they grow to the whole, its answer counts.
 """
 
 from collections import Counter
@@ -56,7 +56,7 @@ class ModeCount:
     """How many ways were found, and the evidence.
 
     Attributes:
-        best: the number that most parts of the data give.
+        best: the number that most parts of the data give, or the whole where it has no more than is needed.
         runner_up: the number that comes next; the same as `best` if there is no other.
         sureness: the share of these parts in which `best` is found.
         votes: for each number found in a part of the data, in what share of them.
@@ -110,8 +110,8 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
             chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
             counts.append(_count(points[chosen], min(most or _MOST, len(chosen) // 2), seed + part))
         found = Counter(number for number, _ in counts)
-        best, agreeing = found.most_common(1)[0]
-        if size == len(points) or (best * _SHOWN <= size and agreeing > _PARTS / 2):
+        best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
+        if size == len(points) or (best * _SHOWN <= size and found[best] > _PARTS / 2):
             break
         size = min(max(best * _SHOWN, round(1.5 * size)), len(points))
     lengths = next(lengths for number, lengths in counts if number == best)
@@ -125,7 +125,7 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
 def _count(points: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
-    if fine[1] != coarse[1]:
+    if fine[1] != coarse[1] > 1:  # that all are one group is what any parts agree on: it says nothing
         on_fine, on_coarse = _agreement(points, fine[1], seed, 0.0), _agreement(points, coarse[1], seed, _BLUR)
         if on_coarse > on_fine + _AHEAD:
             return coarse[0], coarse[2]

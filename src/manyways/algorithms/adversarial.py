@@ -64,6 +64,8 @@ class Adversarial:
         gradient_penalty: its weight.
         random_actions: share of the actions in rollouts that are drawn from the whole action space, so that the policy
             also meets what follows a mistake.
+        switch_codes: the probability that a rollout's code is drawn anew at a step, so that the policy also learns to go
+            from one way into another.
         hidden: width of all networks.
         updates_per_restart: environments are reset from (seed, update) this often, which is when training can be
             checkpointed so that it goes on bit for bit.
@@ -91,6 +93,7 @@ class Adversarial:
     discriminator_steps: int = 16
     gradient_penalty: float = 10.0
     random_actions: float = 0.0
+    switch_codes: float = 0.0
     hidden: int = 128
     updates_per_restart: int = 25
     seed: int = 0
@@ -120,6 +123,7 @@ class Adversarial:
             target_kl=self.target_kl,
             entropy_weight=self.entropy_weight,
             normalize_observations=False,
+            switch_codes=self.switch_codes,
             hidden=self.hidden,
             updates_per_restart=self.updates_per_restart,
             seed=self.seed,

@@ -57,6 +57,7 @@ class PPO:
         frozen_after: updates after which the moments stay as they are; None never.
         hidden: width of the networks.
         log_std: of the action noise at the start, in units of half the action range.
+        switch_codes: the probability that a step begins with a code drawn anew, inside an episode too.
         updates_per_restart: environments are reset from (seed, update) this often; training restored at such an
             update goes on bit for bit.
         seed: of everything random.
@@ -83,6 +84,7 @@ class PPO:
     frozen_after: int | None = None
     hidden: int = 128
     log_std: float = 0.0
+    switch_codes: float = 0.0
     updates_per_restart: int = 50
     seed: int = 0
 
@@ -100,7 +102,7 @@ class PPO:
         for setting in ("value_weight", "entropy_weight", "frozen_after", "seed"):
             if getattr(self, setting) is not None and not getattr(self, setting) >= 0:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 0 or more")
-        for setting in ("gamma", "gae_lambda"):
+        for setting in ("gamma", "gae_lambda", "switch_codes"):
             if not 0 <= getattr(self, setting) <= 1:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 0 to 1")
 
@@ -443,8 +445,11 @@ class PPOTraining:
             self._observation, rewards[step], terminated[step], truncated[step], _ = self.environment.step(given)
             simulated += time.perf_counter() - asked
             valid[step] = ~self._ended
-            if self._ended.any():
-                starting = np.flatnonzero(self._ended)
+            changing = self._ended
+            if self.settings.switch_codes:
+                changing = changing | (self._rng.random(shape[1]) < self.settings.switch_codes)
+            if changing.any():
+                starting = np.flatnonzero(changing)
                 self._codes[starting] = self._draw_codes(starting, self._rng)
             self._returns += np.where(valid[step], rewards[step], 0.0)
             self._lengths += valid[step]
