@@ -570,3 +570,15 @@ def test_first_actions_are_noise():
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         settings(**changes)
+
+
+def test_codes_change_inside_episodes_as_often_as_asked():
+    shares = []
+    for probability in (0.0, 0.3):
+        changes = {"switch_codes": probability, "steps_per_update": 40, "total_steps": 6000}
+        rollout = start(Following(40), random_codes, 3, **changes).collect()
+        changed = (rollout.codes[1:-1] != rollout.codes[:-2]).any(dim=2)
+        inside = rollout.valid[:-1] & ~(rollout.terminated | rollout.truncated)[:-1] & rollout.valid[1:]
+        shares.append(changed[inside].double().mean().item())
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(0.3, abs=0.05)

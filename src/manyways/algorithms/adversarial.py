@@ -64,8 +64,8 @@ class Adversarial:
         gradient_penalty: its weight.
         random_actions: share of the actions in rollouts that are drawn from the whole action space, so that the policy
             also meets what follows a mistake.
-        switch_codes: the probability that a rollout's code is drawn anew at a step, so that the policy also learns to go
-            from one way into another.
+        switch_codes: the probability that a rollout's code is drawn anew at a step, so that the policy also learns to
+            go from one way into another.
         hidden: width of all networks.
         updates_per_restart: environments are reset from (seed, update) this often, which is when training can be
             checkpointed so that it goes on bit for bit.
