@@ -63,16 +63,17 @@ def test_the_entropy_is_to_the_base_of_the_number_of_modes(counts, entropy):
     assert behaviour_entropy(counts) == pytest.approx(entropy, abs=1e-12)
 
 
-def test_rollouts_are_of_the_mode_of_their_greatest_return_and_succeed_with_half_the_experts():
-    returns = np.array([[100.0, 20.0], [60.0, 50.0], [10.0, 101.0], [49.0, 30.0], [70.0, 80.0]])
+def test_rollouts_are_of_the_mode_they_fall_least_short_of_and_succeed_with_half_the_experts():
+    # The second rollout returns more under mode 1, but falls 50 short of its expert and only 40 short of mode 0's.
+    returns = np.array([[100.0, 20.0], [60.0, 150.0], [10.0, 190.0], [45.0, 30.0], [-60.0, 80.0]])
     coverage = summarize(returns, np.array([100.0, 200.0]), np.array([90.0, 110.0, 200.0]))
     assert coverage.mode_counts == [3, 2]
-    assert coverage.success_rate == pytest.approx(3 / 5)  # 100 and 60 of 100, 101 of 200
+    assert coverage.success_rate == pytest.approx(3 / 5)  # 100 and 60 of 100, 190 of 200
     assert coverage.behaviour_entropy == pytest.approx(behaviour_entropy([3, 2]))
     assert coverage.successful_entropy == pytest.approx(behaviour_entropy([2, 1]))
-    assert coverage.returns == pytest.approx([(100 + 60 + 49) / 3, (101 + 80) / 2])
-    assert coverage.return_mean == pytest.approx(np.mean([100, 60, 101, 49, 80]))
-    assert coverage.return_std == pytest.approx(np.std([100, 60, 101, 49, 80]))
+    assert coverage.returns == pytest.approx([(100 + 60 + 45) / 3, (190 + 80) / 2])
+    assert coverage.return_mean == pytest.approx(np.mean([100, 60, 190, 45, 80]))
+    assert coverage.return_std == pytest.approx(np.std([100, 60, 190, 45, 80]))
     assert coverage.expert_return_mean == pytest.approx(400 / 3)
 
 

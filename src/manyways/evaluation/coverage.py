@@ -29,7 +29,9 @@ _SUCCESS = 0.5  # of the expert's mean return
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which modes a policy's rollouts are of. A rollout is of the mode under which its return is greatest.
+    """Which modes a policy's rollouts are of. A rollout is of the mode whose expert it falls least short of.
+
+    Not of the mode under which its return is greatest: modes may be worth different amounts, as velocities are.
 
     Attributes:
         episodes: how many rollouts.
@@ -117,8 +119,8 @@ def summarize(
         expert: (expert episodes,), its returns, each under its own mode.
     """
     count = len(expert_means)
-    closest = returns.argmax(axis=1)
-    best = returns.max(axis=1)
+    closest = (returns - expert_means).argmax(axis=1)
+    best = returns[np.arange(len(returns)), closest]
     # Half of a negative mean would ask for more than the expert does; so much worse than it is meant.
     successful = best >= (expert_means - (1 - _SUCCESS) * np.abs(expert_means))[closest]
     counts = np.bincount(closest, minlength=count)

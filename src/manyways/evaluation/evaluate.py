@@ -98,7 +98,7 @@ class Matched:
         own: (rollouts of matched codes,), the return of each under the mode of its code.
         assignment: for each code its mode, or None where there are more codes than modes.
         matrix: (codes, modes), the mean return of each code under each mode.
-        agreement: share of those rollouts whose return is greatest under the mode of their code.
+        agreement: share of those rollouts that fall least short of the best code's mean under the mode of their code.
     """
 
     own: NDArray[np.floating[Any]]
@@ -119,7 +119,7 @@ class Matched:
         assignment = match_codes(matrix)
         rows = np.array([row for row, code in enumerate(codes) if assignment[code] is not None])
         modes = np.array([assignment[code] for code in codes[rows]])
-        agreement = float((returns[rows].argmax(axis=1) == modes).mean())
+        agreement = float(((returns[rows] - matrix.max(axis=0)).argmax(axis=1) == modes).mean())
         return cls(returns[rows, modes], assignment, matrix, agreement)
 
 

@@ -24,8 +24,8 @@ class Verdict:
     Attributes:
         return_mean: over the rollouts, each under the mode of its code.
         returns: of each code that has a mode.
-        agreement: share of the rollouts whose return is greatest under the mode of their code; None where modes are a
-            range.
+        agreement: share of the rollouts that fall least short of the best code under the mode of their own; None where
+            modes are a range.
     """
 
     return_mean: float
