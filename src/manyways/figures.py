@@ -186,12 +186,13 @@ def adversarial_curves(metrics: Sequence[dict[str, Any]]) -> Figure:
         own = [line for line in lines if name in line]
         returns.plot(*_over_steps(own, name), color=colour, linewidth=0.8, alpha=0.7)
     returns.plot(*_over_steps(lines, "return_mean"), color="#333333", linewidth=1.6)
-    returns.set(ylabel="return under the matched mode: mean, and each code")
+    returns.set(ylabel="return: mean, and each code")
     judged.plot(*_over_steps(updates, "discriminator_accuracy"), color="#333333", linewidth=1.2)
     judged.set(ylabel="accuracy of the discriminator", ylim=(0.4, 1.02))
     told = [line for line in updates if "code_information" in line]
     code.plot(*_over_steps(told, "code_information"), color="#333333", linewidth=1.2)
-    code.set(ylabel="what an action says about the code (nats)")
+    code.set(ylabel="the action's information on the code (nats)")
+    code.set_ylim(bottom=min(0.0, *code.get_ylim()))
     for panel in (returns, judged, code):
         panel.set(xlabel="environment steps")
         panel.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
