@@ -59,7 +59,7 @@ class Discriminator:
 
     The gradient penalty (Gulrajani et al. 2017) is 10 (‖∂logit/∂pair‖ - 1)² on points between the expert's pairs and
     the policy's. Between the kinks of the rectifiers ∂logit/∂pair is a product of matrices, so its own gradient needs
-    no second differentiation: a step costs a third of one by automatic differentiation (benchmarks/adversarial.py).
+    no second differentiation: a step takes two thirds of one by automatic differentiation (benchmarks/adversarial.py).
 
     Args:
         inputs: numbers in a pair, and in a code where it sees that too.
