@@ -12,6 +12,7 @@ PPO's, and what is learned beside the policy.
 import copy
 import math
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
@@ -145,9 +146,9 @@ class Adversarial:
         """Return the settings for a file."""
         return asdict(self) | {"prior": self.prior.to_json()}
 
+    @abstractmethod
     def method(self, demonstrations: Demonstrations) -> "Method":
         """Return what this algorithm adds to the loop."""
-        raise NotImplementedError
 
     def start(self, demonstrations: Demonstrations, environment: VectorEnv[Any, Any, Any]) -> "AdversarialTraining":
         """Return training at its first iteration, to be stepped, saved and restored by the caller.
@@ -205,7 +206,7 @@ class Method:
         demonstrations: what the expert did.
         give_codes: of the demonstrations in pretraining; None for a search.
         search: how continuous codes are searched.
-        pretraining_prior: of the policy's codes, where that is not the settings' own.
+        prior: of the policy's codes, where that is not the settings' own.
 
     Attributes:
         prior: of the policy's codes.
@@ -252,8 +253,8 @@ class Method:
         return self.cloning.network.code_inputs(drawn).numpy()
 
     def expert_codes(self, rows: NDArray[np.integer[Any]]) -> Tensor:
-        """Return the codes of demonstrated steps (n,), for a discriminator that sees them, (n, code size)."""
-        raise NotImplementedError
+        """Return the codes of demonstrated steps (n,) that the discriminator sees, (n, code size); (n, 0) for none."""
+        return torch.empty(len(rows), 0)
 
     def learn(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
         """Learn from a rollout's pairs (n, numbers) and codes (n, code size) what else there is; return its scalars."""
@@ -464,10 +465,9 @@ class AdversarialTraining:
     def _expert(self, rows: NDArray[np.int64]) -> Tensor:
         """Return what the discriminator sees of demonstrated steps (n,), read where they are."""
         actor = self.ppo.network.actor
-        pairs = torch.cat(
-            [actor.normalized(self._observations[rows]), actor.actions.normalize(self._actions[rows])], dim=1
-        )
-        return torch.cat([pairs, self.method.expert_codes(rows)], dim=1) if self.method.sees_codes else pairs
+        observations, actions = self._observations[rows], self._actions[rows]
+        parts = [actor.normalized(observations), actor.actions.normalize(actions), self.method.expert_codes(rows)]
+        return torch.cat(parts, dim=1)
 
     def _teach_discriminator(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
         """Take the steps on a rollout's pairs, as many of the expert's beside them."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from manyways.algorithms.muon import Muon
-from manyways.algorithms.sog_bc import choose_device
+from manyways.algorithms.sog_bc import choose_device, seeded_generator
 from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.codeless_policy import CodelessNetwork, CodelessPolicy
 from manyways.demonstrations import Demonstrations
@@ -151,7 +151,9 @@ class CodelessTraining:
         network = self._network
         network.train()
         seen, done = self._draw()
-        parts = network.losses(self._observations[seen], self._actions[done], self._generator())
+        parts = network.losses(
+            self._observations[seen], self._actions[done], seeded_generator(self.settings.seed, self.iteration)
+        )
         loss = torch.stack(list(parts.values())).sum()
         network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -178,11 +180,6 @@ class CodelessTraining:
         around = np.clip(around, first[:, None], last[:, None])
         steps = torch.from_numpy(around).to(self._device)
         return steps[:, : network.window], steps
-
-    def _generator(self) -> torch.Generator:
-        """Return the source of this iteration's noise, on the CPU."""
-        seed = np.random.SeedSequence((self.settings.seed, self.iteration)).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed) >> 1)
 
     def scalars(self) -> dict[str, float]:
         """Return the loss of the last step, and its parts where it has several."""

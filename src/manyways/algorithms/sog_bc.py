@@ -290,7 +290,9 @@ class Training:
             start = features.new_zeros(len(features), prior.dimension)
         else:
             start = self._last_codes[trajectories]
-        return search_batch(self.network, features, actions, self.settings.search, start, self._generator(number))
+        return search_batch(
+            self.network, features, actions, self.settings.search, start, seeded_generator(self.settings.seed, number)
+        )
 
     def _remember(self, codes: Tensor, trajectories: Tensor, number: int) -> Tensor:
         """Keep the codes that were found as the trajectories' last, and return them as they then are.
@@ -304,11 +306,6 @@ class Training:
         if number % max(1, last.numel() // _SPREAD_AT_ONCE) == 0:
             last.copy_(spread_evenly(last))
         return last[trajectories]
-
-    def _generator(self, number: int) -> torch.Generator:
-        """Return the source of a batch's candidates, on the CPU."""
-        seed = np.random.SeedSequence((self.settings.seed, number)).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed) >> 1)
 
     def _draw(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
@@ -393,7 +390,7 @@ class Training:
         start = self._observations.new_zeros(len(self.demonstrations), prior.dimension)
         search = self.settings.search
         codes, _ = search_trajectories(
-            self.network, self.demonstrations, search, start, self._generator(self.iteration)
+            self.network, self.demonstrations, search, start, seeded_generator(self.settings.seed, self.iteration)
         )
         network.action_std.copy_(self._residual_std(codes))
         return Policy(network, prior, ())
@@ -409,6 +406,12 @@ class Training:
             errors = self.network.actions.restore(self.network.decode(sums)) - self._actions[rows]
             total += errors.double().square().sum(dim=0)
         return (total / self.demonstrations.steps).sqrt()
+
+
+def seeded_generator(seed: int, number: int) -> torch.Generator:
+    """Return the source of whatever one batch or iteration draws, on the CPU."""
+    drawn = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(drawn) >> 1)
 
 
 def spread_evenly(codes: Tensor) -> Tensor:
