@@ -328,6 +328,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(code_size, clip_value
     with torch.no_grad():
         deviations = (actions - network.means(inputs, codes)) * torch.exp(-network.log_std)
         old = network.log_probabilities(deviations) + 0.3 * torch.randn(n, generator=draw)  # some beyond the clipping
+    advantage = (advantage - advantage.mean()) / advantage.std(correction=0)
     minibatch = (inputs, codes, actions, old, old_values, advantage, returns)
     training._differentiate(*minibatch)
     expected = torch.autograd.grad(plain_loss(network, training.settings, *minibatch), list(network.parameters()))
@@ -381,6 +382,9 @@ def test_minibatches_hold_every_valid_step_once_and_are_of_even_size():
     together = torch.cat([part[0] for part in parts])
     assert sorted(together.tolist()) == sorted(batch[0].tolist())
     assert together.tolist() != batch[0].tolist()
+    for *_, advantage, _ in parts:
+        assert advantage.mean().item() == pytest.approx(0, abs=1e-5)
+        assert advantage.std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_the_learning_rate_falls_from_its_start_to_zero_linearly():
@@ -388,12 +392,25 @@ def test_the_learning_rate_falls_from_its_start_to_zero_linearly():
     steps, rates = [], []
     while not training.finished:
         steps.append(training.steps)
+        rates.append(training.learning_rate)
         training.step()
-        rates.append(training._optimizer.param_groups[0]["lr"])
     np.testing.assert_allclose(rates, 1e-3 * (1 - np.array(steps) / 64))
     assert rates[0] == 1e-3
     assert rates[-1] > 0
     assert training.learning_rate == 0
+
+
+def test_gradient_steps_are_adams_at_the_learning_rate():
+    training = start(learning_rate=0.01, max_gradient_norm=1e9)
+    vector = torch.nn.Parameter(training._vector.clone())
+    known = torch.optim.Adam([vector], 0.01, eps=1e-5)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        vector.grad = torch.randn(len(vector), generator=draw)
+        training._gradient.copy_(vector.grad)
+        known.step()
+        training._descend()
+    torch.testing.assert_close(training._vector, vector.detach())
 
 
 def test_passes_end_when_the_policy_has_gone_far_enough():

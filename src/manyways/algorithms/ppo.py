@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.optim.adam import adam
 
 from manyways.errors import InputError
 from manyways.networks import FARTHEST, PolicyNetwork
@@ -28,8 +29,10 @@ from manyways.networks import FARTHEST, PolicyNetwork
 Floats = NDArray[np.floating[Any]]
 DrawCodes = Callable[[NDArray[np.integer[Any]], np.random.Generator], Floats]
 """From the indices of the environments where an episode starts (n,) to the codes of these episodes (n, code size)."""
+Rows = TypeVar("Rows", Tensor, Floats)
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_ADVANTAGES = 5  # their place in a batch
 _LEAST_STD = 1e-4  # by which anything is divided, so that what hardly varies is not blown up
 
 
@@ -190,9 +193,10 @@ class ActorCritic(nn.Module):
         value: Tensor = self.critic(torch.cat([inputs, codes], dim=-1)).squeeze(-1)
         return value
 
-    def log_probabilities(self, deviations: Tensor) -> Tensor:
+    def log_probabilities(self, deviations: Rows) -> Rows:
         """Return the log-density of actions that deviate by so many standard deviations from their means."""
-        return -0.5 * deviations.square().sum(dim=-1) - (self.log_std.sum() + _LOG_SQRT_2PI * deviations.shape[-1])
+        log_norm = self.log_std.sum().item() + _LOG_SQRT_2PI * deviations.shape[-1]
+        return -0.5 * (deviations**2).sum(-1) - log_norm
 
     def entropy(self) -> Tensor:
         """Return the entropy of the action noise, in nats and inner units."""
@@ -255,6 +259,29 @@ def generalized_advantages(
     return advantages
 
 
+class _Linear:
+    """A linear layer whose parameters and gradients are at hand: a call of the module costs as much as the arithmetic.
+
+    Args:
+        layer: must keep its parameters where they are.
+        gradients: of its parameters, to be written.
+    """
+
+    def __init__(self, layer: nn.Linear, gradients: Mapping[Tensor, Tensor]) -> None:
+        self.weight, self._bias = layer.weight.detach(), layer.bias.detach()
+        self._transposed = self.weight.T
+        self._of_weight, self._of_bias = gradients[layer.weight], gradients[layer.bias]
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return (n, outputs) for inputs (n, inputs)."""
+        return torch.addmm(self._bias, inputs, self._transposed)
+
+    def write_gradients(self, inputs: Tensor, slopes: Tensor) -> None:
+        """Write them, from the loss's slopes along the outputs, (n, outputs)."""
+        torch.mm(slopes.T, inputs, out=self._of_weight)
+        torch.sum(slopes, dim=0, out=self._of_bias)
+
+
 class _Layers:
     """Linear, tanh, linear (+ a part of the caller's), tanh, linear: the form of both networks, differentiated by hand.
 
@@ -266,18 +293,15 @@ class _Layers:
     """
 
     def __init__(self, layers: Sequence[nn.Linear], gradients: Mapping[Tensor, Tensor]) -> None:
-        self._layers = layers
-        self._gradients = gradients
+        self._first, self._second, self._last = (_Linear(layer, gradients) for layer in layers)
 
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
         """Return what comes out, (n, outputs), for inputs (n, inputs) and what is added before the second tanh."""
-        first, second, last = self._layers
         self._inputs = inputs
-        self._hidden1 = first(inputs).tanh_()
-        sums = second(self._hidden1)
-        self._hidden2 = (sums if added is None else sums + added).tanh_()
-        outputs: Tensor = last(self._hidden2)
-        return outputs
+        self._hidden1 = self._first(inputs).tanh_()
+        sums = self._second(self._hidden1)
+        self._hidden2 = (sums if added is None else sums.add_(added)).tanh_()
+        return self._last(self._hidden2)
 
     def backward(self, slopes: Tensor) -> Tensor:
         """Write the gradients from the loss's slopes along the last outputs, (n, outputs).
@@ -285,18 +309,12 @@ class _Layers:
         Returns:
             The slopes along what was added before the second tanh, (n, hidden).
         """
-        first, second, last = self._layers
-        _write_gradients(last, self._hidden2, slopes, self._gradients)
-        slopes2: Tensor = torch.ops.aten.tanh_backward(slopes @ last.weight, self._hidden2)
-        _write_gradients(second, self._hidden1, slopes2, self._gradients)
-        slopes1 = torch.ops.aten.tanh_backward(slopes2 @ second.weight, self._hidden1)
-        _write_gradients(first, self._inputs, slopes1, self._gradients)
+        self._last.write_gradients(self._hidden2, slopes)
+        slopes2: Tensor = torch.ops.aten.tanh_backward(slopes @ self._last.weight, self._hidden2)
+        self._second.write_gradients(self._hidden1, slopes2)
+        slopes1 = torch.ops.aten.tanh_backward(slopes2 @ self._second.weight, self._hidden1)
+        self._first.write_gradients(self._inputs, slopes1)
         return slopes2
-
-
-def _write_gradients(layer: nn.Linear, inputs: Tensor, slopes: Tensor, gradients: Mapping[Tensor, Tensor]) -> None:
-    torch.mm(slopes.T, inputs, out=gradients[layer.weight])
-    torch.sum(slopes, dim=0, out=gradients[layer.bias])
 
 
 class RunningMoments:
@@ -375,16 +393,24 @@ class PPOTraining:
         self.network.actor.action_high.copy_(torch.from_numpy(self.highest_action))
         # Parameters become views of one vector and their gradients of another: clipping and Adam are then a few calls.
         self._parameters = list(self.network.parameters())
-        vector = parameters_to_vector(self._parameters).detach()
+        self._vector = vector = parameters_to_vector(self._parameters).detach()
         vector_to_parameters(vector, self._parameters)
-        self._gradient = vector.grad = torch.zeros_like(vector)
+        self._gradient = torch.zeros_like(vector)
         parts = torch.split(self._gradient, [parameter.numel() for parameter in self._parameters])
         self._gradients: dict[Tensor, Tensor] = {
             parameter: part.view_as(parameter) for parameter, part in zip(self._parameters, parts, strict=True)
         }
-        self._actor = _Layers(self.network.actor_layers, self._gradients)
-        self._critic = _Layers(self.network.critic_layers, self._gradients)
-        self._optimizer = torch.optim.Adam([vector], settings.learning_rate, eps=1e-5, fused=True)
+        self._layers = (
+            _Layers(self.network.actor_layers, self._gradients),
+            _Layers(self.network.critic_layers, self._gradients),
+            _Linear(self.network.actor.code, self._gradients),
+        )
+        self._gradient_of_log_std = self._gradients[self.network.log_std].numpy()
+        self._moments = {
+            "step": torch.zeros(()),
+            "exp_avg": torch.zeros_like(vector),
+            "exp_avg_sq": torch.zeros_like(vector),
+        }
         self._draw_codes = draw_codes or (lambda starting, rng: np.zeros((len(starting), 0), np.float32))
         self._observation_moments = RunningMoments(observation_size)
         self._return_moments = RunningMoments(1)
@@ -486,8 +512,6 @@ class PPOTraining:
         """
         settings, network = self.settings, self.network
         batch = self._batch(rollout)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate
         passes = 0
         for _ in range(settings.epochs):
             passes += 1
@@ -497,8 +521,8 @@ class PPOTraining:
                 if added_loss is not None:
                     self._add_gradient(added_loss())
                 self._descend()
-            log_ratio, gain, squared_error = (torch.cat(rows) for rows in zip(*told, strict=True))
-            ratio = log_ratio.exp()
+            log_ratio, gain, squared_error = (np.concatenate(rows) for rows in zip(*told, strict=True))
+            ratio = np.exp(log_ratio)
             kl = (ratio - 1 - log_ratio).mean().item()  # Schulman's estimator, http://joschu.net/blog/kl-approx.html
             if settings.target_kl is not None and kl > settings.target_kl:
                 break
@@ -512,7 +536,7 @@ class PPOTraining:
             "policy_loss": -gain.mean().item(),
             "value_loss": squared_error.mean().item(),
             "kl": kl,
-            "clip_fraction": ((ratio - 1).abs() > settings.clip).float().mean().item(),
+            "clip_fraction": (np.abs(ratio - 1) > settings.clip).mean().item(),
             "entropy": network.entropy().item(),
             "passes": float(passes),
         }
@@ -541,10 +565,16 @@ class PPOTraining:
         return [tensor[rollout.valid] for tensor in steps]
 
     def _minibatches(self, batch: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the batch in shuffled parts whose sizes differ by one at most."""
+        """Yield the batch in shuffled parts whose sizes differ by one at most, advantages normalised within each."""
         order = torch.randperm(len(batch[0]), generator=self._generator)
         parts = math.ceil(len(order) / self.settings.minibatch)
-        return zip(*(tensor[order].tensor_split(parts) for tensor in batch), strict=True)
+        shuffled = [tensor[order] for tensor in batch]
+        sizes = np.array([len(part) for part in order.tensor_split(parts)])
+        begins = np.cumsum(sizes) - sizes
+        advantages = shuffled[_ADVANTAGES].numpy()
+        advantages -= np.repeat(np.add.reduceat(advantages, begins) / sizes, sizes)
+        advantages /= np.repeat(np.sqrt(np.add.reduceat(advantages**2, begins) / sizes) + 1e-8, sizes)
+        return zip(*(tensor.tensor_split(parts) for tensor in shuffled), strict=True)
 
     @torch.no_grad()
     def _differentiate(
@@ -556,38 +586,40 @@ class PPOTraining:
         old_values: Tensor,
         advantages: Tensor,
         returns: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Floats, Floats, Floats]:
         """Write the gradient of a minibatch's loss (Schulman et al. 2017, Equation 9, and 7 for the policy).
 
         Returns:
             Of each step the logarithm of the probability ratio, the clipped gain and the value's squared error, whose
             means make up the loss.
         """
-        settings, network, clip = self.settings, self.network, self.settings.clip
-        inverse_std = torch.exp(-network.log_std)
-        deviations = (actions - self._actor.forward(inputs, network.actor.code(codes))) * inverse_std
-        log_ratio = network.log_probabilities(deviations) - old_log_probabilities
-        ratio = log_ratio.exp()
-        advantages = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
-        gain, clipped = advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)
+        settings, clip, log_std = self.settings, self.settings.clip, self.network.log_std.detach()
+        inverse_std = torch.exp(-log_std).numpy()
+        actor, critic, code = self._layers
+        # What has a number or an action a row is reckoned in NumPy, whose calls cost a third of PyTorch's.
+        old_value, advantage, target = old_values.numpy(), advantages.numpy(), returns.numpy()
+        deviations = (actions.numpy() - actor.forward(inputs, code(codes)).numpy()) * inverse_std
+        log_ratio = self.network.log_probabilities(deviations) - old_log_probabilities.numpy()
+        ratio = np.exp(log_ratio)
+        gain, clipped = advantage * ratio, advantage * np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)
         # The loss is -min(gain, clipped), flat where the latter is less. Along the log-probability the slope of the
         # gain is the gain; that of the log-probability is deviation / std along the mean, deviation² - 1 along log std.
-        slopes = gain.where(gain <= clipped, 0.0) * (-self.policy_weight / len(gain))
-        through = self._actor.backward(slopes[:, None] * deviations * inverse_std)
-        _write_gradients(network.actor.code, codes, through, self._gradients)
-        of_std = slopes @ deviations.square() - slopes.sum() - self.policy_weight * settings.entropy_weight
-        self._gradients[network.log_std].copy_(of_std)
+        slopes = np.where(gain <= clipped, gain, 0) * (-self.policy_weight / len(gain))
+        through = actor.backward(torch.from_numpy(slopes[:, None] * deviations * inverse_std))
+        code.write_gradients(codes, through)
+        of_std = slopes @ deviations**2 - slopes.sum() - self.policy_weight * settings.entropy_weight
+        self._gradient_of_log_std[:] = of_std
 
-        values = self._critic.forward(torch.cat([inputs, codes], dim=1)).squeeze(1)
-        errors = values - returns
-        squared_errors, slopes = errors.square(), errors
+        value = critic.forward(torch.cat([inputs, codes], dim=1)).numpy()[:, 0]
+        errors = value - target
+        squared_errors, slopes = errors**2, errors
         if settings.clip_values:
-            moved = values - old_values
-            near = (old_values + moved.clamp(-clip, clip) - returns).square()
-            slopes = errors.where((moved.abs() <= clip) | (near <= squared_errors), 0.0)
-            squared_errors = torch.maximum(squared_errors, near)
-        self._critic.backward(slopes[:, None] * (2 * settings.value_weight / len(errors)))
-        return log_ratio, torch.minimum(gain, clipped), squared_errors
+            moved = value - old_value
+            near = (old_value + np.minimum(np.maximum(moved, -clip), clip) - target) ** 2
+            slopes = np.where((np.abs(moved) <= clip) | (near <= squared_errors), errors, 0)
+            squared_errors = np.maximum(squared_errors, near)
+        critic.backward(torch.from_numpy(slopes[:, None] * (2 * settings.value_weight / len(errors))))
+        return log_ratio, np.minimum(gain, clipped), squared_errors
 
     def _add_gradient(self, loss: Tensor) -> None:
         """Add the gradient of another loss."""
@@ -598,7 +630,24 @@ class PPOTraining:
         """Take a gradient step, along a gradient shortened to its greatest norm."""
         norm = torch.linalg.vector_norm(self._gradient)
         self._gradient *= (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
-        self._optimizer.step()
+        moments = self._moments
+        # Without the object around it, whose checks take longer than the step.
+        adam(
+            [self._vector],
+            [self._gradient],
+            [moments["exp_avg"]],
+            [moments["exp_avg_sq"]],
+            [],
+            [moments["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.learning_rate,
+            weight_decay=0.0,
+            eps=1e-5,
+            maximize=False,
+        )
 
     @property
     def _frozen(self) -> bool:
@@ -621,9 +670,7 @@ class PPOTraining:
         Where `at_restart` holds, training goes on from it bit for bit; elsewhere with environments that start anew.
         """
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {
-            f"optimizer.{name}": tensor for name, tensor in self._optimizer.state_dict()["state"].get(0, {}).items()
-        }
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self._moments.items()}
         for kind, moments in (("observations", self._observation_moments), ("returns", self._return_moments)):
             tensors |= {f"moments.{kind}.{name}": getattr(moments, name) for name in ("count", "mean", "square")}
         tensors |= {"update": torch.tensor(self.update), "steps": torch.tensor(self.steps)}
@@ -641,9 +688,8 @@ class PPOTraining:
 
         try:
             self.network.load_state_dict(part("network."))
-            groups = self._optimizer.state_dict()["param_groups"]
-            moments = part("optimizer.")  # none before the first update
-            self._optimizer.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+            for name, tensor in self._moments.items():
+                tensor.copy_(tensors[f"optimizer.{name}"])
             for kind, running in (("observations", self._observation_moments), ("returns", self._return_moments)):
                 for name in ("count", "mean", "square"):
                     setattr(running, name, tensors[f"moments.{kind}.{name}"])
