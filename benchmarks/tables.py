@@ -55,7 +55,7 @@ def main(
     *,
     algorithms: tuple[str, ...] = ("sog-bc",),
     seeds: tuple[int, ...] = (0, 1),
-    total_steps: int = 2_000_000,
+    total_steps: int = 1_000_000,
     label: str | None = None,
     settings: str = "{}",
     runs: Path = ROOT / "runs" / "tables",

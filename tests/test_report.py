@@ -12,9 +12,11 @@ from manyways.run import Run
 from manyways.tasks import get_task
 
 
-def run_of(tmp_path, demonstrations, codes, task=None, command="manyways train --out run"):
+def run_of(tmp_path, demonstrations, codes, task=None, command="manyways train --out run", counted=None):
     settings = manyways.SOGBC(prior=manyways.Categorical(codes), iterations=30, hidden=16)
-    run = Run.create(tmp_path / "run", settings, demonstrations, task=task, data="my <data>", command=command)
+    run = Run.create(
+        tmp_path / "run", settings, demonstrations, task=task, data="my <data>", command=command, mode_count=counted
+    )
     run.train(settings.start(demonstrations))
     return run
 
@@ -54,6 +56,14 @@ def test_data_without_a_task_gets_a_page_without_rollouts(tmp_path, demonstratio
         (tmp_path / name).write_bytes(data)
         picture = np.asarray(Image.open(tmp_path / name).convert("RGB"))
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50  # something is drawn
+
+
+def test_a_number_that_was_counted_is_shown_with_its_evidence(tmp_path, demonstrations):
+    counted = manyways.count_modes(demonstrations)
+    run = run_of(tmp_path, demonstrations, counted.best, counted=counted.to_json())
+    page = write_report(run, demonstrations, None, None, None).read_text()
+    assert f"{counted.best} ways were counted, {counted.sureness:.0%} sure; next best" in page
+    assert len(pictures(page)) == 4
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

@@ -69,6 +69,26 @@ def _legend(
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * panels, len(used)), frameon=False)
 
 
+def mode_count(votes: dict[int, float], lengths: dict[int, float], best: int) -> Figure:
+    """Draw the evidence for the number of ways.
+
+    Args:
+        votes: for each number that a part of the trajectories gave, by what share of the parts.
+        lengths: for each number of groups that was tried, what it costs to describe a trajectory, in nats.
+        best: the number that was chosen.
+    """
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    left.plot(list(lengths), list(lengths.values()), marker="o", markersize=3, color=_FEW_COLOURS[0])
+    left.axvline(best, color="#888888", linestyle=":", linewidth=1)
+    left.set(title="description length", xlabel="groups", ylabel="nats a trajectory")
+    names = [str(number) for number in votes]
+    colours = [_FEW_COLOURS[0] if number == best else "#bbbbbb" for number in votes]
+    right.bar(names, [100 * share for share in votes.values()], color=colours)
+    right.set(title="what parts of the data say", xlabel="ways", ylabel="parts (%)", ylim=(0, 100))
+    return figure
+
+
 def codes_and_modes(
     probabilities: Floats, achieved: Floats, spread: Floats, name: str, modes: tuple[Floats, Floats]
 ) -> Figure:

@@ -83,6 +83,12 @@ def write_report(
         pictures["usage"] = figures.code_usage(metrics)
     if any("environment_steps" in line for line in metrics):
         pictures["adversarial"] = figures.adversarial_curves(metrics)
+    counted = run.config.get("mode_count")
+    if counted is not None:
+        votes, lengths = (
+            {int(number): value for number, value in counted[name].items()} for name in ("votes", "description_length")
+        )
+        pictures["mode_count"] = figures.mode_count(votes, lengths, int(counted["best"]))
     if achieved is not None and task is not None:
         pictures["achieved"] = _achieved(achieved, policy, task)
     environment = jinja2.Environment(
@@ -108,6 +114,7 @@ def write_report(
         pictures={name: _embedded(picture) for name, picture in pictures.items()},
         commands=_commands(run),
         best=run.best,
+        counted=counted,
     )
     path = run.path / "report.html"
     write_bytes(path, page.encode())

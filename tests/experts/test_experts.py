@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -122,6 +124,29 @@ def test_the_step_that_resets_is_not_remembered(line):
     # Ends count as ends only where the point left, not where time ran out.
     left = state["memory.next_observations"][:, 0] > 0.95
     torch.testing.assert_close(state["memory.continues"], (~left).float())
+
+
+def test_steps_cost_what_they_shall_and_only_at_first(line):
+    settings = CrossQ(environments=4, random_steps=8, batch=8, buffer=400, hidden=4, steps_per_update=4)
+    training = replace(settings, costs=(0.5,), costly_updates=3).start(line)
+    seen = []
+    while training.updates < 6:
+        costly, written = training.updates < 3, training._written
+        training.step()
+        rows = slice(written, training._written)
+        if training._written - written == len(training.environment.modes):  # none was reset
+            places = training._memory["next_observations"][rows, 0].numpy()
+            wanted = np.array(MODES.values)[training.environment.modes]
+            cost = -np.abs(places - wanted) - training._memory["rewards"][rows].numpy()
+            np.testing.assert_allclose(cost, np.where(costly & (training.environment.modes == 0), 0.5, 0.0), atol=1e-5)
+            seen.append(costly)
+    assert set(seen) == {True, False}
+
+
+def test_the_learning_rate_halves():
+    settings = CrossQ(learning_rate=0.01, constant_updates=10, half_life=5)
+    assert [settings.learning_rate_at(update) for update in (0, 10, 15, 20)] == [0.01, 0.01, 0.005, 0.0025]
+    assert CrossQ(learning_rate=0.01).learning_rate_at(10**6) == 0.01
 
 
 def test_the_layers_are_the_averaged_policy(line):

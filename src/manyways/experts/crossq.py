@@ -34,7 +34,12 @@ class CrossQ:
         buffer: transitions that are remembered; few, so that the values are learned of what the policy does now.
         batch: transitions in a gradient step.
         learning_rate: of Adam, whose first moment has decay 0.5.
+        constant_updates: gradient steps of the critics with this learning rate.
+        half_life: gradient steps in which it halves from there on; None where it never falls.
         gamma: discount.
+        costs: what a step costs under each mode besides, in the first `costly_updates` gradient steps: where to stand
+            still is rewarded, nobody finds out how to walk. None under other modes than are listed.
+        costly_updates: gradient steps after which steps cost nothing.
         policy_delay: gradient steps of the critics for each of the policy.
         hidden: width of both networks' two layers.
         target_entropy: of the policy, as a multiple of the number of actions.
@@ -48,16 +53,26 @@ class CrossQ:
     buffer: int = 200_000
     batch: int = 256
     learning_rate: float = 1e-3
+    constant_updates: int = 0
+    half_life: int | None = None
     gamma: float = 0.97
+    costs: tuple[float, ...] = ()
+    costly_updates: int = 0
     policy_delay: int = 3
     hidden: int = 256
     target_entropy: float = -1.0
     averaging: float = 0.999
     seed: int = 0
 
+    def learning_rate_at(self, update: int) -> float:
+        """Return the learning rate after so many gradient steps of the critics."""
+        if self.half_life is None:
+            return self.learning_rate
+        return float(self.learning_rate * 0.5 ** (max(0, update - self.constant_updates) / self.half_life))
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self)
+        return asdict(self) | {"costs": list(self.costs)}
 
     def start(self, task: Task) -> "CrossQTraining":
         """Return training at its first step, each environment under a mode of its own."""
@@ -70,7 +85,7 @@ class ExpertView(VectorWrapper[Any, Any, Any]):
     def __init__(self, task: Task, num_envs: int, modes: NDArray[Any]) -> None:
         super().__init__(task.make_vec(num_envs, modes))
         self._task = task
-        self._modes = modes
+        self.modes = modes
         space: Any = self.env.single_action_space
         self.action_scale = np.asarray(space.high, np.float32)
         inputs = self._inputs(np.zeros((num_envs, *self.env.single_observation_space.shape)))  # type: ignore[misc]
@@ -80,7 +95,7 @@ class ExpertView(VectorWrapper[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _inputs(self, observations: Floats) -> Floats:
-        return self._task.view.inputs(observations, self._modes, self._task.modes)
+        return self._task.view.inputs(observations, self.modes, self._task.modes)
 
     def reset(self, **arguments: Any) -> tuple[Floats, dict[str, Any]]:
         """Reset all environments."""
@@ -89,7 +104,7 @@ class ExpertView(VectorWrapper[Any, Any, Any]):
 
     def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step all environments with what the expert does, in [-1, 1]."""
-        given = self._task.view.actions(actions, self._modes, self._task.modes) * self.action_scale
+        given = self._task.view.actions(actions, self.modes, self._task.modes) * self.action_scale
         observations, rewards, terminated, truncated, info = self.env.step(given)
         return self._inputs(observations), rewards, terminated, truncated, info
 
@@ -152,6 +167,9 @@ class CrossQTraining:
         self._written = 0  # transitions ever put into the memory
         self._owed = 0.0  # gradient steps that the environment steps so far are worth, and that were not taken
         self._observation: Floats | None = None
+        self._costs = np.zeros(settings.environments)
+        if settings.costs:
+            self._costs = np.pad(settings.costs, (0, len(environment.modes)))[environment.modes]
 
     def step(self) -> None:
         """Step every environment once, and learn as much as that is worth."""
@@ -167,6 +185,8 @@ class CrossQTraining:
                 actions, _ = self._act(torch.from_numpy(self._observation).float())
                 self.actor.train()
         following, rewards, terminated, truncated, _ = self.environment.step(actions.numpy())
+        if self.updates < settings.costly_updates:
+            rewards = rewards - self._costs
         self._remember(self._observation, actions, rewards, following, terminated)
         self._observation, self._ended = following, terminated | truncated
         self.steps += settings.environments
@@ -206,6 +226,9 @@ class CrossQTraining:
         rows = torch.from_numpy(self._rng.integers(min(self._written, settings.buffer), size=settings.batch))
         observations, actions, rewards, following, continues = (values[rows] for values in self._memory.values())
         policy, critics, temperature = self._optimizers
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate_at(self.updates)
 
         self.actor.eval()
         with torch.no_grad():

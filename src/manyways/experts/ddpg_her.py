@@ -25,6 +25,8 @@ class DDPGHER:
         buffer: transitions that are remembered.
         learning_rate: of Adam.
         gamma: discount.
+        tolerance: within which distance of the goal it is rewarded, in m; less than the task's, so that what hits only
+            just, and misses when it starts a little elsewhere, is not good enough.
         noise: standard deviation of the Gaussian noise on the actions.
         goals: of a transition relabelled for each that is not.
         random_steps: environment steps before learning starts.
@@ -37,6 +39,7 @@ class DDPGHER:
     buffer: int = 200_000
     learning_rate: float = 1e-3
     gamma: float = 0.95
+    tolerance: float = 0.03
     noise: float = 0.1
     goals: int = 4
     random_steps: int = 1000
@@ -75,6 +78,7 @@ class DDPGHERTraining:
         self.settings = settings
         self.steps = self.updates = 0
         environment = gym.wrappers.TimeLimit(task.base.make(), task.episode_steps)
+        environment.unwrapped.distance_threshold = settings.tolerance  # type: ignore[attr-defined]
         space: Any = environment.action_space
         self._action_scale = np.asarray(space.high, np.float32)
         self._model = DDPG(
