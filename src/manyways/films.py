@@ -32,7 +32,7 @@ def film(
         task: with an environment that renders.
         act: from one observation (1, observation size) to one action (1, action size).
         path: ends in .mp4.
-        mode: of the environment; a goal is not drawn.
+        mode: of the environment.
         seconds: of simulated time at most.
         seed: of the environment.
         on_frame: called after every frame, for progress.

@@ -186,3 +186,11 @@ def test_continuous_modes_have_no_list():
     with pytest.raises(InputError, match="no list of modes but a range"):
         _ = get_task("halfcheetah-vel").discrete_modes
     assert len(task_names()) == 9
+
+
+def test_pictures_show_the_goal_of_the_mode():
+    goal = np.array([0.1, -0.05, 0.02])
+    environment = get_task("fetch-reach").make(goal)
+    environment.reset(seed=0)
+    np.testing.assert_allclose(environment.unwrapped.goal, GRIPPER_START + goal)
+    environment.close()

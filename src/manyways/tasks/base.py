@@ -5,7 +5,7 @@ Both step the same engine; both are given the same settings, under the names eac
 
 import importlib.util
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Base:
         observed: how many of its numbers are observed, the first ones; None for all.
         camera: the name of the camera that pictures are taken with, one that follows; None for the environment's own.
         in_envpool: whether EnvPool has it too.
+        show_mode: tells Gymnasium's form the mode of its episode after a reset, for pictures; None where none is drawn.
         module: what to import so that Gymnasium knows the id; None for Gymnasium's own.
     """
 
@@ -36,6 +37,7 @@ class Base:
     observed: int | None = None
     camera: str | None = None
     in_envpool: bool = True
+    show_mode: Callable[[gym.Env[Any, Any], NDArray[Any]], None] | None = None
     module: str | None = None
 
     def make(self, render_mode: str | None = None, **overrides: Any) -> gym.Env[Any, Any]:

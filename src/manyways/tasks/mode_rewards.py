@@ -85,6 +85,8 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment underneath."""
         observation, info = self.env.reset(seed=seed, options=options)
+        if self._base.show_mode is not None:
+            self._base.show_mode(self.env.unwrapped, self.mode[0])
         self._steps = 0
         return self._base.observe(observation), info
 

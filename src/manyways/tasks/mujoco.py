@@ -54,6 +54,11 @@ def reach(step: Step, goals: Floats) -> Floats:
     return ((distances < HIT_DISTANCE) & step.last[:, None]).astype(np.float64)
 
 
+def show_goal(environment: Any, goal: Floats) -> None:
+    """Draw the goal, which is relative to the gripper's start, in place of the environment's own."""
+    environment.goal = GRIPPER_START + goal
+
+
 def _along(step: Step, angles: Floats) -> Floats:
     """Return the velocity in each direction, (n, angles), in m/s."""
     x, y = step.info["x_velocity"], step.info["y_velocity"]
@@ -202,7 +207,7 @@ TASKS = (
         episode_steps=50,
         demonstrations=1000,
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "y (m)")),
-        base=Base("FetchReach-v4", observation_key="observation", module="gymnasium_robotics"),
+        base=Base("FetchReach-v4", observation_key="observation", show_mode=show_goal, module="gymnasium_robotics"),
         rewards=reach,
         noise=0.2,
         achieved=lambda observations, info: observations[:, :3] - GRIPPER_START,
