@@ -143,7 +143,8 @@ def main(
     *,
     seeds: int = 10,
     iterations: int = 0,
-    counting: bool = False,
+    starts: tuple[str, ...] = ("trajectories",),
+    counting: tuple[int, ...] = (),
 ) -> None:
     """Measure what the result files do not have yet.
 
@@ -151,25 +152,25 @@ def main(
         sets: names; all unless given.
         seeds: how many, from 0 on, each of the set and of the method.
         iterations: of SOG-BC; 0 leaves it out.
-        counting: count the kinds too.
+        starts: of SOG-BC, its `first_codes`.
+        counting: seeds of sets whose kinds are counted, too.
     """
     methods: dict[str, Callable[[str, int], dict[str, Any]]] = {
         name: lambda chosen, seed, method=method: measure(chosen, method, seed) for name, method in CLUSTERINGS.items()
     }
     if iterations:
-        for start in ("random", "trajectories"):
+        for start in starts:
             found = sog(start, iterations)
             methods[f"SOG-BC, {start}, {iterations} iterations"] = lambda chosen, seed, found=found: measure(
                 chosen, found, seed
             )
-    if counting:
-        methods["count"] = count
+    methods["count"] = count
     for name in sets or SETS:
         file = RESULTS / f"{name.replace(', ', '-').replace(' ', '')}.json"
         result: dict[str, dict[str, Any]] = read_json(file) if file.exists() else {}
         for method, run in methods.items():
             done = result.setdefault(method, {})
-            for seed in range(seeds):
+            for seed in counting if method == "count" else range(seeds):
                 if str(seed) not in done:
                     done[str(seed)] = run(name, seed)
                     write_json(file, result)
@@ -178,7 +179,8 @@ def main(
             for method, lines in result.items()
             if method != "count" and lines
         }
-        print(name, *(f"{method} {score:.3f}" for method, score in scores.items()), sep=" | ", flush=True)
+        counted = [f"{line['best']} of {line['true']}" for line in result["count"].values()]
+        print(name, *(f"{method} {score:.3f}" for method, score in scores.items()), *counted, sep=" | ", flush=True)
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for name in SETS:
         file = RESULTS / f"{name.replace(', ', '-').replace(' ', '')}.json"

@@ -2,7 +2,7 @@ import numpy as np
 
 from manyways.tasks import View, angles, velocities
 from manyways.tasks.task import get_task
-from manyways.tasks.views import TurnedAnt
+from manyways.tasks.views import TurnedAnt, TurnedHumanoid
 
 
 def test_the_plain_view_puts_the_mode_beside_the_observation():
@@ -10,7 +10,7 @@ def test_the_plain_view_puts_the_mode_beside_the_observation():
     np.testing.assert_array_equal(seen, [[0, 0, 0, 0, 1], [0, 0, 0, 1, 0]])
 
 
-def _seen_while_acting(task, view, modes, steps=60):
+def _seen_while_acting(task, view, modes, actions, steps=60):
     """Return what the expert sees in each mode while it does the same, (steps, modes, inputs)."""
     mode = np.arange(len(modes))
     environment = task.make_vec(len(modes), 0, reset_noise_scale=0.0)
@@ -19,17 +19,26 @@ def _seen_while_acting(task, view, modes, steps=60):
     seen = []
     for _ in range(steps):
         seen.append(view.inputs(observations, mode, modes))
-        done = np.repeat(rng.uniform(-1, 1, (1, 8)), len(modes), axis=0)
+        done = np.repeat(rng.uniform(-1, 1, (1, actions)), len(modes), axis=0)
         observations, *_ = environment.step(view.actions(done, mode, modes))
     environment.close()
     return np.stack(seen)
 
 
 def test_the_ant_is_the_same_in_all_four_quarters():
-    seen = _seen_while_acting(get_task("ant-dir-6"), TurnedAnt(), angles(4))
+    seen = _seen_while_acting(get_task("ant-dir-6"), TurnedAnt(), angles(4), actions=8)
     assert np.abs(np.diff(seen[:, 0], axis=0)).max() > 0.1  # it moved
     for quarter in (1, 2, 3):
         # An orientation and its negative are the same.
         sign = np.sign((seen[:, quarter, 1:5] * seen[:, 0, 1:5]).sum(axis=1))[:, None]
         seen[:, quarter, 1:5] *= sign
         np.testing.assert_allclose(seen[:, quarter], seen[:, 0], atol=1e-3)
+
+
+def test_the_humanoid_sees_opposite_modes_as_in_a_mirror():
+    seen = _seen_while_acting(get_task("humanoid-dir-6"), TurnedHumanoid(), angles(6), actions=17, steps=3)
+    assert np.abs(np.diff(seen[:, 1], axis=0)).max() > 0.1  # it moved
+    for left, right in ((1, 5), (2, 4)):
+        # Its two sides differ by a fiftieth of a percent, which grows.
+        np.testing.assert_allclose(seen[:3, right], seen[:3, left], atol=0.025)
+    assert np.abs(seen[:3, 0] - seen[:3, 1]).max() > 0.1

@@ -14,7 +14,7 @@ from manyways.tasks.expert import Floor
 from manyways.tasks.mode_rewards import Step
 from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
 from manyways.tasks.task import Picture, Task
-from manyways.tasks.views import Turned, TurnedAnt
+from manyways.tasks.views import TurnedAnt, TurnedHumanoid
 
 Floats = NDArray[np.floating[Any]]
 
@@ -197,7 +197,7 @@ TASKS = (
         picture=_path_of(column=22, seconds=0.015),
         base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}, camera="track"),
         rewards=humanoid,
-        view=Turned(quaternion=1, velocity=22, size=45),
+        view=TurnedHumanoid(),
         floor=Floor(6206),
     ),
     Task(

@@ -90,6 +90,51 @@ class TurnedAnt(Turned):
 _ANKLE_SIGNS = np.array([[1, 1], [1, -1], [1, -1], [1, 1]])
 
 
+@dataclass(frozen=True)
+class TurnedHumanoid(Turned):
+    """The same, seen in a mirror in the modes to the right, so that walking to the left is all there is to learn.
+
+    The humanoid's left and right are alike.
+    """
+
+    quaternion: int = 1
+    velocity: int = 22
+    size: int = 45
+
+    def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the observation in the turned world, mirrored where the mode's direction is to the right."""
+        seen = super().inputs(observations, mode, modes)
+        right = _to_the_right(mode, modes)
+        joints = 5 + _MIRRORED_JOINTS
+        columns = np.concatenate([np.arange(5), joints, np.arange(22, 28), joints + 23])
+        # height, orientation, joints; velocity, rotation, velocities of the joints. The turn by more than half a circle
+        # gave the orientation's negative, which is the same but looks different.
+        signs = np.concatenate([[1, -1, 1, -1, 1], _JOINT_SIGNS, [1, -1, 1], [-1, 1, -1], _JOINT_SIGNS])
+        seen[right] = seen[right][:, columns] * signs
+        return seen
+
+    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the torques of the humanoid's own joints."""
+        right = _to_the_right(mode, modes)
+        torques = done.copy()
+        torques[right] = done[right][:, _MIRRORED_JOINTS] * _MOTOR_SIGNS
+        return torques
+
+
+# Waist (3), right leg (4), left leg (4), right arm (3), left arm (3): which joint is whose image in a mirror, and what
+# changes its sign there. Hips and elbows are counted in opposite senses already. The waist's first two motors are in
+# the other order than its joints.
+_MIRRORED_JOINTS = np.array([0, 1, 2, 7, 8, 9, 10, 3, 4, 5, 6, 14, 15, 16, 11, 12, 13])
+_LIMB_SIGNS = [1, 1, 1, 1] * 2 + [-1, -1, 1] * 2
+_JOINT_SIGNS = np.array([-1, 1, -1, *_LIMB_SIGNS])
+_MOTOR_SIGNS = np.array([1, -1, -1, *_LIMB_SIGNS])
+
+
+def _to_the_right(mode: NDArray[Any], modes: Modes) -> NDArray[np.bool_]:
+    right: NDArray[np.bool_] = np.sin(_angles(mode, modes)) < -1e-6
+    return right
+
+
 def _angles(mode: NDArray[Any], modes: Modes) -> Floats:
     assert isinstance(modes, DiscreteModes)
     return np.array(modes.values)[mode]
