@@ -46,7 +46,7 @@ class VAEGAIL(Adversarial):
 
     name: ClassVar[str] = "vae-gail"
 
-    vae_code_size: int = 20
+    vae_code_size: int = 4
     vae_iterations: int = 1000
     vae_batch: int = 32
     vae_learning_rate: float = 1e-3
