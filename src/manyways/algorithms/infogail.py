@@ -36,7 +36,7 @@ class InfoGAIL(Adversarial):
 
     name: ClassVar[str] = "infogail"
 
-    lambda_i: float = 0.5
+    lambda_i: float = 2.0
     posterior_learning_rate: float = 1e-3
     averaging: float = 0.5
 
