@@ -25,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 
 _SETTINGS: dict[str, CrossQ | DDPGHER] = {
     "fetch-reach": DDPGHER(),
-    "walker2d-vel-6": CrossQ(gamma=0.99, averaging=0.9998, constant_updates=160_000, half_life=15_000),
+    "walker2d-vel-6": CrossQ(gamma=0.99),
     "hopper-vel-6": CrossQ(gamma=0.99, costs=(1.0, 1.0), costly_updates=60_000, averaging=0.9998),
     "humanoid-dir-6": CrossQ(
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
