@@ -195,12 +195,15 @@ class ActorCritic(nn.Module):
 
     def log_probabilities(self, deviations: Rows) -> Rows:
         """Return the log-density of actions that deviate by so many standard deviations from their means."""
-        log_norm = self.log_std.sum().item() + _LOG_SQRT_2PI * deviations.shape[-1]
-        return -0.5 * (deviations**2).sum(-1) - log_norm
+        return _log_probabilities(deviations, self.log_std.sum().item())
 
     def entropy(self) -> Tensor:
         """Return the entropy of the action noise, in nats and inner units."""
         return self.log_std.sum() + (0.5 + _LOG_SQRT_2PI) * len(self.log_std)
+
+
+def _log_probabilities(deviations: Rows, log_volume: float) -> Rows:
+    return -0.5 * (deviations**2).sum(-1) - (log_volume + _LOG_SQRT_2PI * deviations.shape[-1])
 
 
 @dataclass(eq=False)
@@ -273,12 +276,13 @@ class _Linear:
         self._of_weight, self._of_bias = gradients[layer.weight], gradients[layer.bias]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return (n, outputs) for inputs (n, inputs)."""
-        return torch.addmm(self._bias, inputs, self._transposed)
+        """Return (n, outputs) for inputs (n, inputs); (outputs,), the same for every row, where there are no inputs."""
+        return self._bias if inputs.shape[1] == 0 else torch.addmm(self._bias, inputs, self._transposed)
 
     def write_gradients(self, inputs: Tensor, slopes: Tensor) -> None:
         """Write them, from the loss's slopes along the outputs, (n, outputs)."""
-        torch.mm(slopes.T, inputs, out=self._of_weight)
+        if inputs.shape[1]:
+            torch.mm(slopes.T, inputs, out=self._of_weight)
         torch.sum(slopes, dim=0, out=self._of_bias)
 
 
@@ -405,7 +409,8 @@ class PPOTraining:
             _Layers(self.network.critic_layers, self._gradients),
             _Linear(self.network.actor.code, self._gradients),
         )
-        self._gradient_of_log_std = self._gradients[self.network.log_std].numpy()
+        self._log_std = self.network.log_std.detach()
+        self._gradient_of_log_std = self._gradients[self.network.log_std]
         self._moments = {
             "step": torch.zeros(()),
             "exp_avg": torch.zeros_like(vector),
@@ -593,13 +598,14 @@ class PPOTraining:
             Of each step the logarithm of the probability ratio, the clipped gain and the value's squared error, whose
             means make up the loss.
         """
-        settings, clip, log_std = self.settings, self.settings.clip, self.network.log_std.detach()
-        inverse_std = torch.exp(-log_std).numpy()
+        settings, clip = self.settings, self.settings.clip
+        log_std = self._log_std.numpy()
+        inverse_std = np.exp(-log_std)
         actor, critic, code = self._layers
         # What has a number or an action a row is reckoned in NumPy, whose calls cost a third of PyTorch's.
         old_value, advantage, target = old_values.numpy(), advantages.numpy(), returns.numpy()
         deviations = (actions.numpy() - actor.forward(inputs, code(codes)).numpy()) * inverse_std
-        log_ratio = self.network.log_probabilities(deviations) - old_log_probabilities.numpy()
+        log_ratio = _log_probabilities(deviations, float(log_std.sum())) - old_log_probabilities.numpy()
         ratio = np.exp(log_ratio)
         gain, clipped = advantage * ratio, advantage * np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)
         # The loss is -min(gain, clipped), flat where the latter is less. Along the log-probability the slope of the
@@ -608,9 +614,10 @@ class PPOTraining:
         through = actor.backward(torch.from_numpy(slopes[:, None] * deviations * inverse_std))
         code.write_gradients(codes, through)
         of_std = slopes @ deviations**2 - slopes.sum() - self.policy_weight * settings.entropy_weight
-        self._gradient_of_log_std[:] = of_std
+        self._gradient_of_log_std.numpy()[:] = of_std
 
-        value = critic.forward(torch.cat([inputs, codes], dim=1)).numpy()[:, 0]
+        seen = torch.cat([inputs, codes], dim=1) if codes.shape[1] else inputs
+        value = critic.forward(seen).numpy()[:, 0]
         errors = value - target
         squared_errors, slopes = errors**2, errors
         if settings.clip_values:
@@ -628,8 +635,9 @@ class PPOTraining:
 
     def _descend(self) -> None:
         """Take a gradient step, along a gradient shortened to its greatest norm."""
-        norm = torch.linalg.vector_norm(self._gradient)
-        self._gradient *= (self.settings.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+        norm = torch.linalg.vector_norm(self._gradient).item()
+        if norm > self.settings.max_gradient_norm:
+            self._gradient *= self.settings.max_gradient_norm / norm
         moments = self._moments
         # Without the object around it, whose checks take longer than the step.
         adam(
