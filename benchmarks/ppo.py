@@ -265,15 +265,16 @@ def stopwatch(parts: Sequence[tuple[Any, str, str]]) -> Iterator[dict[str, float
 
 def breakdown(training: ppo.PPOTraining, updates: int) -> dict[str, float]:
     """Return where the time of our training goes, as shares; the watch itself adds a little to the smallest parts."""
+    actor, critic, _ = training._layers
     parts = [
         (training.environment, "step", "simulator"),
         (training, "collect", "collect"),
         (training, "_batch", "advantages"),
         (training, "_differentiate", "differentiate"),
-        (training._actor, "forward", "forward"),
-        (training._critic, "forward", "forward"),
-        (training._actor, "backward", "backward"),
-        (training._critic, "backward", "backward"),
+        (actor, "forward", "forward"),
+        (critic, "forward", "forward"),
+        (actor, "backward", "backward"),
+        (critic, "backward", "backward"),
         (training, "_descend", "optimizer"),
     ]
     began = time.perf_counter()
