@@ -194,7 +194,10 @@ class ActorCritic(nn.Module):
         return value
 
     def log_probabilities(self, deviations: Rows) -> Rows:
-        """Return the log-density of actions that deviate by so many standard deviations from their means."""
+        """Return the log-density of actions that deviate by so many standard deviations from their means.
+
+        It has no gradient along `log_std`.
+        """
         return _log_probabilities(deviations, self.log_std.sum().item())
 
     def entropy(self) -> Tensor:
