@@ -116,6 +116,7 @@ TASKS = (
         base=_ANT,
         rewards=ant,
         view=TurnedAnt(),
+        noise=0.1,
         floor=Floor(1068),
     ),
     Task(
@@ -128,6 +129,7 @@ TASKS = (
         base=_ANT,
         rewards=ant,
         view=TurnedAnt(),
+        noise=0.1,
         floor=Floor(1031),
     ),
     Task(
