@@ -14,6 +14,9 @@ trajectories are grouped once by what is done in them. A trajectory is described
 Their first principal components are modelled as a mixture of Gaussians with one covariance for all groups and hard
 assignment: k-means in a metric that learns how trajectories of one group differ (a start elsewhere, another speed)
 and counts those directions little. The groups then say in nats how unlikely a trajectory is under each code.
+
+A mishap lies far from everything, other mishaps too, and would be a group of its own at the price of two ways in one.
+So trajectories that are isolated shape no group, and of what is far from all groups these say nothing.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -46,6 +50,7 @@ _RELIABLE = 0.8  # the least share of variance that the halves have in common
 _COMPONENTS = 12
 _RESTARTS = 40
 _ROUNDS = 30  # of clustering and of the metric; they mostly agree after five
+_ISOLATED = 4.0  # of synthetic motions none is so far out, and of the tasks' trajectories only falls, 5 to 30
 _LEAST_WITHIN = 0.02  # variance within groups that is always assumed, as a share of the whole
 
 Floats = NDArray[np.float32]
@@ -206,12 +211,14 @@ class Groups:
         embedding: of trajectories.
         metric: (dimensions, dimensions), takes the embedding to where the groups' covariance is the identity.
         centres: (groups, dimensions), there.
+        reach: how far from its centre a trajectory may lie, there, and still be told from other groups'.
         residual_variance: σ² of one number of the normalised action under the policy that these groups go with.
     """
 
     embedding: Embedding
     metric: Floats
     centres: Floats
+    reach: float = np.inf
     residual_variance: float = 0.0
 
     @classmethod
@@ -219,16 +226,23 @@ class Groups:
         """Find so many groups among the demonstrations, at most as many as there are trajectories."""
         embedding = Embedding.fit(demonstrations, seed)
         chosen = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
-        return cls(embedding, *cluster(embedding(demonstrations)[np.sort(chosen)], groups, seed)[:2])
+        points = embedding(demonstrations)[np.sort(chosen)]
+        shaping = points[~isolated(points)]
+        if len(shaping) < groups:
+            shaping = points
+        metric, centres, labels, _ = cluster(shaping, groups, seed)
+        reach = np.linalg.norm(shaping @ metric - centres[labels], axis=1).max()
+        return cls(embedding, metric, centres, float(reach))
 
     def nats(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return how unlikely each trajectory is under each group, beside the likeliest, (trajectories, groups).
 
         That is half the squared distance to each group's centre in units of the spread within groups, less the least
-        of the row: negative log-likelihoods, up to what a row's numbers share.
+        of the row: negative log-likelihoods, up to what a row's numbers share. Out of reach of all groups a row is 0.
         """
-        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres, "sqeuclidean") / 2
-        nats: NDArray[np.float64] = distances - distances.min(axis=1, keepdims=True)
+        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres)
+        least = distances.min(axis=1, keepdims=True)
+        nats: NDArray[np.float64] = np.where(least <= 1.001 * self.reach, (distances**2 - least**2) / 2, 0.0)
         return nats
 
     def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
@@ -247,6 +261,7 @@ class Groups:
         own = {
             "metric": self.metric,
             "centres": self.centres,
+            "reach": np.array(self.reach),
             "residual_variance": np.array(self.residual_variance),
         }
         return {name: np.array(value, dtype=np.float32, order="C") for name, value in (parts | own).items()}
@@ -258,10 +273,29 @@ class Groups:
         Raises:
             KeyError: a tensor is missing.
         """
-        # Groups of before there was a third view have none.
-        no_answers = {"change_scale": np.zeros(0, np.float32), "answers": np.zeros((0, 0), np.float32)}
-        embedding = Embedding(**{field.name: (no_answers | tensors)[field.name] for field in fields(Embedding)})
-        return cls(embedding, tensors["metric"], tensors["centres"], float(tensors["residual_variance"]))
+        # Groups of before there was a third view have none, and those of before there was a reach no bound.
+        missing = {
+            "change_scale": np.zeros(0, np.float32),
+            "answers": np.zeros((0, 0), np.float32),
+            "reach": np.array(np.inf, np.float32),
+        }
+        tensors = missing | tensors
+        embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
+        reach, variance = (float(tensors[name]) for name in ("reach", "residual_variance"))
+        return cls(embedding, tensors["metric"], tensors["centres"], reach, variance)
+
+
+def isolated(points: Floats) -> NDArray[np.bool_]:
+    """Return which points (n, dimensions) lie far from all others, (n,).
+
+    Those are the ones with fewer than two neighbours within four times the distance at which the median point has two:
+    a way that is shown three times is none of them.
+    """
+    if len(points) < 4:
+        return np.zeros(len(points), dtype=bool)
+    distances = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)[0][:, 2]  # the first is the point itself
+    far: NDArray[np.bool_] = distances > _ISOLATED * np.median(distances)
+    return far
 
 
 def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _Numbers:
