@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from gymnasium.vector import VectorWrapper
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.checkpoints import moments, named, part, restore_moments
+from manyways.experts.view import ExpertView
 from manyways.tasks import Task
 
 Floats = NDArray[np.floating[Any]]
@@ -37,9 +35,6 @@ class CrossQ:
         constant_updates: gradient steps of the critics with this learning rate.
         half_life: gradient steps in which it halves from there on; None where it never falls.
         gamma: discount.
-        costs: what a step costs under each mode besides, in the first `costly_updates` gradient steps: where to stand
-            still is rewarded, nobody finds out how to walk. None under other modes than are listed.
-        costly_updates: gradient steps after which steps cost nothing.
         policy_delay: gradient steps of the critics for each of the policy.
         hidden: width of both networks' two layers.
         target_entropy: of the policy, as a multiple of the number of actions.
@@ -56,8 +51,6 @@ class CrossQ:
     constant_updates: int = 0
     half_life: int | None = None
     gamma: float = 0.97
-    costs: tuple[float, ...] = ()
-    costly_updates: int = 0
     policy_delay: int = 3
     hidden: int = 256
     target_entropy: float = -1.0
@@ -72,41 +65,11 @@ class CrossQ:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self) | {"costs": list(self.costs)}
+        return asdict(self)
 
     def start(self, task: Task) -> "CrossQTraining":
         """Return training at its first step, each environment under a mode of its own."""
         return CrossQTraining(self, ExpertView(task, self.environments, task.modes.spread(self.environments)))
-
-
-class ExpertView(VectorWrapper[Any, Any, Any]):
-    """A task's environment as its expert sees it: what it is told of the mode beside the observation."""
-
-    def __init__(self, task: Task, num_envs: int, modes: NDArray[Any]) -> None:
-        super().__init__(task.make_vec(num_envs, modes))
-        self._task = task
-        self.modes = modes
-        space: Any = self.env.single_action_space
-        self.action_scale = np.asarray(space.high, np.float32)
-        inputs = self._inputs(np.zeros((num_envs, *self.env.single_observation_space.shape)))  # type: ignore[misc]
-        self.single_observation_space = Box(-np.inf, np.inf, inputs.shape[1:], np.float32)
-        self.single_action_space = Box(-1, 1, space.shape, np.float32)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-
-    def _inputs(self, observations: Floats) -> Floats:
-        return self._task.view.inputs(observations, self.modes, self._task.modes)
-
-    def reset(self, **arguments: Any) -> tuple[Floats, dict[str, Any]]:
-        """Reset all environments."""
-        observations, info = self.env.reset(**arguments)
-        return self._inputs(observations), info
-
-    def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Step all environments with what the expert does, in [-1, 1]."""
-        given = self._task.view.actions(actions, self.modes, self._task.modes) * self.action_scale
-        observations, rewards, terminated, truncated, info = self.env.step(given)
-        return self._inputs(observations), rewards, terminated, truncated, info
 
 
 def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -135,7 +98,10 @@ class CrossQTraining:
     Attributes:
         steps: environment steps taken.
         updates: gradient steps of the critics taken.
+        finished: it can always go on.
     """
+
+    finished = False
 
     def __init__(self, settings: CrossQ, environment: ExpertView) -> None:
         self.settings = settings
@@ -167,9 +133,6 @@ class CrossQTraining:
         self._written = 0  # transitions ever put into the memory
         self._owed = 0.0  # gradient steps that the environment steps so far are worth, and that were not taken
         self._observation: Floats | None = None
-        self._costs = np.zeros(settings.environments)
-        if settings.costs:
-            self._costs = np.pad(settings.costs, (0, len(environment.modes)))[environment.modes]
 
     def step(self) -> None:
         """Step every environment once, and learn as much as that is worth."""
@@ -185,8 +148,6 @@ class CrossQTraining:
                 actions, _ = self._act(torch.from_numpy(self._observation).float())
                 self.actor.train()
         following, rewards, terminated, truncated, _ = self.environment.step(actions.numpy())
-        if self.updates < settings.costly_updates:
-            rewards = rewards - self._costs
         self._remember(self._observation, actions, rewards, following, terminated)
         self._observation, self._ended = following, terminated | truncated
         self.steps += settings.environments
