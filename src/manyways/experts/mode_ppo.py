@@ -1,11 +1,12 @@
-"""Owns PPO for experts: the library's own, of an environment that tells the mode.
+"""Owns PPO for experts: the library's own, whose codes are the modes.
 
 It takes many times the environment steps of CrossQ, which are cheap on EnvPool, and leaves ways of moving that are good
 enough to stay with: where CrossQ's hopper shuffles backwards at 0.9 m/s, this one learns to hop.
 """
 
+import copy
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.algorithms.ppo import PPO, PPOTraining
-from manyways.experts.view import ExpertView
 from manyways.tasks import Task
+
+_LARGE = 20.0  # whose tanh is 1 in single precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModePPO:
-    """Settings of PPO for an expert.
+    """Settings of PPO for an expert that is told one of a list of modes, and sees the plain view.
 
     Args:
         ppo: of PPO itself.
@@ -31,7 +33,7 @@ class ModePPO:
         seed: of everything random.
     """
 
-    ppo: PPO = PPO(log_std=-0.5, epochs=6, target_kl=0.03)
+    ppo: PPO = field(default_factory=lambda: PPO(log_std=-0.5, epochs=6, target_kl=0.03))
     environments: int = 96
     costs: tuple[float, ...] = ()
     costly_steps: int = 0
@@ -43,7 +45,7 @@ class ModePPO:
 
     def start(self, task: Task) -> "ModePPOTraining":
         """Return training at its first step, each environment under a mode of its own."""
-        return ModePPOTraining(self, ExpertView(task, self.environments, task.modes.spread(self.environments)))
+        return ModePPOTraining(self, task)
 
 
 class ModePPOTraining:
@@ -51,21 +53,25 @@ class ModePPOTraining:
 
     Args:
         settings: of PPO for an expert.
-        environment: as the expert sees it.
+        task: whose expert is trained.
 
     Attributes:
         updates: gradient steps taken.
     """
 
-    def __init__(self, settings: ModePPO, environment: ExpertView) -> None:
+    def __init__(self, settings: ModePPO, task: Task) -> None:
         self.settings = settings
         self.updates = 0
-        self._action_scale = environment.action_scale
-        self._ppo = PPOTraining(replace(settings.ppo, seed=settings.seed), environment)
-        costs = np.zeros(settings.environments, np.float32)
-        if settings.costs:
-            costs += np.pad(settings.costs, (0, len(environment.modes)))[environment.modes]
-        self._costs = torch.from_numpy(costs)
+        modes = task.discrete_modes.spread(settings.environments)
+        told = np.eye(len(task.modes), dtype=np.float32)[modes]
+        self._ppo = PPOTraining(
+            replace(settings.ppo, seed=settings.seed),
+            task.make_vec(settings.environments, modes),
+            lambda starting, rng: told[starting],
+            len(task.modes),
+        )
+        costs = np.pad(settings.costs, (0, len(task.modes) - len(settings.costs)))[modes]
+        self._costs = torch.from_numpy(costs).float()
 
     @property
     def steps(self) -> int:
@@ -90,19 +96,23 @@ class ModePPOTraining:
 
         Only that observations are cut at ten standard deviations is left out.
         """
-        network = self._ppo.network.actor
-        first, second, last = (
-            (layer.weight.detach().double(), layer.bias.detach().double())
-            for layer in (network.state[0], network.state[2], network.output)
+        network = self._ppo.network
+        first, second, last = (layer.double() for layer in copy.deepcopy(network).actor_layers)
+        of_mode, seen = network.actor.code, network.actor.observations
+        # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
+        weight = first.weight / seen.std
+        bias = first.bias - weight @ seen.mean.double()
+        passed = _LARGE * torch.eye(of_mode.in_features)
+        layers = (
+            (torch.block_diag(weight, passed), torch.cat([bias, torch.zeros(len(passed))])),  # type: ignore[no-untyped-call]
+            (torch.cat([second.weight, of_mode.weight], dim=1), second.bias + of_mode.bias),
+            (last.weight, last.bias),
         )
-        weight = first[0] / network.observations.std.double()
-        first = weight, first[1] - weight @ network.observations.mean.double()
-        second = second[0], second[1] + network.code.bias.detach().double()
         tensors: dict[str, NDArray[np.float32]] = {"tanh": np.ones(1, np.float32)}
-        for number, (weight, bias) in enumerate((first, second, last)):
-            tensors[f"weight.{number}"] = weight.float().numpy().copy()
-            tensors[f"bias.{number}"] = bias.float().numpy().copy()
-        return tensors | {"action_scale": self._action_scale}
+        for number, (weight, bias) in enumerate(layers):
+            tensors[f"weight.{number}"] = weight.detach().float().numpy().copy()
+            tensors[f"bias.{number}"] = bias.detach().float().numpy().copy()
+        return tensors | {"action_scale": self._ppo.highest_action}
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs but for the environments, which start anew."""

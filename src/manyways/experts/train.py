@@ -29,9 +29,9 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": CrossQ(gamma=0.99),
     "hopper-vel-6": ModePPO(
-        ppo=PPO(total_steps=8_000_000, log_std=-0.5, epochs=6, target_kl=0.03),
-        costs=(1.0, 1.0, 0.25, 0.75, 1.0, 1.0),
-        costly_steps=3_000_000,
+        ppo=PPO(total_steps=20_000_000, log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
+        costs=(1.0,) * 6,
+        costly_steps=10_000_000,
     ),
     "humanoid-dir-6": CrossQ(
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
