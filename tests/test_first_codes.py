@@ -5,7 +5,7 @@ import manyways
 from manyways import Demonstrations
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
-from manyways.first_codes import Embedding, Groups, cluster, embed, groups
+from manyways.first_codes import Embedding, Groups, cluster, embed, groups, isolated
 
 
 def random_trajectory(rng, steps=50):
@@ -145,3 +145,25 @@ def test_an_embedding_depends_on_what_is_done_and_not_on_order_or_length():
     np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-5)
     np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-5)
     assert np.abs(embeddings[3] - embeddings[0]).max() > 0.1
+
+
+def test_mishaps_make_no_groups_of_their_own():
+    demonstrations, kinds = Motions(kinds=6, per_kind=20, noise=0.02).draw(0)
+    rng = np.random.default_rng(0)
+    pairs = list(demonstrations)
+    for mishap in range(5):  # it starts as one of the six, and then is flung away, each time elsewhere
+        observations, actions = pairs[mishap]
+        flung = 30 * rng.normal(size=(1, 4)) * np.linspace(0, 1, len(actions))[:, None]
+        pairs.append((observations + flung[:, :2], actions + flung[:, 2:]))
+    with_mishaps = Demonstrations.from_arrays(pairs)
+    found = Groups.fit(with_mishaps, 6, 0)
+    nats = found.nats(with_mishaps)
+    assert purity(nats[:-5].argmin(axis=1), kinds) == 1
+    np.testing.assert_array_equal(nats[-5:], 0)  # the groups say nothing of them
+    assert (nats[:-5].max(axis=1) > 10).all()
+
+
+def test_a_way_that_is_shown_three_times_is_not_isolated():
+    points = np.concatenate([np.zeros((50, 12)), np.full((3, 12), 100.0), np.full((2, 12), -100.0)])
+    points += np.random.default_rng(0).normal(size=points.shape)
+    assert list(np.flatnonzero(isolated(points))) == [53, 54]

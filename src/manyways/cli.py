@@ -77,7 +77,7 @@ def collect(
         out: Folder of the data set; must not exist yet, or be empty.
         episodes: How many; the task's own number unless given.
         weights: Folder of an expert's training; the expert that came with manyways unless given.
-        noise: Standard deviation of what is added to the expert's actions, in halves of their range; the task's own
+        noise: Standard deviation of what disturbs the expert's actions, in halves of their range; the task's own
             unless given.
         seed: Of the modes, the environment and the noise.
     """

@@ -1,16 +1,22 @@
 """Groups of similar trajectories: codes to begin with, and what the search asks beside the policy's error.
 
 From a random network the first search is a lottery: a code that wins nothing never learns, and stays dead. So the
-trajectories are grouped once by what is done in them. A trajectory is described by two views together:
+trajectories are grouped once by what is done in them. A trajectory is described by three views together:
 
 - the kernel mean embedding of its (state, action) pairs, the mean of random Fourier features (Rahimi & Recht 2007):
   which pairs occur, whatever the length or the order, with states counted from the trajectory's own mean, so that it
   does not matter where the trajectory began;
-- the trajectory itself at points evenly spaced in its time: where, and in which order.
+- the trajectory itself at points evenly spaced in its time: where, and in which order;
+- how actions answer to states: the correlations of their changes from one step to the next. Of the many only those
+  combinations are kept in which the two halves of a trajectory agree: one relation among hundreds of state
+  numbers is drowned by the chance in all others, and in smooth motions there is nothing but chance.
 
 Their first principal components are modelled as a mixture of Gaussians with one covariance for all groups and hard
 assignment: k-means in a metric that learns how trajectories of one group differ (a start elsewhere, another speed)
 and counts those directions little. The groups then say in nats how unlikely a trajectory is under each code.
+
+A mishap lies far from everything, other mishaps too, and would be a group of its own at the price of two ways in one.
+So trajectories that are isolated shape no group, and of what is far from all groups these say nothing.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -21,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -34,9 +41,16 @@ _PAIRS_FOR_BANDWIDTH = 1000
 _TRAJECTORIES_FOR_CENTRES = 10_000
 _POINTS_IN_TIME = 32
 _NUMBERS_IN_TIME = 4096  # of all points together: what bounds the memory where states are large
+_TRAJECTORIES_FOR_ANSWERS = 2000
+_ANSWERS = 50  # principal components of the correlations, among which the halves' agreement is sought
+_FARTHEST = 3.0  # deviations; a change beyond, as in a fall, counts as this
+_LEAST_CHANGE = 0.01  # variance, as a share of all trajectories'; with less, a number stands still
+_AGREEMENT_OVER_CHANCE = 3.0  # the halves' covariance, in units of the most negative, which is chance
+_RELIABLE = 0.8  # the least share of variance that the halves have in common
 _COMPONENTS = 12
-_RESTARTS = 10
+_RESTARTS = 40
 _ROUNDS = 30  # of clustering and of the metric; they mostly agree after five
+_ISOLATED = 4.0  # of synthetic motions none is so far out, and of the tasks' trajectories only falls, 5 to 30
 _LEAST_WITHIN = 0.02  # variance within groups that is always assumed, as a share of the whole
 
 Floats = NDArray[np.float32]
@@ -65,15 +79,17 @@ def continuous_codes(demonstrations: Demonstrations, prior: Gaussian, seed: int)
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Puts trajectories of any length into a few dimensions, the principal components of two views.
+    """Puts trajectories of any length into a few dimensions, the principal components of three views.
 
     Args:
         mean, scale: (pair,), of the columns of (state, action) pairs.
         own_scale: (pair,), the same with states counted from the mean of their trajectory.
         frequencies: (pair, features) and
         phases: (features,), of the random Fourier features.
-        centre: (features of both views,) and
-        components: (features of both views, dimensions), what takes both views to the result.
+        centre: (features of all views,) and
+        components: (features of all views, dimensions), what takes the views to the result.
+        change_scale: (pair,), inverse standard deviations of the changes from step to step.
+        answers: (observation size x action size, kept), the combinations of correlations that are the third view.
     """
 
     mean: Floats
@@ -83,12 +99,14 @@ class Embedding:
     phases: Floats
     centre: Floats
     components: Floats
+    change_scale: Floats
+    answers: Floats
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, seed: int) -> "Embedding":
         """Measure the embedding on demonstrations.
 
-        The kernel is Gaussian on normalised pairs, its bandwidth the median distance of two pairs. Both views have the
+        The kernel is Gaussian on normalised pairs, its bandwidth the median distance of two pairs. All views have the
         same variance before the principal components are taken.
         """
         rng = np.random.default_rng(seed)
@@ -103,14 +121,18 @@ class Embedding:
         bandwidth = float(np.median(positive)) if positive.size else 1.0
         frequencies = (rng.standard_normal((len(mean), _FEATURES)) / bandwidth).astype(np.float32)
         phases = rng.uniform(0, 2 * np.pi, _FEATURES).astype(np.float32)
-        raw = cls(mean, scale, own_scale, frequencies, phases, np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
+        change_scale = _inverse_change(demonstrations)
+        nothing = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+        raw = cls(mean, scale, own_scale, frequencies, phases, *nothing, change_scale, nothing[1])
+        raw = replace(raw, answers=raw._reliable_answers(demonstrations, seed))
 
         some = np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES])
         views = np.stack([raw._views(*demonstrations[index]) for index in some])
         centre = views.mean(axis=0)
         variance = (views - centre).var(axis=0)
-        sizes = (_FEATURES, views.shape[1] - _FEATURES)
-        totals = [part.sum() for part in np.split(variance, [_FEATURES])]
+        last = views.shape[1] - raw.answers.shape[1]
+        sizes = (_FEATURES, last - _FEATURES, raw.answers.shape[1])
+        totals = [part.sum() for part in np.split(variance, [_FEATURES, last])]
         weights = np.repeat([1 / np.sqrt(total) if total > 1e-12 else 0.0 for total in totals], sizes)
         dimensions = min(_COMPONENTS, len(some) - 1, views.shape[1])
         if dimensions < 1 or not weights.any():  # one trajectory, or all the same
@@ -119,8 +141,7 @@ class Embedding:
             pca = PCA(dimensions, random_state=seed).fit((views - centre) * weights)
             kept = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
             components = weights[:, None] * pca.components_[kept].T
-        reduced = np.ascontiguousarray(components, dtype=np.float32)
-        return cls(mean, scale, own_scale, frequencies, phases, centre, reduced)
+        return replace(raw, centre=centre, components=np.ascontiguousarray(components, dtype=np.float32))
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
@@ -128,7 +149,7 @@ class Embedding:
         return np.stack(rows).astype(np.float32)
 
     def _views(self, observations: Floats, actions: Floats) -> Floats:
-        """Return both views of one trajectory, (features of both views,)."""
+        """Return all views of one trajectory, (features of all views,)."""
         steps, size = len(actions), observations.shape[1]
         rows = np.linspace(0, steps - 1, min(steps, _STEPS_PER_TRAJECTORY)).astype(np.int64)
         own = np.concatenate([observations[rows] - observations.mean(axis=0), actions[rows] - self.mean[size:]], axis=1)
@@ -139,7 +160,47 @@ class Embedding:
         before = np.minimum(when.astype(np.int64), steps - 2)
         share = (when - before)[:, None]
         in_order = (1 - share) * pairs[before] + share * pairs[before + 1]
-        return np.concatenate([occurring, in_order.ravel()]).astype(np.float32)
+        views = [occurring, in_order.ravel()]
+        if self.answers.shape[1]:
+            views.append(self._answers(observations, actions) @ self.answers)
+        return np.concatenate(views).astype(np.float32)
+
+    def _answers(self, observations: Floats, actions: Floats) -> Floats:
+        """Return the correlation of each state number's and each action number's changes, as one row."""
+        changes = np.diff(np.concatenate([observations, actions], axis=1), axis=0) * self.change_scale
+        changes = changes.clip(-_FARTHEST, _FARTHEST)
+        changes /= np.sqrt((changes**2).sum(axis=0) + _LEAST_CHANGE * max(1, len(changes)))
+        size = observations.shape[1]
+        correlations: Floats = (changes[:, :size].T @ changes[:, size:]).ravel()
+        return correlations
+
+    def _reliable_answers(self, demonstrations: Demonstrations, seed: int) -> Floats:
+        """Return the combinations of correlations in which halves of a trajectory agree, (correlations, kept).
+
+        The covariance of the two halves, made symmetric, has eigenvalues on both sides of zero where there is only
+        chance, alike on both; what stands out on the positive side is no chance.
+        """
+        some = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_ANSWERS])
+        halves = []
+        for observations, actions in (demonstrations[index] for index in some):
+            middle = len(actions) // 2
+            parts = (
+                slice(0, middle + 1),
+                slice(middle, None),
+            )  # the change to the middle is the first's, from it the last's
+            halves.append([self._answers(observations[part], actions[part]) for part in parts])
+        both = np.array(halves)
+        both -= both.mean(axis=0)
+        count = min(_ANSWERS, len(some) - 1, both.shape[2])
+        stacked = both.reshape(-1, both.shape[2])
+        if count < 1 or not stacked.any():
+            return np.zeros((both.shape[2], 0), np.float32)
+        components = PCA(count, random_state=seed).fit(stacked).components_.T
+        one, other = ((both[:, half] @ components).astype(np.float64) for half in (0, 1))
+        shared, directions = np.linalg.eigh((one.T @ other + other.T @ one) / (2 * len(one)))
+        whole = ((one @ directions) ** 2 + (other @ directions) ** 2).mean(axis=0) / 2
+        kept = (shared > _AGREEMENT_OVER_CHANCE * max(0.0, -shared[0])) & (shared > _RELIABLE * whole) & (whole > 0)
+        return np.ascontiguousarray(components @ directions[:, kept], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +211,14 @@ class Groups:
         embedding: of trajectories.
         metric: (dimensions, dimensions), takes the embedding to where the groups' covariance is the identity.
         centres: (groups, dimensions), there.
+        reach: how far from its centre a trajectory may lie, there, and still be told from other groups'.
         residual_variance: σ² of one number of the normalised action under the policy that these groups go with.
     """
 
     embedding: Embedding
     metric: Floats
     centres: Floats
+    reach: float = np.inf
     residual_variance: float = 0.0
 
     @classmethod
@@ -163,16 +226,23 @@ class Groups:
         """Find so many groups among the demonstrations, at most as many as there are trajectories."""
         embedding = Embedding.fit(demonstrations, seed)
         chosen = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
-        return cls(embedding, *cluster(embedding(demonstrations)[np.sort(chosen)], groups, seed)[:2])
+        points = embedding(demonstrations)[np.sort(chosen)]
+        shaping = points[~isolated(points)]
+        if len(shaping) < groups:
+            shaping = points
+        metric, centres, labels, _ = cluster(shaping, groups, seed)
+        reach = np.linalg.norm(shaping @ metric - centres[labels], axis=1).max()
+        return cls(embedding, metric, centres, float(reach))
 
     def nats(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return how unlikely each trajectory is under each group, beside the likeliest, (trajectories, groups).
 
         That is half the squared distance to each group's centre in units of the spread within groups, less the least
-        of the row: negative log-likelihoods, up to what a row's numbers share.
+        of the row: negative log-likelihoods, up to what a row's numbers share. Out of reach of all groups a row is 0.
         """
-        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres, "sqeuclidean") / 2
-        nats: NDArray[np.float64] = distances - distances.min(axis=1, keepdims=True)
+        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres)
+        least = distances.min(axis=1, keepdims=True)
+        nats: NDArray[np.float64] = np.where(least <= 1.001 * self.reach, (distances**2 - least**2) / 2, 0.0)
         return nats
 
     def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
@@ -191,6 +261,7 @@ class Groups:
         own = {
             "metric": self.metric,
             "centres": self.centres,
+            "reach": np.array(self.reach),
             "residual_variance": np.array(self.residual_variance),
         }
         return {name: np.array(value, dtype=np.float32, order="C") for name, value in (parts | own).items()}
@@ -202,8 +273,29 @@ class Groups:
         Raises:
             KeyError: a tensor is missing.
         """
+        # Groups of before there was a third view have none, and those of before there was a reach no bound.
+        missing = {
+            "change_scale": np.zeros(0, np.float32),
+            "answers": np.zeros((0, 0), np.float32),
+            "reach": np.array(np.inf, np.float32),
+        }
+        tensors = missing | tensors
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
-        return cls(embedding, tensors["metric"], tensors["centres"], float(tensors["residual_variance"]))
+        reach, variance = (float(tensors[name]) for name in ("reach", "residual_variance"))
+        return cls(embedding, tensors["metric"], tensors["centres"], reach, variance)
+
+
+def isolated(points: Floats) -> NDArray[np.bool_]:
+    """Return which points (n, dimensions) lie far from all others, (n,).
+
+    Those are the ones with fewer than two neighbours within four times the distance at which the median point has two:
+    a way that is shown three times is none of them.
+    """
+    if len(points) < 4:
+        return np.zeros(len(points), dtype=bool)
+    distances = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)[0][:, 2]  # the first is the point itself
+    far: NDArray[np.bool_] = distances > _ISOLATED * np.median(distances)
+    return far
 
 
 def nats_as_loss(nats: _Numbers, lengths: _Numbers, residual_variance: Any) -> _Numbers:
@@ -276,6 +368,16 @@ def _trajectory_means(demonstrations: Demonstrations) -> Floats:
     sums = np.add.reduceat(demonstrations.observations.astype(np.float64), demonstrations.starts)
     means = (sums / demonstrations.lengths[:, None]).astype(np.float32)
     return np.repeat(means, demonstrations.lengths, axis=0)
+
+
+def _inverse_change(demonstrations: Demonstrations) -> Floats:
+    """Return the inverse standard deviation of each column's changes from step to step, (pair,)."""
+    inside = np.ones(demonstrations.steps, dtype=bool)
+    inside[demonstrations.starts] = False
+    arrays = demonstrations.observations, demonstrations.actions
+    if not inside.any():  # one step a trajectory
+        return np.zeros(sum(array.shape[1] for array in arrays), np.float32)
+    return np.concatenate([_inverse_std(np.diff(array, axis=0)[inside[1:]]) for array in arrays])
 
 
 def _inverse_std(values: Floats) -> Floats:

@@ -116,6 +116,7 @@ TASKS = (
         base=_ANT,
         rewards=ant,
         view=TurnedAnt(),
+        noise=0.1,
         floor=Floor(1068),
     ),
     Task(
@@ -128,6 +129,7 @@ TASKS = (
         base=_ANT,
         rewards=ant,
         view=TurnedAnt(),
+        noise=0.1,
         floor=Floor(1031),
     ),
     Task(
@@ -198,6 +200,7 @@ TASKS = (
         base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}, camera="track"),
         rewards=humanoid,
         view=TurnedHumanoid(),
+        noise=0.15,
         floor=Floor(6206),
     ),
     Task(

@@ -53,8 +53,10 @@ class Task:
         entry_point: for an environment that has modes already, its two forms, as Gymnasium's registry takes them.
         scripted_expert: from observations (n, observation size) and modes (n,) to actions (n, action size); without
             one the expert is a network that was trained.
-        noise: of the expert's actions in demonstrations, in halves of the action space's range, so that they also show
-            how to come back from small mistakes.
+        noise: what disturbs the expert's actions in demonstrations, in halves of the action space's range, so that
+            they also show how to come back from small mistakes.
+        termination_fails: whether an episode that terminates has failed, so that it is no demonstration; False where
+            an end before the time limit is success.
         achieved: for continuous modes, what is achieved at a step, in their units: from observations after it (n,
             observation size) and `info` to (n, numbers of a mode).
         starting_steps: at the start of an episode, in which nothing can be achieved yet.
@@ -73,6 +75,7 @@ class Task:
     entry_point: tuple[Any, Any] | None = None
     scripted_expert: Callable[[Floats, NDArray[Any]], Floats] | None = None
     noise: float = 0.0
+    termination_fails: bool = True
     achieved: Achieved | None = None
     starting_steps: int = 0
     view: View = _PLAIN
