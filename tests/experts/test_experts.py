@@ -7,7 +7,8 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from manyways import InputError
-from manyways.experts import CrossQ, read_progress, train_expert
+from manyways.algorithms.ppo import PPO
+from manyways.experts import CrossQ, ModePPO, read_progress, train_expert
 from manyways.experts import train as train_module
 from manyways.files import read_tensors, write_tensors
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
@@ -126,21 +127,92 @@ def test_the_step_that_resets_is_not_remembered(line):
     torch.testing.assert_close(state["memory.continues"], (~left).float())
 
 
-def test_steps_cost_what_they_shall_and_only_at_first(line):
-    settings = CrossQ(environments=4, random_steps=8, batch=8, buffer=400, hidden=4, steps_per_update=4)
-    training = replace(settings, costs=(0.5,), costly_updates=3).start(line)
-    seen = []
-    while training.updates < 6:
-        costly, written = training.updates < 3, training._written
+@pytest.fixture
+def by_ppo(line, monkeypatch):
+    ppo = PPO(total_steps=20_000, steps_per_update=20, minibatch=64, learning_rate=3e-3, hidden=16, log_std=-0.5)
+    settings = ModePPO(ppo=ppo, environments=8, costs=(0.5,), costly_steps=800)
+    monkeypatch.setitem(train_module._SETTINGS, "line", settings)
+    return settings
+
+
+def test_ppo_learns_every_mode_too_and_ends_where_its_steps_are_taken(line, by_ppo, tmp_path, monkeypatch):
+    expert = train_expert(line, tmp_path / "run", command="", hours=0.05)
+    assert expert.card["floor_reached"], read_progress(tmp_path / "run")
+    assert min(expert.card["returns"]) >= -2.0
+    monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
+    few = replace(by_ppo, ppo=replace(by_ppo.ppo, total_steps=1600))
+    monkeypatch.setitem(train_module._SETTINGS, "line", few)
+    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.0)
+    assert train_expert(line, tmp_path / "few", command="").card["environment_steps"] <= 1600 + 8 * 20
+    assert not Expert.load(tmp_path / "few", "line").card["floor_reached"]
+
+
+def modes_ppo(**settings):
+    ppo = PPO(total_steps=40_000, steps_per_update=32, minibatch=64, hidden=16, learning_rate=3e-3)
+    return ModePPO(ppo=ppo, environments=8, **settings)
+
+
+def test_ppo_learns_every_mode_too(line, tmp_path, monkeypatch):
+    monkeypatch.setitem(train_module._SETTINGS, "line", modes_ppo())
+    monkeypatch.setitem(line.__dict__, "floor", Floor(-2.5, least=(-3.0, -3.0)))
+    expert = train_expert(line, tmp_path, command="", hours=0.02)
+    assert expert.card["floor_reached"], read_progress(tmp_path)
+
+
+def test_ppo_stops_when_its_steps_are_taken(line, tmp_path, monkeypatch):
+    settings = replace(modes_ppo(), ppo=PPO(total_steps=6000, steps_per_update=32, minibatch=64, hidden=8))
+    monkeypatch.setitem(train_module._SETTINGS, "line", settings)
+    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.0)
+    monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
+    expert = train_expert(line, tmp_path, command="", hours=1.0)
+    assert 6000 <= read_progress(tmp_path)[-1]["steps"] < 6000 + 8 * 32
+    assert not expert.card["floor_reached"]
+
+
+def test_a_checkpoint_of_ppo_holds_everything(line):
+    training = modes_ppo().start(line)
+    for _ in range(3):
         training.step()
-        rows = slice(written, training._written)
-        if training._written - written == len(training.environment.modes):  # none was reset
-            places = training._memory["next_observations"][rows, 0].numpy()
-            wanted = np.array(MODES.values)[training.environment.modes]
-            cost = -np.abs(places - wanted) - training._memory["rewards"][rows].numpy()
-            np.testing.assert_allclose(cost, np.where(costly & (training.environment.modes == 0), 0.5, 0.0), atol=1e-5)
-            seen.append(costly)
-    assert set(seen) == {True, False}
+    restored = modes_ppo().start(line)
+    restored.restore(training.state())
+    assert (restored.steps, restored.updates) == (training.steps, training.updates)
+    assert training.updates > 0
+    old, new = training.layers(), restored.layers()
+    assert old.keys() == new.keys()
+    for name, layer in old.items():
+        np.testing.assert_array_equal(new[name], layer, err_msg=name)
+
+
+def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
+    training = modes_ppo(costs=(0.5,), costly_steps=500).start(line)
+    modes = torch.arange(8) % 2
+    seen = []
+    learn = training._ppo.learn
+    monkeypatch.setattr(training._ppo, "learn", lambda rollout: (seen.append(rollout), learn(rollout))[1])
+    for _ in range(4):
+        before = training.steps
+        training.step()
+        rollout = seen[-1]
+        wanted = -(rollout.observations[1:, :, 0] - torch.tensor(MODES.values)[modes]).abs()
+        costs = (wanted - rollout.rewards)[rollout.valid]
+        of_first = (modes == 0).expand_as(rollout.valid)[rollout.valid]
+        cost = 0.5 * max(0.0, 1 - before / 500)
+        torch.testing.assert_close(costs, torch.where(of_first, cost, 0.0), atol=1e-5, rtol=0)
+    assert training.steps > 500 > seen[0].valid.sum()
+
+
+def test_the_layers_are_ppos_policy(line):
+    training = modes_ppo().start(line)
+    for _ in range(3):
+        training.step()
+    inputs = torch.randn(16, 4)
+    inputs[:, 1] = 1  # it never varies, and so is in units of next to nothing
+    inputs[:, 2:] = torch.eye(2).repeat(8, 1)
+    network = training._ppo.network
+    with torch.no_grad():
+        mean = network.means(network.normalized(inputs[:, :2]), inputs[:, 2:]).numpy().clip(-1, 1) * 2
+    assert np.ptp(mean) > 0
+    np.testing.assert_allclose(Expert(training.layers(), {})(inputs.numpy()), mean, atol=1e-3)
 
 
 def test_the_learning_rate_halves():

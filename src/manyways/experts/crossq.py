@@ -37,9 +37,6 @@ class CrossQ:
         constant_updates: gradient steps of the critics with this learning rate.
         half_life: gradient steps in which it halves from there on; None where it never falls.
         gamma: discount.
-        costs: what a step costs under each mode besides, in the first `costly_updates` gradient steps: where to stand
-            still is rewarded, nobody finds out how to walk. None under other modes than are listed.
-        costly_updates: gradient steps after which steps cost nothing.
         policy_delay: gradient steps of the critics for each of the policy.
         hidden: width of both networks' two layers.
         target_entropy: of the policy, as a multiple of the number of actions.
@@ -56,8 +53,6 @@ class CrossQ:
     constant_updates: int = 0
     half_life: int | None = None
     gamma: float = 0.97
-    costs: tuple[float, ...] = ()
-    costly_updates: int = 0
     policy_delay: int = 3
     hidden: int = 256
     target_entropy: float = -1.0
@@ -72,7 +67,7 @@ class CrossQ:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self) | {"costs": list(self.costs)}
+        return asdict(self)
 
     def start(self, task: Task) -> "CrossQTraining":
         """Return training at its first step, each environment under a mode of its own."""
@@ -135,7 +130,10 @@ class CrossQTraining:
     Attributes:
         steps: environment steps taken.
         updates: gradient steps of the critics taken.
+        finished: it can always go on.
     """
+
+    finished = False
 
     def __init__(self, settings: CrossQ, environment: ExpertView) -> None:
         self.settings = settings
@@ -167,9 +165,6 @@ class CrossQTraining:
         self._written = 0  # transitions ever put into the memory
         self._owed = 0.0  # gradient steps that the environment steps so far are worth, and that were not taken
         self._observation: Floats | None = None
-        self._costs = np.zeros(settings.environments)
-        if settings.costs:
-            self._costs = np.pad(settings.costs, (0, len(environment.modes)))[environment.modes]
 
     def step(self) -> None:
         """Step every environment once, and learn as much as that is worth."""
@@ -185,8 +180,6 @@ class CrossQTraining:
                 actions, _ = self._act(torch.from_numpy(self._observation).float())
                 self.actor.train()
         following, rewards, terminated, truncated, _ = self.environment.step(actions.numpy())
-        if self.updates < settings.costly_updates:
-            rewards = rewards - self._costs
         self._remember(self._observation, actions, rewards, following, terminated)
         self._observation, self._ended = following, terminated | truncated
         self.steps += settings.environments

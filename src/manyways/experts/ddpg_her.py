@@ -61,10 +61,13 @@ class DDPGHERTraining:
     Attributes:
         steps: environment steps taken.
         updates: gradient steps taken.
+        finished: it can always go on.
 
     Raises:
         InputError: Stable-Baselines3 is not installed.
     """
+
+    finished = False
 
     def __init__(self, settings: DDPGHER, task: Task) -> None:
         try:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyways.algorithms.ppo import PPO
 from manyways.errors import InputError
 from manyways.experts.crossq import CrossQ
 from manyways.experts.ddpg_her import DDPGHER
+from manyways.experts.mode_ppo import ModePPO
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
 from manyways.tasks.expert import Expert, Floor
@@ -23,10 +25,14 @@ from manyways.tasks.rollouts import roll_out
 
 Floats = NDArray[np.floating[Any]]
 
-_SETTINGS: dict[str, CrossQ | DDPGHER] = {
+_SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": CrossQ(gamma=0.99),
-    "hopper-vel-6": CrossQ(gamma=0.99, costs=(1.0, 1.0), costly_updates=60_000, averaging=0.9998),
+    "hopper-vel-6": ModePPO(
+        ppo=PPO(total_steps=20_000_000, log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
+        costs=(1.0,) * 6,
+        costly_steps=10_000_000,
+    ),
     "humanoid-dir-6": CrossQ(
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
     ),
@@ -177,7 +183,7 @@ def train_expert(
                 "command": command,
             }
             Expert(layers, card).save(path, task.name)
-        over = probed.reached or (hours is not None and seconds > 3600 * hours)
+        over = probed.reached or training.finished or (hours is not None and seconds > 3600 * hours)
         if over:
             write_tensors(checkpoint, training.state())
             return Expert.load(path, task.name)

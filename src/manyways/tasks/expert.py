@@ -52,22 +52,26 @@ class Expert:
 
     Args:
         layers: `weight.0` (outputs, inputs), `bias.0` (outputs,), `weight.1`, ... and `action_scale` (outputs,), the
-            largest action.
+            largest action. With an entry `tanh`, whatever its value, there are tanhs between the layers, and actions
+            are cut at the largest instead.
         card: how it was trained, and what it reaches.
     """
 
     def __init__(self, layers: dict[str, NDArray[np.float32]], card: dict[str, Any]) -> None:
         self.layers = layers
         self.card = card
-        self._layers = [(layers[f"weight.{i}"].T, layers[f"bias.{i}"]) for i in range((len(layers) - 1) // 2)]
+        count = sum(name.startswith("weight.") for name in layers)
+        self._layers = [(layers[f"weight.{i}"].T, layers[f"bias.{i}"]) for i in range(count)]
+        self._tanh = "tanh" in layers
 
     def __call__(self, inputs: Floats) -> Floats:
         """Return actions (n, action size) for inputs (n, input size)."""
         values = inputs.astype(np.float32)
         for weight, bias in self._layers[:-1]:
-            values = np.maximum(values @ weight + bias, 0)
+            values = np.tanh(values @ weight + bias) if self._tanh else np.maximum(values @ weight + bias, 0)
         weight, bias = self._layers[-1]
-        actions: Floats = np.tanh(values @ weight + bias) * self.layers["action_scale"]
+        values = values @ weight + bias
+        actions: Floats = (values.clip(-1, 1) if self._tanh else np.tanh(values)) * self.layers["action_scale"]
         return actions
 
     @property
