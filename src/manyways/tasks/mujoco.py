@@ -187,7 +187,7 @@ TASKS = (
             camera="track",
         ),
         rewards=walk_at_velocity,
-        noise=0.3,
+        noise=0.05,
         floor=Floor(2229, _walking(_HOPPER_VELOCITIES)),
     ),
     Task(
