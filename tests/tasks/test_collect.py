@@ -86,8 +86,6 @@ def test_an_episode_in_which_the_expert_fails_is_tried_again(tmp_path):
     assert list(modes) == list(task.modes.sample(2, np.random.default_rng(0)))
     collect(replace(task, scripted_expert=reeling(1), termination_fails=False), 2, tmp_path / "kept", noise=0.0)
     assert max(Demonstrations.load(tmp_path / "kept").lengths) < 100
-    with pytest.raises(
-        InputError, match=r"2 of 2 episodes of hopper-vel-6 ended early 10 times each"
-    ):
+    with pytest.raises(InputError, match=r"2 of 2 episodes of hopper-vel-6 ended early 10 times each"):
         collect(replace(task, scripted_expert=reeling(10)), 2, tmp_path / "never", noise=0.0)
     assert not (tmp_path / "never").exists()
