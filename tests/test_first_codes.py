@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,43 @@ def test_a_trajectory_at_twice_the_speed_is_embedded_almost_alike():
 def test_kinds_are_found_in_noise_elsewhere_shared_and_rare(motions):
     demonstrations, kinds = motions.draw(seed=0)
     assert normalized_mutual_information(groups(demonstrations, 12, seed=0), kinds) > 0.95
+
+
+@pytest.mark.parametrize("size", [18, 150])
+def test_one_relation_among_many_numbers_is_found(size):
+    demonstrations, kinds = relations(3, 30, seed=0, size=size)
+    assert purity(groups(demonstrations, 3, seed=0), kinds) > 0.97
+
+
+def test_in_smooth_motions_no_answers_are_reliable():
+    demonstrations, _ = Motions(kinds=5, per_kind=10, noise=0.05).draw(seed=0)
+    assert Embedding.fit(demonstrations, seed=0).answers.shape == (4, 0)
+
+
+def test_an_answer_has_its_sign_and_a_number_that_stands_still_has_none():
+    rng = np.random.default_rng(0)
+    demonstrations, _ = relations(2, 10, seed=0, size=3)
+    embedding = Embedding.fit(demonstrations, seed=0)
+    states = rng.normal(size=(60, 3)).astype(np.float32)
+    states[:, 2] = 1
+    actions = np.stack([states[:, 0], -states[:, 1]], axis=1)
+    answers = embedding._answers(states, actions).reshape(3, 2)
+    np.testing.assert_array_equal(answers[2], 0)
+    assert answers[0, 0] > 0.5 > -0.5 > answers[1, 1]
+
+
+def test_groups_from_before_there_were_answers_are_still_read(demonstrations):
+    found = Groups.fit(demonstrations, 2, seed=0)
+    size = demonstrations.observation_size * demonstrations.action_size
+    embedding = replace(found.embedding, answers=np.zeros((size, 0), np.float32))
+    kept = found.embedding.answers.shape[1]
+    if kept:
+        embedding = replace(embedding, centre=embedding.centre[:-kept], components=embedding.components[:-kept])
+    old = replace(found, embedding=embedding, reach=np.inf)
+    tensors = old.tensors()
+    for name in ("change_scale", "answers", "reach"):
+        del tensors[name]
+    np.testing.assert_array_equal(Groups.from_tensors(tensors).nats(demonstrations), old.nats(demonstrations))
 
 
 def test_the_metric_counts_a_direction_little_in_which_groups_spread():

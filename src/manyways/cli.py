@@ -167,7 +167,7 @@ def train(
         learning_rate: At the start; falls to 0 linearly.
         trajectories_per_batch: Trajectories in a gradient step.
         steps_per_trajectory: Steps of each, by which its code is chosen.
-        hidden: Width of the network.
+        hidden: Width of the network; sog-bc takes 128, and 256 where a state has more numbers than that.
         first_codes: Start from groups of similar trajectories, or at random as the paper does.
         candidates: Samples of the prior that are tried for each block of a continuous code.
         block: Numbers of a continuous code that are searched together.

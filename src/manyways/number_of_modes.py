@@ -4,7 +4,7 @@ The trajectories' embedding (`first_codes`) is described by K groups with one co
 negative log-likelihood of the places within the groups, the entropy of the groups, and half the logarithm of the number
 of trajectories for every number that says where a group lies (the description length of Rissanen 1978, BIC of
 Schwarz 1978). Where K is too small, the spread within groups is large; where it is too large, centres cost more than
-they save. It needs no run of the policy.
+they save. It needs no run of the policy. Isolated trajectories (`first_codes.isolated`), mishaps, are left out.
 
 Three things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
 several Gaussians describe better than one: so two neighbours count as one unless there is room between them, the
@@ -33,7 +33,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import Embedding, Floats, cluster
+from manyways.first_codes import Embedding, Floats, cluster, isolated
 
 _MOST = 100
 _ALL_UP_TO = 12  # beyond, numbers are tried a sixth apart, and then all near the best
@@ -101,6 +101,7 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
         raise InputError(f"at most {most} ways cannot be counted; give 1 or more")
     rng = np.random.default_rng(seed)
     points = Embedding.fit(demonstrations, seed)(demonstrations)
+    points = points[~isolated(points)]
     points = points[np.sort(rng.permutation(len(points))[:_TRAJECTORIES])]
     size = min(_FIRST_PART, len(points))
     while True:

@@ -135,3 +135,13 @@ def test_arrays_of_the_caller_are_left_alone(demonstrations):
     settings().fit(demonstrations)
     np.testing.assert_array_equal(demonstrations.observations, before[0])
     np.testing.assert_array_equal(demonstrations.actions, before[1])
+
+
+def test_a_wide_state_gets_a_wide_network():
+    rng = np.random.default_rng(0)
+    for size, width in ((128, 128), (129, 256)):
+        pairs = [(rng.normal(size=(8, size)), rng.normal(size=(8, 2))) for _ in range(4)]
+        demonstrations = manyways.Demonstrations.from_arrays(pairs)
+        for hidden, wanted in ((None, width), (7, 7)):
+            settings = manyways.SOGBC(prior=manyways.Categorical(2), hidden=hidden, device="cpu")
+            assert settings.start(demonstrations).network.code.out_features == wanted

@@ -30,6 +30,7 @@ from manyways.networks import LARGEST_INPUT, PolicyNetwork
 from manyways.policy import Policy
 from manyways.search import Search, search_batch, search_trajectories, step_losses, trajectory_losses
 
+_WIDTH = 128
 _SPREAD_AT_ONCE = 2**16  # numbers of codes; of more, they are spread over the prior every few iterations
 
 
@@ -44,7 +45,7 @@ class SOGBC:
         trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
         learning_rate: of Muon and Adam at the start; falls to 0 linearly.
-        hidden: width of the network.
+        hidden: width of the network; None takes 128 as the paper, and 256 where a state has more numbers than that.
         first_codes: "trajectories" starts from groups of similar trajectories and keeps them in mind, "random" is the
             paper's start, and its search by the policy's error alone.
         warm_up: for which share of the iterations the first codes are kept.
@@ -63,7 +64,7 @@ class SOGBC:
     trajectories_per_batch: int = 64
     steps_per_trajectory: int = 64
     learning_rate: float = 5e-3
-    hidden: int = 128
+    hidden: int | None = None
     first_codes: Literal["trajectories", "random"] = "trajectories"
     warm_up: float = 0.1
     seed: int = 0
@@ -71,7 +72,7 @@ class SOGBC:
 
     def __post_init__(self) -> None:
         for setting in ("iterations", "trajectories_per_batch", "steps_per_trajectory", "hidden"):
-            if getattr(self, setting) < 1:
+            if getattr(self, setting) is not None and getattr(self, setting) < 1:
                 raise InputError(f"{setting} is {getattr(self, setting)}; give 1 or more")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate is {self.learning_rate}; give more than 0")
@@ -174,7 +175,7 @@ class Training:
             demonstrations.observation_size,
             demonstrations.action_size,
             prior.dimension,
-            settings.hidden,
+            settings.hidden or (_WIDTH if demonstrations.observation_size <= _WIDTH else 2 * _WIDTH),
             isinstance(prior, Gaussian),
         )
         network.initialize(torch.Generator().manual_seed(settings.seed))
