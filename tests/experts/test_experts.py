@@ -152,23 +152,6 @@ def modes_ppo(**settings):
     return ModePPO(ppo=ppo, environments=8, **settings)
 
 
-def test_ppo_learns_every_mode_too(line, tmp_path, monkeypatch):
-    monkeypatch.setitem(train_module._SETTINGS, "line", modes_ppo())
-    monkeypatch.setitem(line.__dict__, "floor", Floor(-2.5, least=(-3.0, -3.0)))
-    expert = train_expert(line, tmp_path, command="", hours=0.02)
-    assert expert.card["floor_reached"], read_progress(tmp_path)
-
-
-def test_ppo_stops_when_its_steps_are_taken(line, tmp_path, monkeypatch):
-    settings = replace(modes_ppo(), ppo=PPO(total_steps=6000, steps_per_update=32, minibatch=64, hidden=8))
-    monkeypatch.setitem(train_module._SETTINGS, "line", settings)
-    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.0)
-    monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
-    expert = train_expert(line, tmp_path, command="", hours=1.0)
-    assert 6000 <= read_progress(tmp_path)[-1]["steps"] < 6000 + 8 * 32
-    assert not expert.card["floor_reached"]
-
-
 def test_a_checkpoint_of_ppo_holds_everything(line):
     training = modes_ppo().start(line)
     for _ in range(3):
