@@ -57,7 +57,7 @@ def test_shipped_experts_have_cards_and_are_small(name):
     expert = Expert.shipped(name)
     card = expert.card
     assert card["task"] == name
-    assert card["command"].startswith("manyways expert train")
+    assert "manyways expert train" in card["command"]
     assert {"environment_steps", "wall_seconds", "return_mean", "returns", "floor_reached", "settings"} <= set(card)
     assert (SHIPPED / f"{name}.safetensors").stat().st_size < 500_000
 
