@@ -63,7 +63,7 @@ def collect(
             part = left[start : start + EPISODES_AT_ONCE]
             environment = task.make_vec(len(part), modes[part])
             # Environment i of a part has the seed it would have if all episodes ran at once.
-            count = on_step if attempt == 0 else _nothing
+            count = on_step if attempt == 0 else (lambda: None)
             records = _collect(task, environment, modes[part], seed + begun, count, noise)
             for episode, record in zip(part, records, strict=True):
                 if record["terminations"] and task.termination_fails:
@@ -101,10 +101,6 @@ def steps_of(task: Task, episodes: int) -> int:
     return task.episode_steps * -(-episodes // EPISODES_AT_ONCE)
 
 
-def _nothing() -> None:
-    pass
-
-
 def _collect(
     task: Task,
     environment: VectorEnv[Any, Any, Any],
@@ -123,11 +119,11 @@ def _collect(
         return meant[-1] + noise * (space.high - space.low) / 2 * rng.standard_normal(meant[-1].shape)
 
     rollouts = roll_out(environment, act, seed, on_step)
-    rewards = rollouts.rewards_under(task.modes, modes)
+    rewards, actions = rollouts.rewards_under(task.modes, modes), np.stack(meant, axis=1)
     return [
         {
             "observations": rollouts.observations[episode, :steps].astype(np.float32),
-            "actions": np.stack([step[episode] for step in meant[:steps]]).astype(np.float32),
+            "actions": actions[episode, :steps].astype(np.float32),
             "lengths": steps,
             "rewards": rewards[episode, :steps],
             "final_observations": rollouts.observations[episode, steps],
