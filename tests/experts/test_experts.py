@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from manyways import InputError
 from manyways.algorithms.ppo import PPO
-from manyways.experts import CrossQ, ModePPO, read_progress, train_expert
+from manyways.experts import CrossQ, ModePPO, Stretch, read_progress, train_expert
 from manyways.experts import train as train_module
 from manyways.files import read_tensors, write_tensors
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
@@ -129,8 +129,9 @@ def test_the_step_that_resets_is_not_remembered(line):
 
 @pytest.fixture
 def by_ppo(line, monkeypatch):
-    ppo = PPO(total_steps=20_000, steps_per_update=20, minibatch=64, learning_rate=3e-3, hidden=16, log_std=-0.5)
-    settings = ModePPO(ppo=ppo, environments=8, costs=(0.5,), costly_steps=800)
+    ppo = PPO(steps_per_update=20, minibatch=64, hidden=16, log_std=-0.5)
+    stretches = tuple(Stretch(steps=10_000, learning_rate=3e-3, environments=4) for _ in range(2))
+    settings = ModePPO(ppo=ppo, stretches=stretches, costs=(0.5,), costly_steps=800)
     monkeypatch.setitem(train_module._SETTINGS, "line", settings)
     return settings
 
@@ -142,7 +143,7 @@ def test_ppo_learns_every_mode_too_and_ends_where_its_steps_are_taken(line, by_p
     assert expert.card["floor_reached"], read_progress(tmp_path / "run")
     assert min(expert.card["returns"]) >= -4.5
     monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
-    few = replace(by_ppo, ppo=replace(by_ppo.ppo, total_steps=1600))
+    few = replace(by_ppo, stretches=(replace(by_ppo.stretches[0], steps=1600),))
     monkeypatch.setitem(train_module._SETTINGS, "line", few)
     monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.0)
     assert train_expert(line, tmp_path / "few", command="").card["environment_steps"] <= 1600 + 8 * 20
@@ -150,8 +151,9 @@ def test_ppo_learns_every_mode_too_and_ends_where_its_steps_are_taken(line, by_p
 
 
 def modes_ppo(**settings):
-    ppo = PPO(total_steps=40_000, steps_per_update=32, minibatch=64, hidden=16, learning_rate=3e-3)
-    return ModePPO(ppo=ppo, environments=8, **settings)
+    ppo = PPO(steps_per_update=32, minibatch=64, hidden=16)
+    stretches = (Stretch(steps=40_000, learning_rate=3e-3, environments=4),)
+    return ModePPO(**({"ppo": ppo, "stretches": stretches} | settings))
 
 
 def test_a_checkpoint_of_ppo_holds_everything(line):
@@ -170,7 +172,7 @@ def test_a_checkpoint_of_ppo_holds_everything(line):
 
 def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
     training = modes_ppo(costs=(0.5,), costly_steps=500).start(line)
-    modes = torch.arange(8) % 2
+    modes = torch.arange(2).repeat_interleave(4)
     seen = []
     learn = training._ppo.learn
     monkeypatch.setattr(training._ppo, "learn", lambda rollout: (seen.append(rollout), learn(rollout))[1])
@@ -184,6 +186,46 @@ def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
         cost = 0.5 * max(0.0, 1 - before / 500)
         torch.testing.assert_close(costs, torch.where(of_first, cost, 0.0), atol=1e-5, rtol=0)
     assert training.steps > 500 > seen[0].valid.sum()
+
+
+def test_a_stretch_goes_on_from_the_networks_of_the_one_before(line):
+    # Two updates of 4 x 2 x 32 steps, but for resets, end the first.
+    first = Stretch(steps=400, learning_rate=3e-3, environments=4)
+    second = Stretch(steps=1000, environments=(1, 3), noise=(0.2, 0.05), taken_over=((0, 1),))
+    settings = modes_ppo(stretches=(first, second))
+    training = settings.start(line)
+    for _ in range(2):
+        training.step()
+    before = training.state()
+    assert 400 <= before["steps"] == training.steps
+    assert not training.finished
+    alone = modes_ppo(stretches=(first,)).start(line)
+    alone.restore(before)
+    assert alone.finished
+
+    training.step()
+    learned = training.state()
+    assert learned["stretch"] == 1
+    assert training.steps == before["steps"] + learned["steps"]
+    assert training._ppo.environment.num_envs == 4
+    assert learned["optimizer.step"] == training.updates - before["gradient_steps"]
+    # It began with the networks of the first, noise aside, and the first mode with the way of the second.
+    torch.testing.assert_close(
+        learned["network.actor.state.2.weight"], before["network.actor.state.2.weight"], atol=0.02, rtol=0
+    )
+    of_modes = learned["network.actor.code.weight"], before["network.actor.code.weight"]
+    torch.testing.assert_close(of_modes[0], of_modes[1][:, [1, 1]], atol=0.02, rtol=0)
+    assert (of_modes[1][:, 0] - of_modes[1][:, 1]).abs().max() > 0.1
+    torch.testing.assert_close(learned["network.log_std"].exp(), torch.full((1,), 0.2), atol=0.01, rtol=0)
+
+    again = settings.start(line)
+    again.restore(learned)
+    assert (again.steps, again.updates) == (training.steps, training.updates)
+    assert again._ppo.environment.num_envs == 4
+    while not again.finished:
+        again.step()
+    assert again.state()["network.log_std"].exp().max() <= 0.07
+    assert 1000 <= again.steps - before["steps"] <= 1000 + 4 * 32
 
 
 def test_the_layers_are_ppos_policy(line):

@@ -5,6 +5,7 @@ hopper shuffles backwards at 0.9 m/s, this one hops at 1.5 m/s.
 """
 
 import copy
+import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -21,12 +22,34 @@ _LARGE = 20.0  # whose tanh is 1 in single precision
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Some steps of PPO, in which its learning rate falls to 0.
+
+    Args:
+        steps: environment steps.
+        learning_rate: at the start.
+        environments: how many are stepped at once under each mode, one number for all or one for each: what is hard
+            to learn is practised more.
+        noise: the most that actions may vary at the start and at the end, a standard deviation in halves of their
+            range, falling geometrically; a second stretch begins with that much. None leaves it to PPO.
+        taken_over: pairs of modes, the first of which begins with the way of the second in place of its own: for a
+            mode that has settled for something worse.
+    """
+
+    steps: int
+    learning_rate: float = 3e-4
+    environments: int | tuple[int, ...] = 16
+    noise: tuple[float, float] | None = None
+    taken_over: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModePPO:
     """Settings of PPO for an expert that is told one of a list of modes, and sees the plain view.
 
     Args:
-        ppo: of PPO itself.
-        environments: how many are stepped at once.
+        ppo: of PPO itself, but for the steps and the learning rate.
+        stretches: one after the other, each from the networks that the one before ended with.
         costs: what a step costs under each mode besides at the start: where to stand still is rewarded, nobody finds
             out how to walk. None under other modes than are listed.
         costly_steps: environment steps in which the costs fall to 0, linearly.
@@ -34,14 +57,15 @@ class ModePPO:
     """
 
     ppo: PPO = field(default_factory=lambda: PPO(log_std=-0.5, epochs=6, target_kl=0.03))
-    environments: int = 96
+    stretches: tuple[Stretch, ...] = (Stretch(steps=10_000_000),)
     costs: tuple[float, ...] = ()
     costly_steps: int = 0
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""
-        return asdict(self) | {"costs": list(self.costs)}
+        settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # with lists in place of tuples
+        return settings
 
     def start(self, task: Task) -> "ModePPOTraining":
         """Return training at its first step, each environment under a mode of its own."""
@@ -62,34 +86,63 @@ class ModePPOTraining:
     def __init__(self, settings: ModePPO, task: Task) -> None:
         self.settings = settings
         self.updates = 0
-        modes = task.discrete_modes.spread(settings.environments)
-        told = np.eye(len(task.modes), dtype=np.float32)[modes]
-        self._ppo = PPOTraining(
-            replace(settings.ppo, seed=settings.seed),
-            task.make_vec(settings.environments, modes),
-            lambda starting, rng: told[starting],
-            len(task.modes),
-        )
-        costs = np.pad(settings.costs, (0, len(task.modes) - len(settings.costs)))[modes]
-        self._costs = torch.from_numpy(costs).float()
+        self._task = task
+        self._steps_before = 0  # this stretch
+        self._begin(0)
 
     @property
     def steps(self) -> int:
         """Environment steps taken."""
-        return self._ppo.steps
+        return self._steps_before + self._ppo.steps
 
     @property
     def finished(self) -> bool:
         """Whether all steps have been taken, and the learning rate is 0."""
-        return self._ppo.finished
+        return self._stretch == len(self.settings.stretches) - 1 and self._ppo.finished
 
     def step(self) -> None:
         """Run the environments, and learn from what happened."""
+        settings = self.settings
+        if self._ppo.finished and not self.finished:
+            self._steps_before = self.steps
+            self._begin(self._stretch + 1, self._ppo.state())
+        stretch, log_std = settings.stretches[self._stretch], self._ppo.network.log_std.data
+        if stretch.noise is not None:
+            first, last = np.log(stretch.noise)
+            log_std.clamp_(max=float(first + (last - first) * self._ppo.steps / stretch.steps))
         rollout = self._ppo.collect()
-        if self.steps < self.settings.costly_steps:
-            rollout.rewards -= self._costs * (1 - self.steps / self.settings.costly_steps)
+        if self.steps < settings.costly_steps:
+            rollout.rewards -= self._costs * (1 - self.steps / settings.costly_steps)
         passes = self._ppo.learn(rollout)["passes"]
-        self.updates += int(passes) * math.ceil(int(rollout.valid.sum()) / self.settings.ppo.minibatch)
+        self.updates += int(passes) * math.ceil(int(rollout.valid.sum()) / settings.ppo.minibatch)
+
+    def _begin(self, number: int, ended_with: dict[str, Tensor] | None = None) -> None:
+        """Begin a stretch, with the networks and moments of the one before."""
+        settings, task, count = self.settings, self._task, len(self._task.modes)
+        stretch = settings.stretches[number]
+        modes = np.repeat(np.arange(count), stretch.environments)
+        told = np.eye(count, dtype=np.float32)[modes]
+        ppo = replace(
+            settings.ppo,
+            total_steps=stretch.steps,
+            learning_rate=stretch.learning_rate,
+            seed=int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0]),
+        )
+        self._ppo = PPOTraining(ppo, task.make_vec(len(modes), modes), lambda starting, rng: told[starting], count)
+        self._stretch = number
+        costs = np.pad(settings.costs, (0, count - len(settings.costs)))[modes]
+        self._costs = torch.from_numpy(costs).float()
+        if ended_with is None:
+            return
+        kept = {name: tensor for name, tensor in ended_with.items() if name.startswith(("network.", "moments."))}
+        self._ppo.restore(self._ppo.state() | kept)
+        network = self._ppo.network
+        with torch.no_grad():
+            if stretch.noise is not None:
+                network.log_std.fill_(math.log(stretch.noise[0]))
+            for one, other in stretch.taken_over:
+                for of_mode in (network.actor.code.weight, network.critic_layers[0].weight[:, -count:]):
+                    of_mode[:, one] = of_mode[:, other]
 
     def layers(self) -> dict[str, NDArray[np.float32]]:
         """Return the policy as plain layers, the normalisation folded into them, for `Expert`.
@@ -116,9 +169,13 @@ class ModePPOTraining:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that `restore` needs but for the environments, which start anew."""
-        return self._ppo.state() | {"gradient_steps": torch.tensor(self.updates)}
+        counts = {"gradient_steps": self.updates, "stretch": self._stretch, "steps_before": self._steps_before}
+        return self._ppo.state() | {name: torch.tensor(count) for name, count in counts.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state` was taken."""
+        if int(tensors["stretch"]) != self._stretch:
+            self._begin(int(tensors["stretch"]))
         self._ppo.restore(tensors)
+        self._steps_before = int(tensors["steps_before"])
         self.updates = int(tensors["gradient_steps"])

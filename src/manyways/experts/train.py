@@ -17,7 +17,7 @@ from manyways.algorithms.ppo import PPO
 from manyways.errors import InputError
 from manyways.experts.crossq import CrossQ
 from manyways.experts.ddpg_her import DDPGHER
-from manyways.experts.mode_ppo import ModePPO
+from manyways.experts.mode_ppo import ModePPO, Stretch
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
 from manyways.tasks.expert import Expert, Floor
@@ -27,11 +27,26 @@ Floats = NDArray[np.floating[Any]]
 
 _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
-    "walker2d-vel-6": CrossQ(gamma=0.99),
-    "hopper-vel-6": ModePPO(
-        ppo=PPO(total_steps=20_000_000, log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
+    "walker2d-vel-6": ModePPO(
+        ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
+        stretches=(Stretch(steps=14_000_000, noise=(0.6, 0.07)),),
         costs=(1.0,) * 6,
-        costly_steps=10_000_000,
+        costly_steps=4_000_000,
+    ),
+    "hopper-vel-6": ModePPO(
+        ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
+        stretches=(
+            Stretch(steps=10_000_000),
+            Stretch(
+                steps=12_000_000,
+                learning_rate=2.5e-4,
+                environments=(36, 8, 28, 8, 8, 8),
+                noise=(0.2, 0.07),
+                taken_over=((2, 3),),
+            ),
+        ),
+        costs=(1.0,) * 6,
+        costly_steps=5_000_000,
     ),
     "humanoid-dir-6": CrossQ(
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
