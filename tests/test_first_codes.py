@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import manyways
-from manyways import Demonstrations
+from manyways import Demonstrations, Gaussian
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
-from manyways.first_codes import Embedding, Groups, cluster, embed, groups, isolated
+from manyways.first_codes import ComponentCodes, Embedding, Groups, cluster, embed, groups, isolated
 
 
 def random_trajectory(rng, steps=50):
@@ -206,3 +206,20 @@ def test_a_way_that_is_shown_three_times_is_not_isolated():
     points = np.concatenate([np.zeros((50, 12)), np.full((3, 12), 100.0), np.full((2, 12), -100.0)])
     points += np.random.default_rng(0).normal(size=points.shape)
     assert list(np.flatnonzero(isolated(points))) == [53, 54]
+
+
+def test_codes_of_components_fill_the_prior_in_the_order_of_the_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.exponential(size=(400, 1)) * [[3.0, 4.0]] + 1e-3 * rng.normal(size=(400, 2))
+    components = ComponentCodes.fit(rows, Gaussian(3))
+    codes = components(rows)
+    assert codes.shape == (400, 3)
+    np.testing.assert_array_equal(codes[:, 2], 0)  # there are two components
+    probabilities = np.sort(Gaussian(3).cdf(codes)[:, :2], axis=0)
+    np.testing.assert_allclose(probabilities, np.tile((np.arange(400) + 0.5)[:, None] / 400, (1, 2)), atol=1e-6)
+    order = np.argsort(rows.sum(axis=1))[::10]  # far enough from each other that the noise changes nothing
+    assert np.all(np.diff(codes[order, 0]) > 0) or np.all(np.diff(codes[order, 0]) < 0)
+    # Rows that were not there lie between, or at the ends.
+    new = components(np.array([rows[order[3:5]].mean(axis=0), [-100.0, -100.0], [1000.0, 1000.0]]))[:, 0]
+    assert min(codes[order[3:5], 0]) < new[0] < max(codes[order[3:5], 0])
+    np.testing.assert_allclose(np.sort(new[1:]), [codes[:, 0].min(), codes[:, 0].max()], rtol=1e-6)

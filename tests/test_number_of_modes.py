@@ -46,6 +46,12 @@ def test_few_ways_are_counted_on_parts_of_many_trajectories():
     assert max(counted.description_length) <= 30  # half of a part, not of the whole
 
 
+def test_ten_trajectories_of_each_way_are_enough_if_all_parts_agree():
+    counted = manyways.count_modes(Motions(kinds=5, per_kind=40, noise=0.02).draw(seed=0)[0])
+    assert (counted.best, counted.sureness) == (5, 1)
+    assert max(counted.description_length) <= 30  # half of 60, less than 20 of each
+
+
 def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two():
     rng = np.random.default_rng(0)
     line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)

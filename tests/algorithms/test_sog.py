@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from manyways import SOG, Categorical, Gaussian, InputError
+from manyways.first_codes import ComponentCodes
 from manyways.reproduce.posterior_gap import LinearGaussian
 from manyways.search import Search
 
@@ -167,6 +168,26 @@ def test_a_curve_without_labels_is_learned_and_the_same_seed_gives_the_same_weig
     np.testing.assert_array_equal(*weights)
 
 
+def test_first_codes_lead_where_a_random_network_would_not():
+    # Eight numbers, each with a part of its own in all outputs.
+    codes = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    y = codes @ np.random.default_rng(1).normal(size=(8, 12)).astype(np.float32)
+    first = ComponentCodes.fit(y, Gaussian(8))(y)
+    losses = {}
+    for name, given in (("found", None), ("given", first)):
+        torch.manual_seed(0)
+        network = nn.Linear(8, 12, bias=False)
+        settings = {"search": Search(candidates=8, block=1, rounds=1), "local": 4, "epochs": 30, "batch_size": 32}
+        model = SOG(network, Gaussian(8), learning_rate=0.1, **settings)
+        losses[name] = model.fit(None, y, first_codes=given).loss
+    assert losses["given"] < losses["found"] / 3
+    near = model.encode(None, y, near=first, refine=5)
+    np.testing.assert_array_equal(model.encode(None, y, near=first), first)
+    errors = [(model.decode(codes) - torch.tensor(y)).square().sum(dim=1) for codes in (first, near)]
+    assert (errors[1] <= errors[0] + 1e-5).all()
+    assert errors[1].mean() < errors[0].mean()
+
+
 def test_batch_normalisation_is_searched_in_evaluation_mode():
     y = np.random.default_rng(0).normal(size=(64, 4))
     torch.manual_seed(0)
@@ -202,6 +223,10 @@ def test_what_cannot_be_used_is_refused_in_a_sentence():
         (lambda: model.log_likelihood(None, y, samples=0), "samples is 0"),
         (lambda: model.decode([[1.0]]), r"codes have the shape \(1, 1\)"),
         (lambda: model.decode(np.eye(2), np.zeros((3, 1))), "2 codes for 3 x"),
+        (lambda: model.fit(None, y, first_codes=np.eye(2)), "give SOG local=8, or no first codes"),
+        (lambda: model.encode(None, y, near=np.eye(2)), "leave out `near`"),
+        (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, first_codes=np.eye(2)), r"give \(4, 2\)"),
+        (lambda: SOG(network, Gaussian(2)).encode(None, y, near=np.full((4, 2), math.nan)), "all finite"),
         (lambda: SOG(network, Gaussian(2), sigma=1.0).responsibilities(None, y), "cannot be listed"),
     ):
         with pytest.raises(InputError, match=words):

@@ -49,7 +49,8 @@ class SOG:
         search: how a Gaussian's codes are searched: samples of the prior (Algorithm 1) where a block is the whole code,
             coordinate-wise (Algorithm 4) otherwise.
         local: from the second epoch on, a point tries its last winner and so many neighbours of it instead of the whole
-            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian.
+            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian. With `first_codes` for `fit`
+            the first epoch does the same, near those.
         epochs: how often every point is seen.
         batch_size: points in a gradient step.
         learning_rate: of Adam at the start; falls to 0 linearly.
@@ -119,7 +120,12 @@ class SOG:
         self._sigma_is_given = sigma is not None
 
     def fit(
-        self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, callback: Callable[["SOG"], object] | None = None
+        self,
+        x: ArrayLike | Tensor | None,
+        y: ArrayLike | Tensor,
+        callback: Callable[["SOG"], object] | None = None,
+        *,
+        first_codes: ArrayLike | Tensor | None = None,
     ) -> "SOG":
         """Learn from points.
 
@@ -127,13 +133,15 @@ class SOG:
             x: (points, ...), or None where y alone is generated.
             y: (points, ...).
             callback: called with this model after each epoch.
+            first_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives for y:
+                from a random network the first winners are a lottery. Only where `local` is given.
 
         Returns:
             This model.
 
         Raises:
-            InputError: there are no points, x and y differ in their number, a number is not finite, or the network
-                returns another shape than y's.
+            InputError: there are no points, x and y differ in their number, a number is not finite, the network
+                returns another shape than y's, or first codes are not one for each point or there is no `local`.
         """
         inputs, targets = self._points(x, y)
         self._require_shape(inputs, targets)
@@ -142,7 +150,9 @@ class SOG:
         batches = math.ceil(len(targets) / self.batch_size)
         if self.assignment == "soft" and not self._sigma_is_given:
             self.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
-        winners = targets.new_zeros(len(targets), self.prior.dimension)
+        if first_codes is not None and not self.local:
+            raise InputError("first codes are where a local search begins; give SOG local=8, or no first codes")
+        winners = self._codes(first_codes, len(targets))
         for epoch in range(self.epochs):
             error, shares = 0.0, torch.zeros_like(self.weights)
             order = torch.randperm(len(targets), generator=generator).to(self._device)
@@ -152,7 +162,7 @@ class SOG:
                     group["lr"] = self.learning_rate * (1 - (epoch * batches + number) / (self.epochs * batches))
                 optimizer.zero_grad()
                 if self.assignment == "hard":
-                    last = winners[rows] if self.local and epoch else None
+                    last = winners[rows] if self.local and (epoch or first_codes is not None) else None
                     winners[rows], _ = self._search(part, targets[rows], generator, last)
                     error += self._backward(part, targets[rows], winners[rows])
                 else:
@@ -174,27 +184,41 @@ class SOG:
         return self
 
     @torch.no_grad()
-    def encode(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, refine: int = 0) -> Tensor:
+    def encode(
+        self,
+        x: ArrayLike | Tensor | None,
+        y: ArrayLike | Tensor,
+        *,
+        refine: int = 0,
+        near: ArrayLike | Tensor | None = None,
+    ) -> Tensor:
         """Search the code that explains each point best.
 
         Args:
             x: (points, ...), or None.
             y: (points, ...).
             refine: so many times the search is followed by one near the code found, of 16 neighbours; for a Gaussian.
+            near: (points, dimension), codes that are refined instead of what the search finds; for a Gaussian.
 
         Returns:
             Codes (points, dimension), on the CPU; one-hot for a Categorical.
 
         Raises:
-            InputError: x and y do not fit together, or not the network.
+            InputError: x and y do not fit together, or not the network, or `near` is not a code of a Gaussian for each.
         """
         inputs, targets = self._points(x, y)
         generator = torch.Generator().manual_seed(self.seed)
+        continuous = isinstance(self.prior, Gaussian)
+        if near is not None and not continuous:
+            raise InputError("a Categorical's codes are all tried, there is no search near some; leave out `near`")
+        starts = self._codes(near, len(targets))
         found = []
         for rows in _chunks(len(targets), _POINTS_AT_ONCE):
             part = None if inputs is None else inputs[rows]
-            codes, _ = self._search(part, targets[rows], generator)
-            for _ in range(refine if isinstance(self.prior, Gaussian) else 0):
+            codes = starts[rows]
+            if near is None:
+                codes, _ = self._search(part, targets[rows], generator)
+            for _ in range(refine if continuous else 0):
                 codes, _ = self._search_near(part, targets[rows], codes, 16, generator)
             found.append(codes)
         return torch.cat(found).cpu()
@@ -268,6 +292,18 @@ class SOG:
                 some = torch.logsumexp(self._log_joint(part, targets[rows], codes, codes.new_zeros(count)), dim=1)
                 total[rows] = torch.logaddexp(total[rows], some)
         return (total - math.log(samples)).cpu()
+
+    def _codes(self, given: Any, count: int) -> Tensor:
+        """Return the codes given for each point on the device, or zeros, (points, dimension)."""
+        shape = (count, self.prior.dimension)
+        if given is None:
+            return torch.zeros(shape, device=self._device)
+        codes = torch.as_tensor(given, dtype=torch.float32).to(self._device)
+        if codes.shape != shape or not bool(torch.isfinite(codes).all()):
+            raise InputError(
+                f"the codes to begin with have the shape {tuple(codes.shape)}; give {shape}, all finite numbers"
+            )
+        return codes.clone()
 
     def _search(
         self, x: Tensor | None, y: Tensor, generator: torch.Generator, last: Tensor | None = None

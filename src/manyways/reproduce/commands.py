@@ -151,7 +151,7 @@ def _images(task: "ImageTask", chosen: _ImageOptions, *, download: bool = False,
         learning_rate=3e-3,
         candidates=chosen.candidates,
         local=8,
-        refine=6,
+        refine=6 if chosen.dimension <= 2 else 40,
         seed=chosen.seed,
     )
     with ExitStack() as bars:

@@ -1,8 +1,8 @@
 """Appendix F: images generated from 2, 8 and 16 numbers (Figures 14 to 16), beside a VAE and PCA of the same size.
 
 What one core can do decides the search. A code of two numbers is searched among samples of the prior, which are decoded
-once for all images (Algorithm 1). A longer one is searched coordinate-wise in the first epoch (Algorithm 4, whose first
-block is shared in the same way) and near its last winner from then on.
+once for all images (Algorithm 1). A longer one begins with an image's principal components, and is searched near its
+last winner; without neighbours (`local` of 0) it is searched coordinate-wise in every epoch (Algorithm 4).
 """
 
 import time
@@ -23,6 +23,7 @@ from manyways.algorithms import SOG
 from manyways.errors import InputError
 from manyways.figures import code_colours, save
 from manyways.files import read_json, read_tensors, write_json, write_tensors
+from manyways.first_codes import ComponentCodes
 from manyways.latents import Gaussian
 from manyways.reproduce.image_data import Images, ImageTask, load_images
 from manyways.reproduce.image_models import VAE, generator
@@ -51,8 +52,8 @@ class ImageSettings:
         batch_size: images in a gradient step.
         learning_rate: at the start; falls to 0 linearly.
         candidates: samples of the prior that are tried; for longer codes, in each block of two numbers.
-        local: neighbours of the last winner that are tried from the second epoch on, for longer codes.
-        refine: how often each of the codes that are scored is searched nearby, after the search.
+        local: neighbours of the last winner that are tried in each epoch, for longer codes.
+        refine: how often each of the codes that are scored is searched nearby.
         seed: of everything random.
 
     Raises:
@@ -120,9 +121,10 @@ def reproduce_images(
         torch.manual_seed(settings.seed)
         networks = generator(settings.dimension, shape, settings.width)
         vae = VAE(settings.dimension, shape, settings.width)
+    prior = Gaussian(settings.dimension)
     sog = SOG(
         networks,
-        Gaussian(settings.dimension),
+        prior,
         search=settings.search(),
         local=settings.local if settings.dimension > _SAMPLED else 0,
         epochs=settings.epochs,
@@ -131,15 +133,20 @@ def reproduce_images(
         seed=settings.seed,
         device="cpu",
     )
-    seconds = _train_or_read(sog, vae, train, out, settings, images.source, progress)
+    known = train[:_MOST_NEIGHBOURS]
+    first: dict[str, Any] = dict.fromkeys(("train", "test", "known"))
+    if sog.local:
+        components = ComponentCodes.fit(train.flatten(1).numpy(), prior)
+        for name, part in (("train", train), ("test", test), ("known", known)):
+            first[name] = components(part.flatten(1).numpy())
+    seconds = _train_or_read(sog, vae, train, first["train"], out, settings, images.source, progress)
 
     update = progress("encoding", 2)
     if settings.dimension <= _SAMPLED:
         sog.search = Search(candidates=2000, block=settings.dimension)
-    codes = {"SOG": sog.encode(None, test, refine=settings.refine)}
+    codes = {"SOG": sog.encode(None, test, refine=settings.refine, near=first["test"])}
     update(1, "")
-    known = train[:_MOST_NEIGHBOURS]
-    known_codes = {"SOG": sog.encode(None, known, refine=settings.refine)}
+    known_codes = {"SOG": sog.encode(None, known, refine=settings.refine, near=first["known"])}
     update(2, "")
     codes["VAE"], known_codes["VAE"] = vae.encode(test), vae.encode(known)
     reconstructions = {"SOG": sog.decode(codes["SOG"]), "VAE": vae.decode(codes["VAE"])}
@@ -166,6 +173,7 @@ def _train_or_read(
     sog: SOG,
     vae: VAE,
     train: Tensor,
+    first_codes: Floats | None,
     out: Path,
     settings: ImageSettings,
     source: str,
@@ -186,7 +194,7 @@ def _train_or_read(
             return dict(known["seconds"])
     seconds = {}
     update, start = progress("SOG", settings.epochs), time.process_time()
-    sog.fit(None, train, lambda model: update(model.epoch, f"squared error {model.loss:.2f}"))
+    sog.fit(None, train, lambda model: update(model.epoch, f"squared error {model.loss:.2f}"), first_codes=first_codes)
     seconds["SOG"] = time.process_time() - start
     done, start = progress("VAE", settings.epochs), time.process_time()
     vae.train_on(
