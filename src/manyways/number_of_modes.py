@@ -18,7 +18,7 @@ trajectory alone.
 How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
 them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
 a trained gait has some. So the parts are only as large as the answer needs: ten trajectories for each way found if all
-parts agree, twenty if most of them do. Otherwise they grow. If they grow to the whole, its answer counts.
+five parts agree, twenty if four do. Otherwise they grow. If they grow to the whole, its answer counts.
 """
 
 from collections import Counter
@@ -45,7 +45,7 @@ _BLUR = 0.01
 _AHEAD = 0.04  # in the adjusted Rand index of the groups that two parts give: what makes the coarser the better one
 _PAIRS = 4  # of parts
 _RARE = 0.1  # of an equal share
-_SHOWN = 20  # trajectories for each way, where most parts agree
+_SHOWN = 20  # trajectories for each way, where nearly all parts agree
 _SHOWN_IF_SURE = 10  # where all do
 _FIRST_PART = 60
 _PARTS = 5
@@ -114,7 +114,7 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
         found = Counter(number for number, _ in counts)
         best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
         needed = best * (_SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN)
-        if size == len(points) or (needed <= size and found[best] > _PARTS / 2):
+        if size == len(points) or (needed <= size and found[best] >= _PARTS - 1):
             break
         size = min(max(needed, round(1.5 * size)), len(points))
     lengths = next(lengths for number, lengths in counts if number == best)
