@@ -12,8 +12,9 @@ distance of their centres 4.5 times the smaller of their spreads along it. Halve
 uniform line 3.5 of these apart. The finest description may follow chance: so the trajectories are described twice, as
 they are and with a hundredth of their variance taken for blur, and the coarser description is believed where other
 parts of the trajectories agree on its groups more than on the finer ones (Ben-Hur et al. 2002). And mishaps lie far
-from everything, each as if it were a way: so a group with less than a tenth of an equal share is none, nor is one
-trajectory alone.
+from everything, each as if it were a way, and a stumble that happens now and then is a little group: so one trajectory
+alone is no way, and what has less than a quarter of an equal share among all trajectories is left out, and the others
+are counted again.
 
 How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
 them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
@@ -44,7 +45,8 @@ _ROOM = 4.5
 _BLUR = 0.01
 _AHEAD = 0.04  # in the adjusted Rand index of the groups that two parts give: what makes the coarser the better one
 _PAIRS = 4  # of parts
-_RARE = 0.1  # of an equal share
+_RARE = 0.1  # of an equal share, in a part
+_RARE_IN_ALL = 0.25
 _SHOWN = 20  # trajectories for each way, where nearly all parts agree
 _SHOWN_IF_SURE = 10  # where all do
 _FIRST_PART = 60
@@ -104,13 +106,23 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
     points = Embedding.fit(demonstrations, seed)(demonstrations)
     points = points[~isolated(points)]
     points = points[np.sort(rng.permutation(len(points))[:_TRAJECTORIES])]
+    while True:
+        counted = _count_parts(points, most or _MOST, rng, seed)
+        rare = _rare(points, counted.best, seed)
+        if not rare.any():
+            return counted
+        points = points[~rare]
+
+
+def _count_parts(points: Floats, most: int, rng: np.random.Generator, seed: int) -> ModeCount:
+    """Return what parts of the points say, as small as it can be said."""
     size = min(_FIRST_PART, len(points))
     while True:
         counts = []
         for part in range(_PARTS):
             share = 1 if part == 0 else _SHARE
             chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
-            counts.append(_count(points[chosen], min(most or _MOST, len(chosen) // 2), seed + part))
+            counts.append(_count(points[chosen], min(most, len(chosen) // 2), seed + part))
         found = Counter(number for number, _ in counts)
         best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
         needed = best * (_SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN)
@@ -123,6 +135,14 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
         others = sorted((number for number in lengths if number != best), key=lambda number: lengths[number])
     votes = {number: count / _PARTS for number, count in sorted(found.items())}
     return ModeCount(best, (others or [best])[0], votes[best], votes, lengths)
+
+
+def _rare(points: Floats, groups: int, seed: int) -> NDArray[np.bool_]:
+    """Return which of the points are in groups that are so rare in all that they are no ways, but not all points."""
+    labels = cluster(points, groups, seed)[2]
+    sizes = np.bincount(labels, minlength=groups)
+    rare: NDArray[np.bool_] = (sizes < _RARE_IN_ALL * len(points) / groups)[labels]
+    return rare if len(points) - rare.sum() >= 4 else np.zeros_like(rare)
 
 
 def _count(points: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:

@@ -29,7 +29,10 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": ModePPO(
         ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
-        stretches=(Stretch(steps=14_000_000, noise=(0.6, 0.07)),),
+        stretches=(
+            Stretch(steps=14_000_000, noise=(0.6, 0.07)),
+            Stretch(steps=8_000_000, learning_rate=1.5e-4, noise=(0.1, 0.03)),
+        ),
         costs=(1.0,) * 6,
         costly_steps=4_000_000,
     ),
@@ -155,7 +158,7 @@ def train_expert(
         if now - last_checkpoint > _SECONDS_BETWEEN_CHECKPOINTS:  # probes of long episodes may be further apart
             write_tensors(checkpoint, training.state())
             last_checkpoint = now
-        if now - last_probe < pause or training.updates == 0:
+        if training.updates == 0 or (now - last_probe < pause and not training.finished):
             continue
         layers = training.layers()
         act = task.with_expert(Expert(layers, {})).expert
