@@ -26,6 +26,15 @@ def test_the_rate_is_the_updates_root_mean_square():
     assert rms == pytest.approx(0.01, rel=0.3)
 
 
+@pytest.mark.parametrize(("shape", "norm"), [((128, 128), 1), ((128, 20), 1), ((256, 256), 1), ((256, 512), 0.5**0.5)])
+def test_with_a_width_steps_are_as_long_for_every_shape_that_does_not_sum_over_more(shape, norm):
+    parameter = torch.nn.Parameter(torch.zeros(shape))
+    parameter.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    Muon([parameter], lr=0.01, width=128).step()
+    values = torch.linalg.svdvals(parameter.detach()) / (0.01 * 128**0.5)
+    assert values.mean() == pytest.approx(norm, rel=0.2)
+
+
 def test_an_ill_conditioned_problem_is_solved():
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(400, 12, generator=generator) * torch.logspace(0, -2, 12)

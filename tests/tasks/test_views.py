@@ -42,3 +42,30 @@ def test_the_humanoid_sees_opposite_modes_as_in_a_mirror():
         # Its two sides differ by a fiftieth of a percent, which grows.
         np.testing.assert_allclose(seen[:3, right], seen[:3, left], atol=0.025)
     assert np.abs(seen[:3, 0] - seen[:3, 1]).max() > 0.1
+
+
+def _facing(degrees):
+    """Return an observation of a humanoid that stands upright and faces this way, (1, 45)."""
+    observation = np.zeros((1, 45))
+    observation[0, [1, 4]] = np.cos(np.radians(degrees) / 2), np.sin(np.radians(degrees) / 2)
+    observation[0, 22:24] = 1.0, 2.0
+    return observation
+
+
+def test_the_humanoid_turns_back_by_stages_of_120_degrees_to_one_side():
+    view, modes = TurnedHumanoid(), angles(6)
+    forward, back = np.array([0]), np.array([3])
+    # It shall walk to 120° from where it faces, until it faces within 120° of straight back.
+    for facing in (-10, 0, 20, 60):
+        np.testing.assert_allclose(view.inputs(_facing(facing), back, modes)[:, 1:5], _facing(-120)[:, 1:5], atol=1e-6)
+    for facing, left in ((90, -90), (170, -10), (190, 10), (240, 60)):
+        np.testing.assert_allclose(view.inputs(_facing(facing), back, modes)[:, 1:5], _facing(left)[:, 1:5], atol=1e-6)
+    # In all directions but straight back it is told at the start where to go.
+    for mode in (0, 1, 2):
+        seen = view.inputs(_facing(0), np.array([mode]), modes)
+        np.testing.assert_allclose(seen[:, 1:5], _facing(-60 * mode)[:, 1:5], atol=1e-6)
+        mirrored = view.inputs(_facing(0), np.array([(6 - mode) % 6]), modes)
+        np.testing.assert_allclose(mirrored[:, 1:5], seen[:, 1:5], atol=1e-6)
+    # Velocities turn with what it is told.
+    np.testing.assert_allclose(view.inputs(_facing(90), back, modes)[:, 22:24], [[-1, -2]], atol=1e-6)
+    np.testing.assert_allclose(view.inputs(_facing(0), forward, modes)[:, 22:24], [[1, 2]], atol=1e-6)

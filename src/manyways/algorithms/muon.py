@@ -26,10 +26,14 @@ class Muon(torch.optim.Optimizer):
         params: matrices.
         lr: the root mean square of an update's entries, so that it compares to Adam's.
         momentum: how much of the last steps' gradients stays.
+        width: of a square matrix for which that holds. Others then have updates of the same spectral norm, or a
+            smaller one if they have more inputs than outputs, so that one rate fits every width (Yang et al. 2023).
+            Without it `lr` is the root mean square for any shape.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, width: int | None = None) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self._width = width
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -43,8 +47,10 @@ class Muon(torch.optim.Optimizer):
                 momentum = state.setdefault("momentum", torch.zeros_like(parameter))
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
                 direction = orthogonalize(parameter.grad.lerp(momentum, group["momentum"]))
+                outputs, inputs = parameter.shape
                 # An orthogonal matrix of this shape has entries of root mean square 1 / sqrt(longer side).
-                parameter.add_(direction, alpha=-group["lr"] * max(parameter.shape) ** 0.5)
+                norm = max(outputs, inputs) if self._width is None else self._width * min(1, outputs / inputs)
+                parameter.add_(direction, alpha=-group["lr"] * norm**0.5)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ class Training:
         matrices = [layer.weight for layer in network.state if isinstance(layer, nn.Linear)]
         others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
         self._optimizers = (
-            Muon(matrices, settings.learning_rate),
+            Muon(matrices, settings.learning_rate, width=_WIDTH),
             torch.optim.Adam(others, settings.learning_rate, fused=True),
         )
         self._first_codes: Tensor | None = None

@@ -39,9 +39,10 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "hopper-vel-6": ModePPO(
         ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
         stretches=(
-            Stretch(steps=10_000_000),
+            Stretch(steps=20_000_000),
+            Stretch(steps=6_000_000, learning_rate=2e-4, environments=(24, 8, 24, 8, 8, 8), noise=(0.2, 0.07)),
             Stretch(
-                steps=12_000_000,
+                steps=8_000_000,
                 learning_rate=2.5e-4,
                 environments=(36, 8, 28, 8, 8, 8),
                 noise=(0.2, 0.07),
@@ -49,7 +50,7 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
             ),
         ),
         costs=(1.0,) * 6,
-        costly_steps=5_000_000,
+        costly_steps=10_000_000,
     ),
     "humanoid-dir-6": CrossQ(
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000

@@ -200,7 +200,7 @@ TASKS = (
         base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}, camera="track"),
         rewards=humanoid,
         view=TurnedHumanoid(),
-        noise=0.15,
+        noise=0.2,
         floor=Floor(6206),
     ),
     Task(

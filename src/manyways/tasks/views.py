@@ -46,7 +46,7 @@ class Turned(View):
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the observation in the turned world."""
-        angle = -_angles(mode, modes)
+        angle = -self._directions(observations, mode, modes)
         seen = observations[:, : self.size].copy()
         w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
         cos, sin = np.cos(angle / 2), np.sin(angle / 2)
@@ -54,6 +54,10 @@ class Turned(View):
         seen[:, self.quaternion : self.quaternion + 4] = np.stack(turned, axis=1)
         seen[:, self.velocity : self.velocity + 2] = _rotated(seen[:, self.velocity : self.velocity + 2], angle)
         return seen
+
+    def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the angle of what is told to be the x axis, (n,)."""
+        return _angles(mode, modes)
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,17 @@ _ANKLE_SIGNS = np.array([[1, 1], [1, -1], [1, -1], [1, 1]])
 class TurnedHumanoid(Turned):
     """The same, seen in a mirror in the modes to the right, so that walking to the left is all there is to learn.
 
-    The humanoid's left and right are alike.
+    The humanoid's left and right are alike. It is told no direction farther than 120° from where it faces: to go
+    straight back it turns by stages. Told all at once, it now turned and now walked backwards, and fell with noise.
+
+    Attributes:
+        farthest: that angle.
     """
 
     quaternion: int = 1
     velocity: int = 22
     size: int = 45
+    farthest: float = 2 * np.pi / 3
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the observation in the turned world, mirrored where the mode's direction is to the right."""
@@ -112,6 +121,17 @@ class TurnedHumanoid(Turned):
         signs = np.concatenate([[1, -1, 1, -1, 1], _JOINT_SIGNS, [1, -1, 1], [-1, 1, -1], _JOINT_SIGNS])
         seen[right] = seen[right][:, columns] * signs
         return seen
+
+    def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the angle of what is told to be the x axis, at most `farthest` from where the torso faces."""
+        w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
+        faced = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
+        wanted = _angles(mode, modes)
+        side = np.where(_to_the_right(mode, modes), -1, 1)
+        # It turns to the mode's own side, unless it has turned too far already: by -150° to 210° to the left.
+        turn = (side * (wanted - faced) + 5 * np.pi / 6) % (2 * np.pi) - 5 * np.pi / 6
+        directions: Floats = wanted + side * (turn.clip(-self.farthest, self.farthest) - turn)
+        return directions
 
     def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the torques of the humanoid's own joints."""
