@@ -29,10 +29,7 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": ModePPO(
         ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
-        stretches=(
-            Stretch(steps=14_000_000, noise=(0.6, 0.07)),
-            Stretch(steps=8_000_000, learning_rate=1.5e-4, noise=(0.1, 0.03)),
-        ),
+        stretches=(Stretch(steps=14_000_000, noise=(0.6, 0.07)),),
         costs=(1.0,) * 6,
         costly_steps=4_000_000,
     ),

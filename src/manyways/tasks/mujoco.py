@@ -167,7 +167,7 @@ TASKS = (
         picture=_velocity_of(column=8, seconds=0.008),
         base=Base("Walker2d-v5", {"healthy_z_range": (0.5, 2.5), "healthy_angle_range": (-1.3, 1.3)}, camera="track"),
         rewards=walk_at_velocity,
-        noise=0.3,
+        noise=0.1,
         floor=Floor(1964, _walking(_WALKER_VELOCITIES)),
     ),
     Task(
