@@ -26,8 +26,10 @@ def test_the_rate_is_the_updates_root_mean_square():
     assert rms == pytest.approx(0.01, rel=0.3)
 
 
-@pytest.mark.parametrize(("shape", "norm"), [((128, 128), 1), ((128, 20), 1), ((256, 256), 1), ((256, 512), 0.5**0.5)])
-def test_with_a_width_steps_are_as_long_for_every_shape_that_does_not_sum_over_more(shape, norm):
+@pytest.mark.parametrize(
+    ("shape", "norm"), [((128, 128), 1), ((128, 20), 1), ((256, 256), 1), ((256, 512), 0.5**0.5), ((32, 32), 0.5)]
+)
+def test_with_a_width_wider_matrices_take_no_longer_steps_and_shorter_ones_if_they_sum_over_more(shape, norm):
     parameter = torch.nn.Parameter(torch.zeros(shape))
     parameter.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     Muon([parameter], lr=0.01, width=128).step()

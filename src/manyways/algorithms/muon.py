@@ -26,9 +26,9 @@ class Muon(torch.optim.Optimizer):
         params: matrices.
         lr: the root mean square of an update's entries, so that it compares to Adam's.
         momentum: how much of the last steps' gradients stays.
-        width: of a square matrix for which that holds. Others then have updates of the same spectral norm, or a
-            smaller one if they have more inputs than outputs, so that one rate fits every width (Yang et al. 2023).
-            Without it `lr` is the root mean square for any shape.
+        width: of the widest square matrix for which that holds. Larger ones then have updates of the same spectral
+            norm as that, and a smaller one if they have more inputs than outputs, so that a rate that fits this width
+            fits greater ones (Yang et al. 2023). Without it `lr` is the root mean square for any shape.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, width: int | None = None) -> None:
@@ -49,8 +49,10 @@ class Muon(torch.optim.Optimizer):
                 direction = orthogonalize(parameter.grad.lerp(momentum, group["momentum"]))
                 outputs, inputs = parameter.shape
                 # An orthogonal matrix of this shape has entries of root mean square 1 / sqrt(longer side).
-                norm = max(outputs, inputs) if self._width is None else self._width * min(1, outputs / inputs)
-                parameter.add_(direction, alpha=-group["lr"] * norm**0.5)
+                longer = max(outputs, inputs)
+                if self._width is not None and longer > self._width:
+                    longer = self._width * min(1, outputs / inputs)
+                parameter.add_(direction, alpha=-group["lr"] * longer**0.5)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
