@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manyways.algorithms import SOG, SOGBC
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import evaluate
+    from manyways.first_codes import ComponentCodes
     from manyways.latents import Categorical, Gaussian
     from manyways.number_of_modes import count_modes
     from manyways.policy import Policy
@@ -27,6 +28,7 @@ __all__ = [
     "SOG",
     "SOGBC",
     "Categorical",
+    "ComponentCodes",
     "Demonstrations",
     "Gaussian",
     "InputError",
@@ -42,6 +44,7 @@ _HOMES = {
     "SOG": "manyways.algorithms",
     "SOGBC": "manyways.algorithms",
     "Categorical": "manyways.latents",
+    "ComponentCodes": "manyways.first_codes",
     "Gaussian": "manyways.latents",
     "Demonstrations": "manyways.demonstrations",
     "Policy": "manyways.policy",

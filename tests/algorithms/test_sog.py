@@ -224,6 +224,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence():
         (lambda: model.decode([[1.0]]), r"codes have the shape \(1, 1\)"),
         (lambda: model.decode(np.eye(2), np.zeros((3, 1))), "2 codes for 3 x"),
         (lambda: model.fit(None, y, first_codes=np.eye(2)), "give SOG local=8, or no first codes"),
+        (lambda: SOG(network, prior, local=8).fit(None, y, first_codes=np.eye(2)), "for a Gaussian's begins"),
         (lambda: model.encode(None, y, near=np.eye(2)), "leave out `near`"),
         (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, first_codes=np.eye(2)), r"give \(4, 2\)"),
         (lambda: SOG(network, Gaussian(2)).encode(None, y, near=np.full((4, 2), math.nan)), "all finite"),

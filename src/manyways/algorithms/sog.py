@@ -141,7 +141,7 @@ class SOG:
 
         Raises:
             InputError: there are no points, x and y differ in their number, a number is not finite, the network
-                returns another shape than y's, or first codes are not one for each point or there is no `local`.
+                returns another shape than y's, or first codes are not one for each point, or not for a local search.
         """
         inputs, targets = self._points(x, y)
         self._require_shape(inputs, targets)
@@ -150,8 +150,10 @@ class SOG:
         batches = math.ceil(len(targets) / self.batch_size)
         if self.assignment == "soft" and not self._sigma_is_given:
             self.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
-        if first_codes is not None and not self.local:
-            raise InputError("first codes are where a local search begins; give SOG local=8, or no first codes")
+        if first_codes is not None and not (self.local and isinstance(self.prior, Gaussian)):
+            raise InputError(
+                "first codes are where a local search for a Gaussian's begins; give SOG local=8, or no first codes"
+            )
         winners = self._codes(first_codes, len(targets))
         for epoch in range(self.epochs):
             error, shares = 0.0, torch.zeros_like(self.weights)

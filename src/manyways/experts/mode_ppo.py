@@ -48,7 +48,7 @@ class ModePPO:
     """Settings of PPO for an expert that is told one of a list of modes, and sees the plain view.
 
     Args:
-        ppo: of PPO itself, but for the steps and the learning rate.
+        ppo: of PPO itself, but for the steps and the learning rate. Environments are not reset in between.
         stretches: one after the other, each from the networks that the one before ended with.
         costs: what a step costs under each mode besides at the start: where to stand still is rewarded, nobody finds
             out how to walk. None under other modes than are listed.
@@ -56,7 +56,7 @@ class ModePPO:
         seed: of everything random.
     """
 
-    ppo: PPO = field(default_factory=lambda: PPO(log_std=-0.5, epochs=6, target_kl=0.03))
+    ppo: PPO = field(default_factory=lambda: PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000))
     stretches: tuple[Stretch, ...] = (Stretch(steps=10_000_000),)
     costs: tuple[float, ...] = ()
     costly_steps: int = 0

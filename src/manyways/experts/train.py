@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.algorithms.ppo import PPO
 from manyways.errors import InputError
 from manyways.experts.crossq import CrossQ
 from manyways.experts.ddpg_her import DDPGHER
@@ -28,13 +27,11 @@ Floats = NDArray[np.floating[Any]]
 _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": ModePPO(
-        ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
         stretches=(Stretch(steps=14_000_000, noise=(0.6, 0.07)),),
         costs=(1.0,) * 6,
         costly_steps=4_000_000,
     ),
     "hopper-vel-6": ModePPO(
-        ppo=PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000),
         stretches=(
             Stretch(steps=20_000_000),
             Stretch(steps=6_000_000, learning_rate=2e-4, environments=(24, 8, 24, 8, 8, 8), noise=(0.2, 0.07)),

@@ -1,0 +1,61 @@
+"""How often each task's expert falls when its actions are disturbed: what noise its demonstrations can have."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from manyways.files import read_json, write_json
+from manyways.tasks import DiscreteModes, get_task
+from manyways.tasks.rollouts import roll_out
+
+RESULTS = Path(__file__).parents[1] / "results" / "experts" / "noise.json"
+FALLING = ("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6")
+
+
+def main(
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional] = FALLING,
+    *,
+    noise: tuple[float, ...] = (0.05, 0.1, 0.2),
+    episodes: int = 120,
+    seed: int = 7_000_000,
+) -> None:
+    """Measure what the result file does not have yet, all modes equally often.
+
+    Args:
+        tasks: names; those whose experts can fall unless given.
+        noise: standard deviations, in halves of the action's range.
+        episodes: of each.
+        seed: of environments and noise.
+    """
+    results: dict[str, dict[str, Any]] = read_json(RESULTS) if RESULTS.exists() else {}
+    for name in tasks:
+        task = get_task(name)
+        assert isinstance(task.modes, DiscreteModes)
+        modes = task.modes.spread(episodes)
+        lines = results.setdefault(f"{name}, {task.trained_expert.fingerprint}", {})
+        for size in noise:
+            if str(size) not in lines:
+                environment, rng = task.make_vec(episodes, modes), np.random.default_rng(seed)
+                space = environment.single_action_space
+                half = (space.high - space.low) / 2
+
+                def act(
+                    seen: Any, task: Any = task, modes: Any = modes, scale: Any = size * half, rng: Any = rng
+                ) -> Any:
+                    meant = task.expert(seen, modes)
+                    return meant + scale * rng.standard_normal(meant.shape)
+
+                rollouts = roll_out(environment, act, seed)
+                environment.close()
+                returns = rollouts.rewards_under(task.modes, modes).sum(axis=1)
+                falls = [int(rollouts.terminated[modes == mode].sum()) for mode in range(len(task.modes))]
+                lines[str(size)] = {"episodes": episodes, "return_mean": float(returns.mean()), "falls": falls}
+                write_json(RESULTS, results)
+            line = lines[str(size)]
+            print(f"{name}, noise {size}: return {line['return_mean']:.0f}, falls by mode {line['falls']}", flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
