@@ -6,7 +6,7 @@ import pytest
 import manyways
 from manyways import InputError
 from manyways.demonstrations.synthetic import Motions
-from manyways.number_of_modes import _room, _with_room
+from manyways.number_of_modes import _count, _first_actions, _room, _with_room
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,39 @@ def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two
     halves = (np.arange(200) >= 100).astype(np.int64)
     assert _with_room(line, halves) == 1
     assert _with_room(line + 9 * halves[:, None].astype(np.float32), halves) == 2
+
+
+def test_first_actions_tell_ways_apart_that_chance_mixes_later():
+    rng = np.random.default_rng(0)
+    ways = np.arange(120) % 4
+    gaits = rng.integers(9, size=120)  # chance; ways 0 and 2 lead to the same gaits, 1 and 3 to others
+    places = rng.normal(size=(9, 5))
+    points = 40 * np.eye(5)[ways % 2] + places[gaits] + 0.05 * rng.normal(size=(120, 5))
+    firsts = np.eye(4)[ways] + 0.01 * rng.normal(size=(120, 4))
+    others = np.eye(4)[rng.permutation(ways)] + 0.01 * rng.normal(size=(120, 4))
+
+    def count(firsts):
+        return _count(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0)[0]
+
+    assert count(firsts) == 4
+    assert count(np.zeros((120, 4))) == 2
+    assert count(others) == 2  # what is not within the groups of trajectories says nothing of them
+
+
+def test_first_actions_are_counted_from_the_answer_to_the_first_state():
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(1000, 3))
+    ways = np.tile([-1.0, 1.0], 500)
+    actions = np.stack([starts[:, 0] + ways, 2 * starts[:, 1]], axis=1)
+    steps = [(np.stack([start] * 2), np.stack([action] * 2)) for start, action in zip(starts, actions, strict=True)]
+    own = _first_actions(manyways.Demonstrations.from_arrays(steps)) * actions.std(axis=0)[0]
+    np.testing.assert_allclose(np.abs(own[:, 0]), 1, atol=0.2)
+    np.testing.assert_allclose(own[:, 1], 0, atol=0.2)
+
+
+def test_first_actions_that_are_all_the_same_say_nothing(demonstrations):
+    shown = [(states, np.concatenate([0 * actions[:1], actions[1:]])) for states, actions in demonstrations]
+    assert not _first_actions(manyways.Demonstrations.from_arrays(shown)).any()
 
 
 def test_too_few_trajectories_and_ways_are_refused(demonstrations):

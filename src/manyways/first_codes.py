@@ -19,6 +19,7 @@ A mishap lies far from everything, other mishaps too, and would be a group of it
 So trajectories that are isolated shape no group, and of what is far from all groups these say nothing.
 """
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -137,8 +139,8 @@ class Embedding:
         observations, actions = demonstrations.observations, demonstrations.actions
         own = observations - _trajectory_means(demonstrations)
         mean = np.concatenate([observations.mean(axis=0), actions.mean(axis=0)])
-        scale = np.concatenate([_inverse_std(observations), _inverse_std(actions)])
-        own_scale = np.concatenate([_inverse_std(own), _inverse_std(actions)])
+        scale = np.concatenate([inverse_std(observations), inverse_std(actions)])
+        own_scale = np.concatenate([inverse_std(own), inverse_std(actions)])
         chosen = rng.choice(demonstrations.steps, min(_PAIRS_FOR_BANDWIDTH, demonstrations.steps), replace=False)
         distances = pdist(np.concatenate([own[chosen], actions[chosen] - mean[own.shape[1] :]], axis=1) * own_scale)
         positive = distances[distances > 0]
@@ -375,7 +377,9 @@ def cluster(
         return metric, centres @ metric, labels.astype(np.int64), volume
 
     # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
-    with threadpool_limits(1, user_api="openmp"):
+    # Points that differ by rounding alone are warned of as one; groups without points are no harm.
+    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         found = [
             improve(KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_)
             for restart in range(restarts)
@@ -410,10 +414,10 @@ def _inverse_change(demonstrations: Demonstrations) -> Floats:
     arrays = demonstrations.observations, demonstrations.actions
     if not inside.any():  # one step a trajectory
         return np.zeros(sum(array.shape[1] for array in arrays), np.float32)
-    return np.concatenate([_inverse_std(np.diff(array, axis=0)[inside[1:]]) for array in arrays])
+    return np.concatenate([inverse_std(np.diff(array, axis=0)[inside[1:]]) for array in arrays])
 
 
-def _inverse_std(values: Floats) -> Floats:
+def inverse_std(values: Floats) -> Floats:
     """Return the inverse standard deviation of each column, 0 where it does not vary."""
     std = values.std(axis=0, dtype=np.float64)
     varies = std > 1e-6 * (1e-30 + np.abs(values).max(axis=0))

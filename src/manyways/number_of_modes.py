@@ -16,6 +16,12 @@ from everything, each as if it were a way, and a stumble that happens now and th
 alone is no way, and what has less than a quarter of an equal share among all trajectories is left out, and the others
 are counted again.
 
+What a trajectory is like as a whole, its way and chance decide together: one policy may fall into one of several gaits,
+and two policies into nearly the same. Only before anything was done has chance no part: the first action, given the
+first state, is the way's alone. So where the coarser description is believed, the first actions are asked whether one
+of its groups is several: they are described in the same way, less what a linear answer to the first state explains,
+and believed if parts agree on their groups as well, and if each of these lies within one of the coarser groups.
+
 How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
 them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
 a trained gait has some. So the parts are only as large as the answer needs: ten trajectories for each way found if all
@@ -24,17 +30,19 @@ five parts agree, twenty if four do. Otherwise they grow. If they grow to the wh
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from sklearn.metrics import adjusted_rand_score
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import Embedding, Floats, cluster, isolated
+from manyways.first_codes import Embedding, Floats, cluster, inverse_std, isolated
 
 _MOST = 100
 _ALL_UP_TO = 12  # beyond, numbers are tried a sixth apart, and then all near the best
@@ -45,6 +53,10 @@ _ROOM = 4.5
 _BLUR = 0.01
 _AHEAD = 0.04  # in the adjusted Rand index of the groups that two parts give: what makes the coarser the better one
 _PAIRS = 4  # of parts
+_WITHIN = 0.95  # homogeneity: how nearly every group of first actions must lie within one group of trajectories
+_PENALTIES = np.logspace(-3, 3, 7)  # of the answer to the first state, among which left-out trajectories choose
+_NO_DIFFERENCE = 1e-4
+_FIRST_COMPONENTS = 12
 _RARE = 0.1  # of an equal share, in a part
 _RARE_IN_ALL = 0.25
 _SHOWN = 20  # trajectories for each way, where nearly all parts agree
@@ -103,18 +115,34 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
     if most is not None and most < 1:
         raise InputError(f"at most {most} ways cannot be counted; give 1 or more")
     rng = np.random.default_rng(seed)
-    points = Embedding.fit(demonstrations, seed)(demonstrations)
-    points = points[~isolated(points)]
-    points = points[np.sort(rng.permutation(len(points))[:_TRAJECTORIES])]
+    points, firsts = Embedding.fit(demonstrations, seed)(demonstrations), _first_actions(demonstrations)
+    usual = np.flatnonzero(~isolated(points))
+    chosen = usual[np.sort(rng.permutation(len(usual))[:_TRAJECTORIES])]
+    points, firsts = points[chosen], firsts[chosen]
     while True:
-        counted = _count_parts(points, most or _MOST, rng, seed)
+        counted = _count_parts(points, firsts, most or _MOST, rng, seed)
         rare = _rare(points, counted.best, seed)
         if not rare.any():
             return counted
-        points = points[~rare]
+        points, firsts = points[~rare], firsts[~rare]
 
 
-def _count_parts(points: Floats, most: int, rng: np.random.Generator, seed: int) -> ModeCount:
+def _first_actions(demonstrations: Demonstrations) -> Floats:
+    """Return each trajectory's first action less its answer to the first state, (trajectories, components).
+
+    The unit is the standard deviation of all actions; all are 0 where the way makes no difference to the first one.
+    """
+    states = demonstrations.observations[demonstrations.starts]
+    states = (states - states.mean(axis=0)) * inverse_std(states)
+    actions = demonstrations.actions[demonstrations.starts] * inverse_std(demonstrations.actions)
+    own = actions - RidgeCV(_PENALTIES).fit(states, actions).predict(states).reshape(actions.shape)
+    if own.std() < _NO_DIFFERENCE:
+        return np.zeros((len(own), 1), np.float32)
+    count = min(_FIRST_COMPONENTS, own.shape[1], len(own) - 1)
+    return PCA(count, svd_solver="full").fit_transform(own).astype(np.float32)
+
+
+def _count_parts(points: Floats, firsts: Floats, most: int, rng: np.random.Generator, seed: int) -> ModeCount:
     """Return what parts of the points say, as small as it can be said."""
     size = min(_FIRST_PART, len(points))
     while True:
@@ -122,7 +150,7 @@ def _count_parts(points: Floats, most: int, rng: np.random.Generator, seed: int)
         for part in range(_PARTS):
             share = 1 if part == 0 else _SHARE
             chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
-            counts.append(_count(points[chosen], min(most, len(chosen) // 2), seed + part))
+            counts.append(_count(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part))
         found = Counter(number for number, _ in counts)
         best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
         needed = best * (_SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN)
@@ -145,20 +173,52 @@ def _rare(points: Floats, groups: int, seed: int) -> NDArray[np.bool_]:
     return rare if len(points) - rare.sum() >= 4 else np.zeros_like(rare)
 
 
-def _count(points: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
+@dataclass(frozen=True)
+class _Description:
+    """Points in groups.
+
+    Args:
+        ways: how many groups there are when those without room between them count as one.
+        labels: (n,), the group of each point.
+        lengths: for each number of groups that was tried, the description length.
+        floor: the blur that was assumed.
+    """
+
+    ways: int
+    labels: NDArray[np.int64]
+    lengths: dict[int, float]
+    floor: float
+
+    @property
+    def groups(self) -> int:
+        """How many groups the shortest description has."""
+        return min(self.lengths, key=lambda number: self.lengths[number])
+
+
+def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
+    whole = _believed(points, most, seed)
+    if whole.floor and firsts.any():
+        first = _believed(firsts, most, seed)
+        finer = first.ways > whole.ways and homogeneity_score(whole.labels, first.labels) > _WITHIN
+        if finer and _agreement(firsts, first, seed) > _agreement(points, whole, seed) - _AHEAD:
+            return first.ways, first.lengths
+    return whole.ways, whole.lengths
+
+
+def _believed(points: Floats, most: int, seed: int) -> _Description:
+    """Return the finest description, or the coarser one if parts agree on it more."""
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
-    if fine[1] != coarse[1] > 1:  # that all are one group is what any parts agree on: it says nothing
-        on_fine, on_coarse = _agreement(points, fine[1], seed, 0.0), _agreement(points, coarse[1], seed, _BLUR)
-        if on_coarse > on_fine + _AHEAD:
-            return coarse[0], coarse[2]
-    return fine[0], fine[2]
+    if fine.groups == coarse.groups or coarse.groups == 1:  # any parts agree on one group of all: it says nothing
+        return fine
+    ahead = _agreement(points, coarse, seed) - _agreement(points, fine, seed)
+    return coarse if ahead > _AHEAD else fine
 
 
-def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, int, dict[int, float]]:
-    """Return the number of ways, the number of groups of the shortest description, and each number's length."""
+def _describe(points: Floats, most: int, seed: int, floor: float) -> _Description:
+    """Return the shortest description of points by at most so many groups."""
+    found: dict[int, _Description] = {}
     lengths: dict[int, float] = {}
-    counts: dict[int, int] = {}
 
     def attempt(numbers: Iterable[int]) -> int:
         for number in numbers:
@@ -166,7 +226,8 @@ def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, 
                 metric, _, labels, volume = cluster(points, number, seed, _RESTARTS, floor)
                 lengths[number] = _description_length(volume, labels, points.shape[1])
                 often = (np.bincount(labels) >= max(2, _RARE * len(points) / number))[labels]
-                counts[number] = max(1, _with_room((points @ metric)[often], labels[often]))
+                ways = max(1, _with_room((points @ metric)[often], labels[often]))
+                found[number] = _Description(ways, labels, lengths, floor)
         return min(lengths, key=lambda number: lengths[number])
 
     few = range(1, _ALL_UP_TO + 1)
@@ -174,18 +235,18 @@ def _describe(points: Floats, most: int, seed: int, floor: float) -> tuple[int, 
     best, near = attempt([*few, *many]), 0
     while near != best:
         near, best = best, attempt(range(best - _NEAR, best + _NEAR + 1))
-    return counts[best], best, dict(sorted(lengths.items()))
+    return replace(found[best], lengths=dict(sorted(lengths.items())))
 
 
-def _agreement(points: Floats, groups: int, seed: int, floor: float) -> float:
+def _agreement(points: Floats, description: _Description, seed: int) -> float:
     """Return how alike the groups are that two parts of the points give, as an adjusted Rand index."""
     rng = np.random.default_rng(seed)
     indices = []
     for _ in range(_PAIRS):
         pair = []
         for _ in range(2):
-            chosen = np.sort(rng.permutation(len(points))[: max(groups, round(_SHARE * len(points)))])
-            metric, centres, _, _ = cluster(points[chosen], groups, seed, _RESTARTS, floor)
+            chosen = np.sort(rng.permutation(len(points))[: max(description.groups, round(_SHARE * len(points)))])
+            metric, centres, _, _ = cluster(points[chosen], description.groups, seed, _RESTARTS, description.floor)
             pair.append(cdist(points @ metric, centres).argmin(axis=1))
         indices.append(adjusted_rand_score(*pair))
     return float(np.mean(indices))
