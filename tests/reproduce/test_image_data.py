@@ -1,5 +1,9 @@
 import gzip
+import hashlib
+import http.server
+import json
 import struct
+import threading
 import urllib.error
 
 import numpy as np
@@ -92,6 +96,79 @@ def test_missing_folders_and_too_few_photographs_are_refused(tmp_path, rng):
         load("celeba", tmp_path, rng)
     with pytest.raises(InputError, match="give --data FOLDER"):
         load("celeba", None, rng, download=True)
+
+
+@pytest.fixture
+def openml(monkeypatch, tmp_path):
+    """Serve eleven images as OpenML does, and return what is served, by path; scikit-learn asks there."""
+    pixels = np.arange(11 * 784).reshape(11, 784) % 256
+    lines = ["@RELATION mnist_784", *(f"@ATTRIBUTE pixel{n} real" for n in range(784)), "@ATTRIBUTE class {0,1,2}"]
+    rows = [",".join(map(str, [*row, label % 3])) for label, row in enumerate(pixels)]
+    arff = "\n".join([*lines, "@DATA", *rows]).encode()
+    features = [{"name": f"pixel{n}", "data_type": "numeric", "is_target": "false"} for n in range(784)]
+    features.append({"name": "class", "data_type": "nominal", "is_target": "true", "nominal_value": ["0", "1", "2"]})
+    features = [
+        {"index": str(n), "is_ignore": "false", "is_row_identifier": "false", "number_of_missing_values": "0"} | each
+        for n, each in enumerate(features)
+    ]
+    description = {"id": "554", "name": "mnist_784", "version": "1", "format": "ARFF", "description": "digits"}
+    description |= {"status": "active", "md5_checksum": hashlib.md5(arff).hexdigest()}
+    qualities = [{"name": "NumberOfInstances", "value": "11"}]
+    served = {
+        "list/data_name/mnist_784/limit/2/data_version/1": {"data": {"dataset": [{"did": 554, "version": 1}]}},
+        "554": {"data_set_description": description},
+        "features/554": {"data_features": {"feature": features}},
+        "qualities/554": {"data_qualities": {"quality": qualities}},
+    }
+    served = {f"/{path}": json.dumps(answer).encode() for path, answer in served.items()} | {"/arff": arff}
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path in served else 404)
+            self.end_headers()
+            self.wfile.write(served.get(self.path, b""))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        served["/554"] = json.dumps({"data_set_description": description | {"url": f"{address}/arff"}}).encode()
+        for name in ("_SEARCH_NAME", "_DATA_INFO", "_DATA_FEATURES", "_DATA_QUALITIES"):
+            path = getattr(sklearn.datasets._openml, name).partition("/json/data")[2]
+            monkeypatch.setattr(sklearn.datasets._openml, name, address + path)
+        monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield served
+        server.shutdown()
+        thread.join()
+
+
+def test_images_are_downloaded(openml, rng):
+    pytest.importorskip("pandas")
+    images = load("mnist", None, rng, download=True)
+    assert images.source == "mnist from OpenML"
+    assert (len(images.train), len(images.test)) == (9, 2)
+    firsts = np.round(255 * np.concatenate([images.train, images.test])[:, 0, 0, 0])
+    labels = np.concatenate([images.train_labels, images.test_labels])
+    assert dict(zip(firsts, labels, strict=True)) == {784 * n % 256: n % 3 for n in range(11)}
+
+
+def test_a_download_that_is_damaged_is_one_sentence(openml, rng):
+    pytest.importorskip("pandas")
+    openml["/arff"] = openml["/arff"][:-1]
+    with pytest.raises(InputError, match=r"mnist could not be downloaded .*checksum.*; give --data FOLDER"):
+        load("mnist", None, rng, download=True)
+
+
+def test_a_download_without_pandas_says_what_to_install(monkeypatch, rng):
+    def without(*arguments, **keywords):
+        raise ImportError
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", without)
+    with pytest.raises(InputError, match=r"install manyways\[images\] or give --data FOLDER"):
+        load("mnist", None, rng, download=True)
 
 
 def test_a_failed_download_is_one_sentence(monkeypatch, rng):

@@ -4,7 +4,9 @@ MNIST and Fashion-MNIST are four IDX files, CelebA a folder of photographs. What
 """
 
 import gzip
+import warnings
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,11 +163,17 @@ def _from_openml(task: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     from sklearn.datasets import fetch_openml
 
     try:
-        bunch = fetch_openml(_OPENML_NAMES[task], version=1, as_frame=False)
-    except (OSError, ValueError) as error:
-        reason = str(error) or type(error).__name__
+        with warnings.catch_warnings():  # of each attempt; what comes of them is said below
+            warnings.simplefilter("ignore")
+            # Left to itself, pandas from its third version on makes labels numbers, where scikit-learn expects words.
+            kwargs: dict[str, Any] = {"parser": "pandas", "read_csv_kwargs": {"dtype": np.float32}}
+            bunch = fetch_openml(_OPENML_NAMES[task], version=1, as_frame=False, **kwargs)
+        return bunch.data.reshape(-1, 28, 28).astype(np.uint8), bunch.target.astype(np.int64)
+    except ImportError as error:
+        raise InputError("a download is read by pandas; install manyways[images] or give --data FOLDER") from error
+    except (OSError, ValueError, LookupError, HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{task} could not be downloaded ({reason}); give --data FOLDER of its files") from error
-    return bunch.data.reshape(-1, 28, 28).astype(np.uint8), bunch.target.astype(np.int64)
 
 
 def _small_digits(most: int, rng: np.random.Generator) -> Images:
