@@ -74,8 +74,8 @@ def test_first_actions_tell_ways_apart_that_chance_mixes_later():
         return _count(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0)[0]
 
     assert count(firsts) == 4
-    assert count(np.zeros((120, 4))) == 2
     assert count(others) == 2  # what is not within the groups of trajectories says nothing of them
+    assert count(np.zeros((120, 4))) > 4  # nothing tells the gaits from ways
 
 
 def test_first_actions_are_counted_from_the_answer_to_the_first_state():

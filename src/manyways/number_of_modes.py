@@ -6,26 +6,32 @@ of trajectories for every number that says where a group lies (the description l
 Schwarz 1978). Where K is too small, the spread within groups is large; where it is too large, centres cost more than
 they save. It needs no run of the policy. Isolated trajectories (`first_codes.isolated`), mishaps, are left out.
 
-Three things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
+Four things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
 several Gaussians describe better than one: so two neighbours count as one unless there is room between them, the
 distance of their centres 4.5 times the smaller of their spreads along it. Halves of one Gaussian are 2.6, halves of a
-uniform line 3.5 of these apart. The finest description may follow chance: so the trajectories are described twice, as
-they are and with a hundredth of their variance taken for blur, and the coarser description is believed where other
-parts of the trajectories agree on its groups more than on the finer ones (Ben-Hur et al. 2002). And mishaps lie far
-from everything, each as if it were a way, and a stumble that happens now and then is a little group: so one trajectory
-alone is no way, and what has less than a quarter of an equal share among all trajectories is left out, and the others
-are counted again.
+uniform line 3.5 of these apart.
 
-What a trajectory is like as a whole, its way and chance decide together: one policy may fall into one of several gaits,
-and two policies into nearly the same. Only before anything was done has chance no part: the first action, given the
-first state, is the way's alone. So where the coarser description is believed, the first actions are asked whether one
-of its groups is several: they are described in the same way, less what a linear answer to the first state explains,
-and believed if parts agree on their groups as well, and if each of these lies within one of the coarser groups.
+The finest description may follow chance: so the trajectories are described twice, as they are and with a hundredth of
+their variance taken for blur, and the coarser description is believed where other parts of the trajectories agree on
+its groups much more than on the finer ones (Ben-Hur et al. 2002). That all are one group is what any parts agree on: it
+is believed where they hardly agree on anything finer.
+
+What a trajectory is like as a whole, its way and chance decide together: one policy may fall into several gaits, and
+two policies into nearly the same. Only before anything was done has chance no part: the first action, given the first
+state, is the way's alone. So first actions are described in the same way, less what a linear answer to the first state
+explains. If they fall into groups, and parts agree on these, then chance can be told from ways: the coarser description
+of the trajectories is believed even where parts agree on it only a little more, and one of its groups counts as several
+ways where its first actions do.
+
+Mishaps lie far from everything, each as if it were a way, and a stumble that happens now and then is a little group: so
+one trajectory alone is no way, and what has less than a quarter of an equal share among all trajectories is left out,
+and the others are counted again.
 
 How sure that is, is asked of the data: it is done with several parts of the trajectories, and the number that most of
 them give is as sure as they agree. The more often a way is shown, the finer the ways within it that can be told apart:
 a trained gait has some. So the parts are only as large as the answer needs: ten trajectories for each way found if all
-five parts agree, twenty if four do. Otherwise they grow. If they grow to the whole, its answer counts.
+five parts agree, twenty if four do; that there is but one way is what small parts say of groups that are hard to see,
+and is believed from 240 on. Otherwise they grow. If they grow to the whole, its answer counts.
 """
 
 from collections import Counter
@@ -51,7 +57,10 @@ _TRAJECTORIES = 2000  # more make the answer no surer
 _RESTARTS = 3
 _ROOM = 4.5
 _BLUR = 0.01
-_AHEAD = 0.04  # in the adjusted Rand index of the groups that two parts give: what makes the coarser the better one
+# In the adjusted Rand index of the groups that two parts give:
+_AHEAD = 0.2  # by how much the coarser description must be ahead to be believed,
+_AHEAD_WITH_WITNESS = 0.04  # and where first actions fall into groups
+_NO_AGREEMENT = 0.6  # with less on the finer ones all are one group
 _PAIRS = 4  # of parts
 _WITHIN = 0.95  # homogeneity: how nearly every group of first actions must lie within one group of trajectories
 _PENALTIES = np.logspace(-3, 3, 7)  # of the answer to the first state, among which left-out trajectories choose
@@ -61,6 +70,7 @@ _RARE = 0.1  # of an equal share, in a part
 _RARE_IN_ALL = 0.25
 _SHOWN = 20  # trajectories for each way, where nearly all parts agree
 _SHOWN_IF_SURE = 10  # where all do
+_SHOWN_ALONE = 240  # where they say there is but one
 _FIRST_PART = 60
 _PARTS = 5
 _SHARE = 0.8  # of the trajectories, at most, in each part but one
@@ -153,7 +163,8 @@ def _count_parts(points: Floats, firsts: Floats, most: int, rng: np.random.Gener
             counts.append(_count(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part))
         found = Counter(number for number, _ in counts)
         best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
-        needed = best * (_SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN)
+        shown = _SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN
+        needed = best * shown if best > 1 else _SHOWN_ALONE
         if size == len(points) or (needed <= size and found[best] >= _PARTS - 1):
             break
         size = min(max(needed, round(1.5 * size)), len(points))
@@ -197,22 +208,25 @@ class _Description:
 
 def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
-    whole = _believed(points, most, seed)
-    if whole.floor and firsts.any():
-        first = _believed(firsts, most, seed)
-        finer = first.ways > whole.ways and homogeneity_score(whole.labels, first.labels) > _WITHIN
-        if finer and _agreement(firsts, first, seed) > _agreement(points, whole, seed) - _AHEAD:
-            return first.ways, first.lengths
+    first, on_first = _believed(firsts, most, seed, _AHEAD_WITH_WITNESS)
+    witness = first.ways > 1 and on_first > 1 - _AHEAD_WITH_WITNESS
+    whole, on_whole = _believed(points, most, seed, _AHEAD_WITH_WITNESS if witness else _AHEAD)
+    finer = witness and whole.floor > 0 and first.ways > whole.ways > 1
+    if finer and homogeneity_score(whole.labels, first.labels) > _WITHIN and on_first > on_whole - _AHEAD_WITH_WITNESS:
+        return first.ways, first.lengths
     return whole.ways, whole.lengths
 
 
-def _believed(points: Floats, most: int, seed: int) -> _Description:
-    """Return the finest description, or the coarser one if parts agree on it more."""
+def _believed(points: Floats, most: int, seed: int, ahead: float) -> tuple[_Description, float]:
+    """Return the finer description or, if parts agree on it so much more, the coarser, and how much they agree."""
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
-    if fine.groups == coarse.groups or coarse.groups == 1:  # any parts agree on one group of all: it says nothing
-        return fine
-    ahead = _agreement(points, coarse, seed) - _agreement(points, fine, seed)
-    return coarse if ahead > _AHEAD else fine
+    on_fine = _agreement(points, fine, seed)
+    if coarse.groups == 1:
+        return (coarse, 1.0) if on_fine < _NO_AGREEMENT else (fine, on_fine)
+    if coarse.groups == fine.groups:
+        return fine, on_fine
+    on_coarse = _agreement(points, coarse, seed)
+    return (coarse, on_coarse) if on_coarse > on_fine + ahead else (fine, on_fine)
 
 
 def _describe(points: Floats, most: int, seed: int, floor: float) -> _Description:
