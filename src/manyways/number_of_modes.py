@@ -86,7 +86,8 @@ class ModeCount:
         sureness: the share of these parts in which `best` is found.
         votes: for each number found in a part of the data, in what share of them.
         description_length: for each number of groups that was tried, what it costs to describe the trajectories of the
-            first part in which `best` is found, in nats a trajectory, before any group counts as none.
+            first part in which `best` is found, in nats a trajectory, before any group counts as none; or their first
+            actions, where these decided.
     """
 
     best: int
@@ -210,9 +211,9 @@ def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, d
     """Return the number of ways, and the description length of each number of groups that was tried."""
     first, on_first = _believed(firsts, most, seed, _AHEAD_WITH_WITNESS)
     witness = first.ways > 1 and on_first > 1 - _AHEAD_WITH_WITNESS
-    whole, on_whole = _believed(points, most, seed, _AHEAD_WITH_WITNESS if witness else _AHEAD)
+    whole, _ = _believed(points, most, seed, _AHEAD_WITH_WITNESS if witness else _AHEAD)
     finer = witness and whole.floor > 0 and first.ways > whole.ways > 1
-    if finer and homogeneity_score(whole.labels, first.labels) > _WITHIN and on_first > on_whole - _AHEAD_WITH_WITNESS:
+    if finer and homogeneity_score(whole.labels, first.labels) > _WITHIN:
         return first.ways, first.lengths
     return whole.ways, whole.lengths
 
