@@ -13,8 +13,8 @@ uniform line 3.5 of these apart.
 
 The finest description may follow chance: so the trajectories are described twice, as they are and with a hundredth of
 their variance taken for blur, and the coarser description is believed where other parts of the trajectories agree on
-its groups much more than on the finer ones (Ben-Hur et al. 2002). That all are one group is what any parts agree on: it
-is believed where they hardly agree on anything finer.
+its groups more than on the finer ones (Ben-Hur et al. 2002), much more if it undoes many of them. That all are one
+group is what any parts agree on: it is believed where they hardly agree on anything finer.
 
 What a trajectory is like as a whole, its way and chance decide together: one policy may fall into several gaits, and
 two policies into nearly the same. Only before anything was done has chance no part: the first action, given the first
@@ -58,8 +58,8 @@ _RESTARTS = 3
 _ROOM = 4.5
 _BLUR = 0.01
 # In the adjusted Rand index of the groups that two parts give:
-_AHEAD = 0.2  # by how much the coarser description must be ahead to be believed,
-_AHEAD_WITH_WITNESS = 0.04  # and where first actions fall into groups
+_AHEAD = 0.3  # by how much the coarser description must be ahead for each share of the ways that it undoes,
+_LEAST_AHEAD = 0.04  # but at least, and where first actions fall into groups
 _NO_AGREEMENT = 0.6  # with less on the finer ones all are one group
 _PAIRS = 4  # of parts
 _WITHIN = 0.95  # homogeneity: how nearly every group of first actions must lie within one group of trajectories
@@ -209,9 +209,9 @@ class _Description:
 
 def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
-    first, on_first = _believed(firsts, most, seed, _AHEAD_WITH_WITNESS)
-    witness = first.ways > 1 and on_first > 1 - _AHEAD_WITH_WITNESS
-    whole, _ = _believed(points, most, seed, _AHEAD_WITH_WITNESS if witness else _AHEAD)
+    first, on_first = _believed(firsts, most, seed, 0.0)
+    witness = first.ways > 1 and on_first > 1 - _LEAST_AHEAD
+    whole, _ = _believed(points, most, seed, 0.0 if witness else _AHEAD)
     finer = witness and whole.floor > 0 and first.ways > whole.ways > 1
     if finer and homogeneity_score(whole.labels, first.labels) > _WITHIN:
         return first.ways, first.lengths
@@ -219,7 +219,15 @@ def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, d
 
 
 def _believed(points: Floats, most: int, seed: int, ahead: float) -> tuple[_Description, float]:
-    """Return the finer description or, if parts agree on it so much more, the coarser, and how much they agree."""
+    """Return the finer description or, if parts agree on it enough more, the coarser, and how much they agree.
+
+    Args:
+        points: (n, dimensions).
+        most: groups.
+        seed: of the grouping.
+        ahead: how much more parts must agree on the coarser description if it undoes all ways of the finer one; if it
+            undoes half of them, half as much.
+    """
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
     on_fine = _agreement(points, fine, seed)
     if coarse.groups == 1:
@@ -227,7 +235,8 @@ def _believed(points: Floats, most: int, seed: int, ahead: float) -> tuple[_Desc
     if coarse.groups == fine.groups:
         return fine, on_fine
     on_coarse = _agreement(points, coarse, seed)
-    return (coarse, on_coarse) if on_coarse > on_fine + ahead else (fine, on_fine)
+    needed = on_fine + max(_LEAST_AHEAD, ahead * (1 - coarse.ways / fine.ways))
+    return (coarse, on_coarse) if on_coarse > needed else (fine, on_fine)
 
 
 def _describe(points: Floats, most: int, seed: int, floor: float) -> _Description:
