@@ -209,34 +209,42 @@ class _Description:
 
 def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
     """Return the number of ways, and the description length of each number of groups that was tried."""
-    first, on_first = _believed(firsts, most, seed, 0.0)
-    witness = first.ways > 1 and on_first > 1 - _LEAST_AHEAD
-    whole, _ = _believed(points, most, seed, 0.0 if witness else _AHEAD)
-    finer = witness and whole.floor > 0 and first.ways > whole.ways > 1
-    if finer and homogeneity_score(whole.labels, first.labels) > _WITHIN:
-        return first.ways, first.lengths
-    return whole.ways, whole.lengths
+    chosen = _choose(points, firsts, most, seed)
+    return chosen.ways, chosen.lengths
 
 
-def _believed(points: Floats, most: int, seed: int, ahead: float) -> tuple[_Description, float]:
-    """Return the finer description or, if parts agree on it enough more, the coarser, and how much they agree.
+def _choose(points: Floats, firsts: Floats, most: int, seed: int) -> _Description:
+    """Return the description of the points, or of their first actions, that is believed."""
+    fine, coarse, ahead = _describe_twice(points, most, seed)
+    if ahead <= _LEAST_AHEAD:
+        return fine
+    first = _choose_clear(firsts, most, seed) if coarse.groups > 1 else None
+    if first is None:
+        return coarse if ahead > _AHEAD * (1 - coarse.ways / fine.ways) else fine
+    finer = first.ways > coarse.ways > 1 and homogeneity_score(coarse.labels, first.labels) > _WITHIN
+    return first if finer else coarse
 
-    Args:
-        points: (n, dimensions).
-        most: groups.
-        seed: of the grouping.
-        ahead: how much more parts must agree on the coarser description if it undoes all ways of the finer one; if it
-            undoes half of them, half as much.
+
+def _choose_clear(firsts: Floats, most: int, seed: int) -> _Description | None:
+    """Return the description of first actions in groups that parts agree on, if there is one."""
+    fine, coarse, ahead = _describe_twice(firsts, most, seed)
+    chosen = coarse if ahead > _LEAST_AHEAD else fine
+    clear = chosen.ways > 1 and _agreement(firsts, chosen, seed) > 1 - _LEAST_AHEAD
+    return chosen if clear else None
+
+
+def _describe_twice(points: Floats, most: int, seed: int) -> tuple[_Description, _Description, float]:
+    """Return a finer and a coarser description of points, and how much more parts agree on the coarser one's groups.
+
+    That all are one group, any parts agree on: it counts as ahead of what parts hardly agree on, and of nothing else.
     """
     fine, coarse = (_describe(points, most, seed, floor) for floor in (0.0, _BLUR))
+    if fine.groups == coarse.groups:
+        return fine, coarse, 0.0
     on_fine = _agreement(points, fine, seed)
     if coarse.groups == 1:
-        return (coarse, 1.0) if on_fine < _NO_AGREEMENT else (fine, on_fine)
-    if coarse.groups == fine.groups:
-        return fine, on_fine
-    on_coarse = _agreement(points, coarse, seed)
-    needed = on_fine + max(_LEAST_AHEAD, ahead * (1 - coarse.ways / fine.ways))
-    return (coarse, on_coarse) if on_coarse > needed else (fine, on_fine)
+        return fine, coarse, 1.0 if on_fine < _NO_AGREEMENT else 0.0
+    return fine, coarse, _agreement(points, coarse, seed) - on_fine
 
 
 def _describe(points: Floats, most: int, seed: int, floor: float) -> _Description:
