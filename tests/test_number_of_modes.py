@@ -6,7 +6,7 @@ import pytest
 import manyways
 from manyways import InputError
 from manyways.demonstrations.synthetic import Motions
-from manyways.number_of_modes import _count, _first_actions, _room, _with_room
+from manyways.number_of_modes import _believed, _first_actions, _room, _with_room
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_first_actions_tell_ways_apart_that_chance_mixes_later():
     others = np.eye(4)[rng.permutation(ways)] + 0.01 * rng.normal(size=(120, 4))
 
     def count(firsts):
-        return _count(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0)[0]
+        return _believed(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0).ways
 
     assert count(firsts) == 4
     assert count(others) == 2  # what is not within the groups of trajectories says nothing of them

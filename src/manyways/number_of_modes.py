@@ -157,19 +157,19 @@ def _count_parts(points: Floats, firsts: Floats, most: int, rng: np.random.Gener
     """Return what parts of the points say, as small as it can be said."""
     size = min(_FIRST_PART, len(points))
     while True:
-        counts = []
+        believed = []
         for part in range(_PARTS):
             share = 1 if part == 0 else _SHARE
             chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
-            counts.append(_count(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part))
-        found = Counter(number for number, _ in counts)
-        best = counts[0][0] if size == len(points) else found.most_common(1)[0][0]
+            believed.append(_believed(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part))
+        found = Counter(description.ways for description in believed)
+        best = believed[0].ways if size == len(points) else found.most_common(1)[0][0]
         shown = _SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN
         needed = best * shown if best > 1 else _SHOWN_ALONE
         if size == len(points) or (needed <= size and found[best] >= _PARTS - 1):
             break
         size = min(max(needed, round(1.5 * size)), len(points))
-    lengths = next(lengths for number, lengths in counts if number == best)
+    lengths = next(description.lengths for description in believed if description.ways == best)
     others = [number for number, _ in found.most_common() if number != best]
     if not others:
         others = sorted((number for number in lengths if number != best), key=lambda number: lengths[number])
@@ -207,25 +207,19 @@ class _Description:
         return min(self.lengths, key=lambda number: self.lengths[number])
 
 
-def _count(points: Floats, firsts: Floats, most: int, seed: int) -> tuple[int, dict[int, float]]:
-    """Return the number of ways, and the description length of each number of groups that was tried."""
-    chosen = _choose(points, firsts, most, seed)
-    return chosen.ways, chosen.lengths
-
-
-def _choose(points: Floats, firsts: Floats, most: int, seed: int) -> _Description:
+def _believed(points: Floats, firsts: Floats, most: int, seed: int) -> _Description:
     """Return the description of the points, or of their first actions, that is believed."""
     fine, coarse, ahead = _describe_twice(points, most, seed)
     if ahead <= _LEAST_AHEAD:
         return fine
-    first = _choose_clear(firsts, most, seed) if coarse.groups > 1 else None
+    first = _believed_if_clear(firsts, most, seed) if coarse.groups > 1 else None
     if first is None:
         return coarse if ahead > _AHEAD * (1 - coarse.ways / fine.ways) else fine
     finer = first.ways > coarse.ways > 1 and homogeneity_score(coarse.labels, first.labels) > _WITHIN
     return first if finer else coarse
 
 
-def _choose_clear(firsts: Floats, most: int, seed: int) -> _Description | None:
+def _believed_if_clear(firsts: Floats, most: int, seed: int) -> _Description | None:
     """Return the description of first actions in groups that parts agree on, if there is one."""
     fine, coarse, ahead = _describe_twice(firsts, most, seed)
     chosen = coarse if ahead > _LEAST_AHEAD else fine
