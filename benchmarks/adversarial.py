@@ -18,10 +18,10 @@ from torch.nn import functional
 
 import manyways
 from manyways.algorithms import get_algorithm
-from manyways.algorithms.discriminator import Discriminator
-from manyways.algorithms.ppo import PPOTraining
+from manyways.algorithms.adversarial.discriminator import Discriminator
 from manyways.files import write_json
 from manyways.latents import Categorical
+from manyways.rl.ppo import PPOTraining
 from manyways.tasks import get_task
 from manyways.tasks.collect import cached_demonstrations, collect
 

@@ -12,9 +12,9 @@ import torch
 
 import manyways
 from manyways.algorithms.muon import orthogonalize
+from manyways.clustering.groups import groups
 from manyways.evaluation import evaluate, normalized_mutual_information, purity
 from manyways.files import read_json, write_json
-from manyways.first_codes import groups
 from manyways.tasks import get_task
 from manyways.tasks.collect import cached_demonstrations, collect
 from throughput import RESULTS

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from manyways.files import write_json
-from manyways.networks import PolicyNetwork
+from manyways.networks.policy_network import PolicyNetwork
 from manyways.search import Search, search_batch
 from throughput import RESULTS, ReferenceNetwork, speed
 

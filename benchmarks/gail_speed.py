@@ -71,7 +71,7 @@ def ours(rounds: int) -> float:
 
     PyTorch has been told how many threads to use.
     """
-    from manyways.algorithms.gail import GAIL
+    from manyways.algorithms.adversarial.gail import GAIL
     from manyways.tasks import get_task
 
     settings = GAIL(

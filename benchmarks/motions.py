@@ -15,10 +15,10 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 import manyways
+from manyways.clustering.groups import groups
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
 from manyways.files import read_json, write_json
-from manyways.first_codes import groups
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "motions"

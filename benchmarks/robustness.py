@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
-from manyways.figures import save
+from manyways.visual.figures import save
 
 RESULTS = Path(__file__).parents[1] / "results"
 _BASE = {"sog-gail": 1.0}  # λ_S of the rows without one in their name

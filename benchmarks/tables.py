@@ -15,13 +15,13 @@ import tyro
 
 import manyways
 from manyways.algorithms import get_algorithm
-from manyways.algorithms.adversarial import Adversarial
-from manyways.console import progress
+from manyways.algorithms.adversarial.loop import Adversarial
+from manyways.cli.console import progress
 from manyways.evaluation import Judge, evaluate, evaluate_continuous, evaluate_coverage, purity
 from manyways.evaluation.robustness import with_random_actions, with_switched_codes
 from manyways.files import write_json
-from manyways.policy import Policy
-from manyways.run import Run
+from manyways.policies.policy import Policy
+from manyways.runs.run import Run
 from manyways.tasks import DiscreteModes, Task, get_task, task_names
 from manyways.tasks.collect import cached_demonstrations, collect
 

@@ -148,7 +148,7 @@ def compare(name: str, observation: int, action: int, codes: int) -> dict[str, A
 def one_search(trajectories: int, steps: int, codes: int) -> dict[str, float]:
     """Search a whole data set; report its seconds and by how much it raised this process's peak memory."""
     demonstrations = random_demonstrations(trajectories, steps, 27, 8)
-    network = manyways.networks.PolicyNetwork(27, 8, codes)
+    network = manyways.networks.policy_network.PolicyNetwork(27, 8, codes)
     network.initialize(torch.Generator().manual_seed(0))
     trajectory_losses(network, random_demonstrations(50, 100, 27, 8), torch.eye(codes))  # warm-up
     before = peak_mebibytes(reset=True)

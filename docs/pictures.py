@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from manyways import figures
 from manyways.evaluation import ContinuousEvaluation
 from manyways.files import read_json
 from manyways.latents import Gaussian
 from manyways.tasks import ContinuousModes, get_task
+from manyways.visual import figures
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import manyways
-from manyways import cli
+from manyways.cli.main import main
 from manyways.tasks import get_task
 from manyways.tasks.collect import collect
 
@@ -58,7 +58,7 @@ def command(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["manyways", *map(str, arguments)])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as exit_:
             code = exit_.code or 0
         captured = capsys.readouterr()

@@ -16,12 +16,12 @@ from manyways.tasks import register_environments
 
 if TYPE_CHECKING:
     from manyways.algorithms import SOG, SOGBC
+    from manyways.clustering.count import count_modes
+    from manyways.clustering.groups import ComponentCodes
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.evaluation import evaluate
-    from manyways.first_codes import ComponentCodes
     from manyways.latents import Categorical, Gaussian
-    from manyways.number_of_modes import count_modes
-    from manyways.policy import Policy
+    from manyways.policies.policy import Policy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,11 +44,11 @@ _HOMES = {
     "SOG": "manyways.algorithms",
     "SOGBC": "manyways.algorithms",
     "Categorical": "manyways.latents",
-    "ComponentCodes": "manyways.first_codes",
+    "ComponentCodes": "manyways.clustering.groups",
     "Gaussian": "manyways.latents",
     "Demonstrations": "manyways.demonstrations",
-    "Policy": "manyways.policy",
-    "count_modes": "manyways.number_of_modes",
+    "Policy": "manyways.policies.policy",
+    "count_modes": "manyways.clustering.count",
     "evaluate": "manyways.evaluation",
     "load_modes": "manyways.demonstrations",
 }

@@ -1,5 +1,5 @@
 """`python -m manyways` is the command `manyways`."""
 
-from manyways.cli import main
+from manyways.cli.main import main
 
 main()

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from manyways import SOG, Categorical, Gaussian, InputError
-from manyways.first_codes import ComponentCodes
+from manyways.clustering.groups import ComponentCodes
 from manyways.reproduce.posterior_gap import LinearGaussian
 from manyways.search import Search
 

@@ -4,8 +4,8 @@ import torch
 
 from manyways import Categorical, InputError
 from manyways.algorithms.diffusion import Diffusion
-from manyways.codeless_policy import CodelessNetwork, CodelessPolicy
 from manyways.evaluation.coverage import Coverage, behaviour_entropy, evaluate_coverage, summarize
+from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 from manyways.tasks import get_task
 from manyways.tasks.circles import expert_actions
 

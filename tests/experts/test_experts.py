@@ -7,10 +7,10 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from manyways import InputError
-from manyways.algorithms.ppo import PPO
 from manyways.experts import CrossQ, ModePPO, Stretch, read_progress, train_expert
 from manyways.experts import train as train_module
 from manyways.files import read_tensors, write_tensors
+from manyways.rl.ppo import PPO
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
 from manyways.tasks.expert import Expert, Floor
 from manyways.tasks.task import _TASKS

@@ -12,11 +12,11 @@ __all__ = ["SOG", "SOGBC", "Algorithm", "Training", "algorithm_names", "get_algo
 
 _HOMES = {
     "sog-bc": "sog_bc:SOGBC",
-    "sog-gail": "sog_gail:SOGGAIL",
+    "sog-gail": "adversarial.sog_gail:SOGGAIL",
     "bc": "bc:BC",
-    "gail": "gail:GAIL",
-    "infogail": "infogail:InfoGAIL",
-    "vae-gail": "vae_gail:VAEGAIL",
+    "gail": "adversarial.gail:GAIL",
+    "infogail": "adversarial.infogail:InfoGAIL",
+    "vae-gail": "adversarial.vae_gail:VAEGAIL",
     "mdn": "mdn:MDN",
     "bet": "bet:BeT",
     "diffusion": "diffusion:Diffusion",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from manyways.algorithms.sog_bc import SOGBC, Training
 from manyways.demonstrations import Demonstrations
 from manyways.latents import Categorical
-from manyways.policy import Policy
+from manyways.policies.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from manyways.algorithms.codeless import Codeless
 from manyways.algorithms.mdn import choose
-from manyways.codeless_policy import CodelessNetwork
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
+from manyways.policies.codeless import CodelessNetwork
 
 _ACTIONS_FOR_BINS = 20_000  # at most, drawn at random; more move the centres little
 

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from manyways.algorithms.muon import Muon
 from manyways.algorithms.sog_bc import choose_device, seeded_generator
-from manyways.checkpoints import moments, named, part, restore_moments
-from manyways.codeless_policy import CodelessNetwork, CodelessPolicy
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
+from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

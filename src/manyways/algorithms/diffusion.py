@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.codeless import Codeless
-from manyways.codeless_policy import CodelessNetwork
 from manyways.errors import InputError
+from manyways.policies.codeless import CodelessNetwork
 
 _NOISE_LEVELS = 100  # in training, as in the paper
 _TIME_FEATURES = 32

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.codeless_policy import CodelessPolicy
-from manyways.policy import Policy
+from manyways.policies.codeless import CodelessPolicy
+from manyways.policies.policy import Policy
 
 
 class Algorithm(Protocol):

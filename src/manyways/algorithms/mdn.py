@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.codeless import Codeless
-from manyways.codeless_policy import CodelessNetwork
+from manyways.policies.codeless import CodelessNetwork
 
 _LEAST_STD = 0.01  # of a component, in standard deviations of the action: demonstrations may have no noise at all
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)

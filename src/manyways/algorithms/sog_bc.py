@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.algorithms.muon import Muon
-from manyways.checkpoints import moments, named, part, restore_moments
+from manyways.clustering.groups import Groups, continuous_codes, nats_as_loss
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.first_codes import Groups, continuous_codes, nats_as_loss
 from manyways.latents import Categorical, Gaussian, Prior
-from manyways.networks import LARGEST_INPUT, PolicyNetwork
-from manyways.policy import Policy
+from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
+from manyways.policies.policy import Policy
 from manyways.search import Search, search_batch, search_trajectories, step_losses, trajectory_losses
 
 _WIDTH = 128

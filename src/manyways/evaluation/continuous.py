@@ -12,7 +12,7 @@ from manyways.errors import InputError
 from manyways.evaluation.evaluate import roll_out_codes, roll_out_expert
 from manyways.evaluation.metrics import entropy, mutual_information
 from manyways.latents import Gaussian
-from manyways.policy import Policy
+from manyways.policies.policy import Policy
 from manyways.tasks import ContinuousModes, Task
 from manyways.tasks.rollouts import EPISODES_AT_ONCE
 

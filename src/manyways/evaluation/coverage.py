@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manyways.codeless_policy import CodelessPolicy
 from manyways.errors import InputError
 from manyways.evaluation.evaluate import _roll_out, roll_out_codes, roll_out_expert
-from manyways.policy import Policy
+from manyways.policies.codeless import CodelessPolicy
+from manyways.policies.policy import Policy
 from manyways.tasks import Task
 from manyways.tasks.rollouts import Rollouts
 

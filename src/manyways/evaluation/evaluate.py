@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from manyways.errors import InputError
 from manyways.evaluation.metrics import match_codes
-from manyways.policy import Policy
+from manyways.policies.policy import Policy
 from manyways.tasks import Task
 from manyways.tasks.rollouts import EPISODES_AT_ONCE, Rollouts, roll_out
 

@@ -11,7 +11,7 @@ from manyways.errors import InputError
 from manyways.evaluation.continuous import require_labels
 from manyways.evaluation.evaluate import matched_returns, roll_out_codes
 from manyways.latents import Categorical
-from manyways.policy import Policy
+from manyways.policies.policy import Policy
 from manyways.tasks import DiscreteModes, Task
 
 _SEED = 5_000_000  # of the environments: neither those that are demonstrated nor those of evaluations

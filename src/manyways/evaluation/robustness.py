@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from manyways.errors import InputError
 from manyways.evaluation.evaluate import _roll_out
 from manyways.evaluation.metrics import match_codes
-from manyways.policy import Policy
+from manyways.policies.policy import Policy
 from manyways.tasks import Task
 
 Floats = NDArray[np.floating[Any]]

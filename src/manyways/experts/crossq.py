@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manyways.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import moments, named, part, restore_moments
 from manyways.tasks import Task
 
 Floats = NDArray[np.floating[Any]]

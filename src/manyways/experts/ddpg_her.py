@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.checkpoints import moments, named, part, restore_moments
 from manyways.errors import InputError
+from manyways.networks.checkpoints import moments, named, part, restore_moments
 from manyways.tasks import Task
 from manyways.tasks.mujoco import GRIPPER_START
 

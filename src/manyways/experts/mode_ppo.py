@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.algorithms.ppo import PPO, PPOTraining
+from manyways.rl.ppo import PPO, PPOTraining
 from manyways.tasks import Task
 
 _LARGE = 20.0  # whose tanh is 1 in single precision

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from manyways.algorithms import SOG
 from manyways.errors import InputError
 from manyways.evaluation import purity
-from manyways.figures import code_colours, save
 from manyways.files import write_json
 from manyways.latents import Categorical
+from manyways.visual.figures import code_colours, save
 
 MODES = 3
 NOISE = 0.01  # σ of the data

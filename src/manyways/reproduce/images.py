@@ -20,14 +20,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from manyways.algorithms import SOG
+from manyways.clustering.groups import ComponentCodes
 from manyways.errors import InputError
-from manyways.figures import code_colours, save
 from manyways.files import read_json, read_tensors, write_json, write_tensors
-from manyways.first_codes import ComponentCodes
 from manyways.latents import Gaussian
 from manyways.reproduce.image_data import Images, ImageTask, load_images
 from manyways.reproduce.image_models import VAE, generator
 from manyways.search import Search
+from manyways.visual.figures import code_colours, save
 
 Floats = NDArray[np.float32]
 

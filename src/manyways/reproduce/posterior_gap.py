@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from manyways.algorithms import SOG
 from manyways.errors import InputError
-from manyways.figures import code_colours, save
 from manyways.files import write_json
 from manyways.latents import Gaussian
 from manyways.search import Search
+from manyways.visual.figures import code_colours, save
 
 Floats = NDArray[np.floating[Any]]
 

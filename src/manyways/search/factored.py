@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
-from manyways.networks import LARGEST_INPUT, PolicyNetwork
+from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
 from manyways.search.coordinates import Search, coordinate_search, search_nearby
 
 # How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.

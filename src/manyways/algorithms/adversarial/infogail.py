@@ -1,0 +1,120 @@
+"""InfoGAIL (Li et al. 2017): the adversarial loop, with a posterior network that should recover the code.
+
+The reward has λ_I log q(code | s, a) besides: rollouts are worth more when their code can be told from what they do.
+q learns from rollouts by maximum likelihood; the reward asks a copy of it that follows slowly, as published.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from manyways.algorithms.adversarial.discriminator import Scorer
+from manyways.algorithms.adversarial.loop import Adversarial, Method
+from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
+from manyways.latents import Categorical
+from manyways.networks.checkpoints import moments, named, part, restore_moments
+
+_LEAST_LOG_STD = -3.0  # of the Gaussian posterior, so that its likelihood stays finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoGAIL(Adversarial):
+    """Settings of InfoGAIL; those of `Adversarial` otherwise.
+
+    Args:
+        prior: the codes of rollouts.
+        lambda_i: λ_I, the weight of the posterior's log-likelihood in the reward.
+        posterior_learning_rate: of Adam.
+        averaging: weight of the old in the copy of the posterior that the reward asks, at each gradient step.
+    """
+
+    name: ClassVar[str] = "infogail"
+
+    lambda_i: float = 2.0
+    posterior_learning_rate: float = 1e-3
+    averaging: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lambda_i < 0:
+            raise InputError(f"lambda_i is {self.lambda_i}; give 0 or more")
+        if not self.posterior_learning_rate > 0:
+            raise InputError(f"posterior_learning_rate is {self.posterior_learning_rate}; give more than 0")
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"averaging is {self.averaging}; give a share from 0 to less than 1")
+
+    def method(self, demonstrations: Demonstrations) -> "Informed":
+        """Return what this algorithm adds to the loop."""
+        return Informed(self, demonstrations)
+
+
+class Informed(Method):
+    """Pretraining under random codes; λ_I log q(code | s, a) in the reward."""
+
+    settings: InfoGAIL
+
+    def __init__(self, settings: InfoGAIL, demonstrations: Demonstrations) -> None:
+        # Appendix B: nothing here says which code a demonstration has, so pretraining draws them at random.
+        super().__init__(settings, demonstrations, give_codes=self._random_codes)
+        self._discrete = isinstance(settings.prior, Categorical)
+        size = settings.prior.dimension
+        inputs = demonstrations.observation_size + demonstrations.action_size
+        self.posterior = Scorer(inputs, size if self._discrete else 2 * size, settings.hidden)
+        self.posterior.initialize(torch.Generator().manual_seed(settings.seed + 2))
+        self.slow_posterior = copy.deepcopy(self.posterior).requires_grad_(False)
+        self._optimizer = torch.optim.Adam(self.posterior.parameters(), settings.posterior_learning_rate, fused=True)
+
+    def _random_codes(self, trajectories: Tensor, number: int) -> Tensor:
+        return torch.from_numpy(
+            self.draw_codes(trajectories.numpy(), np.random.default_rng((self.settings.seed, number, 0)))
+        )
+
+    def log_likelihood(self, posterior: Scorer, pairs: Tensor, codes: Tensor) -> Tensor:
+        """Return log q(code | s, a) of pairs (n, numbers) and codes (n, code size), (n,)."""
+        scores = posterior(pairs)
+        if self._discrete:
+            return -functional.cross_entropy(scores, codes.argmax(dim=1), reduction="none")
+        mean, log_std = scores.chunk(2, dim=1)
+        log_std = log_std.clamp(_LEAST_LOG_STD, 2.0)
+        squares = ((codes - mean) * torch.exp(-log_std)).square()
+        return (-0.5 * squares - log_std - 0.5 * np.log(2 * np.pi)).sum(dim=1)
+
+    def learn(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
+        """Take as many gradient steps on the posterior as the discriminator took."""
+        settings = self.settings
+        likelihoods = []
+        for rows in settings.batches(len(pairs), rng):
+            loss = -self.log_likelihood(self.posterior, pairs[rows], codes[rows]).mean()
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            with torch.no_grad():
+                for slow, fast in zip(self.slow_posterior.parameters(), self.posterior.parameters(), strict=True):
+                    slow.lerp_(fast, 1 - settings.averaging)
+            likelihoods.append(-loss.item())
+        return {"posterior_log_likelihood": float(np.mean(likelihoods))}
+
+    @torch.no_grad()
+    def bonus(self, pairs: Tensor, codes: Tensor) -> Tensor:
+        """Return λ_I log q(code | s, a), (n,)."""
+        return self.settings.lambda_i * self.log_likelihood(self.slow_posterior, pairs, codes)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the posterior, its slow copy and the optimizer's moments."""
+        return (
+            named("posterior", self.posterior.state_dict())
+            | named("slow", self.slow_posterior.state_dict())
+            | named("optimizer", moments(self._optimizer))
+        )
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state` was taken."""
+        self.posterior.load_state_dict(part("posterior", tensors))
+        self.slow_posterior.load_state_dict(part("slow", tensors))
+        restore_moments(self._optimizer, part("optimizer", tensors))

@@ -1,0 +1,1 @@
+"""The command `manyways`: arguments to calls, nothing more."""

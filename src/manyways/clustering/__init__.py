@@ -1,0 +1,1 @@
+"""Groups of similar trajectories, and how many there are."""

@@ -1,0 +1,1 @@
+"""Networks: the encoder of observations, the code's layer, what decodes their sum; normalisation."""

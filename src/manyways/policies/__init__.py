@@ -1,0 +1,1 @@
+"""What a user keeps after training."""

@@ -1,0 +1,1 @@
+"""PPO, and what runs environments for it."""

@@ -1,0 +1,1 @@
+"""The folder of a run, and the workflow: train, evaluate, modes, robustness."""

@@ -1,0 +1,1 @@
+"""Figures, films, and the page of a run."""
