@@ -11,7 +11,7 @@ import platformdirs
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import write_minari
+from manyways.demonstrations.formats.minari import write_minari
 from manyways.errors import InputError
 from manyways.files import require_empty
 from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out
