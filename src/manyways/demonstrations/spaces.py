@@ -55,7 +55,7 @@ def entry_spaces(space: Space) -> dict[str, spaces.Box]:
     Raises:
         InputError: the space is, or holds, something else than a box.
     """
-    boxes = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    boxes: dict[str, Any] = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
     for name, box in boxes.items():
         if not isinstance(box, spaces.Box):
             where = f"the entry {name!r} of an observation" if name else "an observation"

@@ -44,7 +44,7 @@ def read(path: Path) -> Trajectories:
             actions.append(as_actions(episode["actions"], f"actions in {path}", choices is not None))
             # Minari keeps the observation after the last action, on which nobody acted.
             kept = slice(0, len(actions[-1]))
-            observations.append(apply(lambda array, kept=kept: np.asarray(array)[kept], episode["observations"]))
+            observations.append(rows_of(apply(np.asarray, episode["observations"]), kept))
     if not actions:
         raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
     lengths = np.array([len(array) for array in actions], dtype=np.int64)
