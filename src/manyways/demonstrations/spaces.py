@@ -44,6 +44,11 @@ def choices_of(space: Space) -> NDArray[np.int64] | None:
     return None
 
 
+def box(size: int) -> spaces.Box:
+    """Return the space of a row of `size` real numbers."""
+    return _unbounded((size,), np.float32)
+
+
 def is_flat(space: Space) -> bool:
     """Return whether the space is a box of one dimension: a row of numbers."""
     return isinstance(space, spaces.Box) and len(space.shape) == 1
