@@ -1,6 +1,6 @@
 """Our CrossQ beside Stable-Baselines3-Contrib's: what each expert returns after the same time.
 
-Both train on the same task and see the same inputs: the task's observation frame, which also holds the mode. Both step
+Both train on the same task and see the same inputs: the task's frame of observation and mode. Both step
 as many environments, take as many gradient steps for each environment step, and have layers of the same width. Both
 keep a running average of the policy's weights, which is what is evaluated; `last` is Stable-Baselines3's without it.
 They run side by side, each in a process of one thread, so that whatever else the machine does slows down both.
@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import tyro
 
-from manyways.experts.crossq import CrossQ, ExpertView
-from manyways.experts.train import probe
+from manyways.experts.crossq import CrossQ
+from manyways.experts.environment import ExpertEnvironment
+from manyways.experts.train import evaluate_expert
 from manyways.files import read_json, write_json
 from manyways.tasks import get_task
 from manyways.tasks.expert import Expert
@@ -36,7 +37,7 @@ Trained = tuple[Callable[[], object], dict[str, Callable[[], Layers]], Callable[
 """What takes a few steps, the policies, and how many gradient steps were taken."""
 
 
-def theirs(settings: CrossQ, environment: ExpertView) -> Trained:
+def theirs(settings: CrossQ, environment: ExpertEnvironment) -> Trained:
     """Return Stable-Baselines3-Contrib's CrossQ with these settings."""
     import copy
 
@@ -162,7 +163,7 @@ def _silent() -> Any:
     return configure(None, [])
 
 
-def ours(settings: CrossQ, environment: ExpertView) -> Trained:
+def ours(settings: CrossQ, environment: ExpertEnvironment) -> Trained:
     """Return our CrossQ with these settings."""
     from manyways.experts.crossq import CrossQTraining
 
@@ -176,7 +177,7 @@ def train(name: str, task_name: str, minutes: float, evaluations: int, seed: int
 
     torch.set_num_threads(1)
     task, settings = get_task(task_name), CrossQ(seed=seed)
-    environment = ExpertView(task, settings.environments, task.modes.spread(settings.environments))
+    environment = ExpertEnvironment(task, settings.environments, task.modes.spread(settings.environments))
     step, policies, updates = (ours if name == "ours" else theirs)(settings, environment)
     lines: list[dict[str, Any]] = []
     trained = 0.0
@@ -187,7 +188,7 @@ def train(name: str, task_name: str, minutes: float, evaluations: int, seed: int
             trained += time.monotonic() - began
         line: dict[str, Any] = {"seconds": round(trained), "gradient_steps": updates()}
         for kind, layers in policies.items():
-            found = probe(task, task.with_expert(Expert(layers(), {})).expert, EPISODES, EVALUATION_SEED)
+            found = evaluate_expert(task.with_expert(Expert(layers(), {})), EPISODES, EVALUATION_SEED)
             line[kind] = {
                 "return_mean": round(float(found.returns.mean()), 1),
                 "return_std": round(found.returns_std, 1),

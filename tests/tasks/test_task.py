@@ -60,7 +60,7 @@ def test_a_task_of_one_s_own_can_be_trained_and_evaluated(own_module, tmp_path, 
 
 
 def test_what_is_no_task_is_refused(own_module):
-    with pytest.raises(InputError, match="there is no task 'squares'; the tasks are circles, ant-fwd-back"):
+    with pytest.raises(InputError, match="there is no task 'squares'; the tasks are circles, circles-images"):
         get_task("squares")
     with pytest.raises(InputError, match="No module named"):
         get_task("nowhere:TASK")
@@ -82,7 +82,7 @@ def test_a_task_without_an_expert_says_how_to_get_one():
         rewards=lambda step, wanted: np.zeros((len(step.action), 1)),
     )
     register_task(task)
-    with pytest.raises(InputError, match="manyways expert train nobody"):
+    with pytest.raises(InputError, match="nobody has no expert; train one with `manyways expert train nobody`"):
         task.expert(np.zeros((1, 3)), np.zeros(1, int))
     _TASKS.pop("nobody")
     gym.registry.pop("own/Nobody-v0")

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -69,6 +70,16 @@ class Demonstrations:
     def steps(self) -> int:
         """How many steps all trajectories have together."""
         return len(self.observations)
+
+    @property
+    def observation_space(self) -> Any:
+        """The space of an observation."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.observation_size,), np.float32)
+
+    @property
+    def action_space(self) -> Any:
+        """The space of an action."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.action_size,), np.float32)
 
     @property
     def observation_size(self) -> int:

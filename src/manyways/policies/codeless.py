@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +129,8 @@ class CodelessPolicy:
         seed: of what `predict` draws.
     """
 
+    prior: Any = None
+
     def __init__(self, network: CodelessNetwork, seed: int = 0) -> None:
         self.network = network.cpu().eval()
         self.seed(seed)
@@ -140,6 +143,16 @@ class CodelessPolicy:
     def kind(self) -> str:
         """The name of the algorithm that trained it."""
         return self.network.kind
+
+    @property
+    def observation_space(self) -> Any:
+        """The space of an observation."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.observation_size,), np.float32)
+
+    @property
+    def action_space(self) -> Any:
+        """The space of an action."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.action_size,), np.float32)
 
     @property
     def observation_size(self) -> int:

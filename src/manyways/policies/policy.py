@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -101,6 +102,16 @@ class Policy:
         """What was found, one entry a code; nothing where codes are continuous, see `encode`."""
         total = max(1, sum(self.counts))
         return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
+
+    @property
+    def observation_space(self) -> Any:
+        """The space of an observation."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.observation_size,), np.float32)
+
+    @property
+    def action_space(self) -> Any:
+        """The space of an action."""
+        return gym.spaces.Box(-np.inf, np.inf, (self.action_size,), np.float32)
 
     @property
     def observation_size(self) -> int:
