@@ -127,9 +127,8 @@ def _collect(
     assert rollouts.observations is not None
     rewards, actions = rollouts.rewards_under(task.modes, modes), _single(np.stack(meant, axis=1))
     observations = apply(_single, rollouts.observations)
-    for name, values in [("observations", observations), ("actions", actions), ("rewards", rewards)]:
-        for entry, array in entries(values):
-            _require_finite(array, " ".join(filter(None, (name, entry))), task, rollouts.lengths)
+    named = {f"observations {name}".strip(): array for name, array in entries(observations)}
+    _require_finite(named | {"actions": actions, "rewards": rewards}, rollouts.lengths, task.name)
     return [
         {
             "observations": rows_of(observations, (episode, slice(steps))),
@@ -148,15 +147,18 @@ def _single(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _require_finite(array: NDArray[Any], name: str, task: Task, lengths: NDArray[np.int64]) -> None:
-    """Raise `InputError` where a number of an episode's steps, (episodes, steps, ...), is not finite."""
-    wrong = ~np.isfinite(array.reshape(*array.shape[:2], -1)).all(axis=2)
-    wrong &= np.arange(array.shape[1]) < lengths[:, None] + (array.shape[1] > lengths.max())
-    if wrong.any():
-        step = int(np.argwhere(wrong)[:, 1].min())
+def _require_finite(named: dict[str, NDArray[Any]], lengths: NDArray[np.int64], task: str) -> None:
+    """Raise `InputError` where a number of an episode's steps is not finite; arrays are (episodes, steps, ...)."""
+    found: list[tuple[int, str]] = []  # the first step with such a number, and whose it is
+    for name, array in named.items():
+        steps = np.arange(array.shape[1]) < lengths[:, None] + (array.shape[1] > lengths.max())
+        wrong = ~np.isfinite(array.reshape(*array.shape[:2], -1)).all(axis=2) & steps
+        found += [(int(wrong.any(axis=0).argmax()), name)] * bool(wrong.any())
+    if found:
+        step, name = min(found, key=lambda place: place[0])
         raise InputError(
-            f"the {name} of {task.name} are not finite at step {step} of {int(wrong.any(axis=1).sum())} episodes; mend "
-            "the task's environment, rewards or expert: nothing was written"
+            f"the {name} of {task} are not finite at step {step}; mend the task's environment, rewards or expert: "
+            "nothing was written"
         )
 
 

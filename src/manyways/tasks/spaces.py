@@ -57,9 +57,7 @@ def within(space: Any, actions: NDArray[Any]) -> NDArray[Any]:
         InputError: they have another shape, or a discrete action is none of the space's.
     """
     if np.shape(actions)[1:] != space.shape:
-        raise InputError(
-            f"actions have shape {np.shape(actions)}; give one of shape {space.shape} for each environment"
-        )
+        raise InputError(f"actions have shape {np.shape(actions)}; give {space.shape} numbers for each environment")
     if isinstance(space, Box):
         return np.clip(actions, space.low, space.high)
     chosen = np.asarray(actions).astype(np.int64)
