@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ def require_space(folder: Path, size: int) -> None:
 def remove_partial(folder: Path) -> None:
     """Remove what writers that were killed left behind in `folder`; those of living processes are left alone."""
     for leftover in filter(is_partial, list(folder.iterdir()) if folder.is_dir() else []):
-        if not _lives(int(leftover.name.split(".")[-2])):
+        if not process_lives(int(leftover.name.split(".")[-2])):
             _remove(leftover)
 
 
@@ -76,7 +77,18 @@ def is_partial(path: Path) -> bool:
     return re.fullmatch(rf"\..+\.\d+{re.escape(_PARTIAL)}", path.name) is not None
 
 
-def _lives(process: int) -> bool:
+def process_lives(process: int) -> bool:
+    """Return whether there is a process of this number; it may be another one that came after it."""
+    if sys.platform == "win32":  # where os.kill ends whatever it is asked about
+        import ctypes
+
+        query, still_active, code = 0x1000, 259, ctypes.c_ulong()
+        handle = ctypes.windll.kernel32.OpenProcess(query, False, process)
+        if not handle:
+            return False
+        ctypes.windll.kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return code.value == still_active
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from manyways.demonstrations import Summary
 from manyways.errors import ManywaysError
 from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
-from manyways.experts import Probe
+from manyways.experts import ExpertEvaluation
 from manyways.policies.codeless import CodelessPolicy
 from manyways.policies.policy import Encoding, Policy
 from manyways.tasks import DiscreteModes, Task
@@ -225,7 +225,7 @@ def _experts_return(task: Task) -> str:
 @contextmanager
 def expert_progress(task: Task) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show how an expert's training goes; the function it yields takes a line of its progress.jsonl."""
-    floor = "" if task.floor is None else f" of {task.floor.mean:g}"
+    floor = "" if task.target_return is None else f" of {task.target_return.mean:g}"
     with console.status(f"training the expert of {task.name}; its first score comes after a minute") as status:
 
         def update(line: dict[str, Any]) -> None:
@@ -238,7 +238,7 @@ def expert_progress(task: Task) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield update
 
 
-def show_probe(task: Task, probe: Probe, episodes: int) -> None:
+def show_expert_evaluation(task: Task, probe: ExpertEvaluation, episodes: int) -> None:
     """Print what an expert did over fresh episodes."""
     names = task.modes.names if isinstance(task.modes, DiscreteModes) else (str(task.modes),)
     table = _table("mode", "mean return")
@@ -246,15 +246,15 @@ def show_probe(task: Task, probe: Probe, episodes: int) -> None:
         table.add_row(name, f"{value:.1f}")
     console.print(table)
     say(f"mean return {probe.returns.mean():.1f} ± {probe.returns_std:.1f} over {episodes} episodes")
-    if task.floor is not None:
+    if task.target_return is not None:
         reached = "reached" if probe.reached else "not reached"
-        say(f"score {probe.scores.mean():.4g}; the floor of {task.floor.mean:g} is {reached}")
+        say(f"score {probe.scores.mean():.4g}; the floor of {task.target_return.mean:g} is {reached}")
 
 
 def show_card(card: dict[str, Any]) -> None:
     """Print what an expert reaches."""
-    reached = "reached" if card["floor_reached"] else "not reached"
-    floor = "" if card["floor"] is None else f"; its floor of {card['floor']:g} is {reached}"
+    reached = "reached" if card["target_reached"] else "not reached"
+    floor = "" if card["target_return"] is None else f"; its floor of {card['target_return']:g} is {reached}"
     say(
         f"{card['task']}: return {card['return_mean']:.1f} ± {card['return_std']:.1f} over {card['episodes']} episodes "
         f"after {card['environment_steps']:,} steps and {card['wall_seconds'] / 60:.0f} min{floor}"

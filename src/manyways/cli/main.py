@@ -225,7 +225,7 @@ def train(
         data = str(_default_demonstrations(chosen))
     demonstrations = Demonstrations.load(data)
     if chosen is not None:
-        chosen.require_sizes(demonstrations.observation_size, demonstrations.action_size, data)
+        chosen.require_spaces(demonstrations.observation_space, demonstrations.action_space, data)
     mode_count = None
     if counted:
         mode_count = _mode_count(demonstrations, out, seed)
@@ -377,9 +377,9 @@ def film(run: Path, /, *, out: Annotated[Path | None, _optional] = None, seconds
 
     opened = Run.open(run)
     task, policy = _task_to_run(opened), opened.coded_policy()
-    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
+    task.require_spaces(policy.observation_space, policy.action_space, "the policy")
     acts = {
-        f"code-{name}": (None, lambda seen, code=code: policy.predict(seen, code, deterministic=True)[0])
+        f"code-{name}": (None, lambda seen, info, code=code: policy.predict(seen, code, deterministic=True)[0])
         for name, code in policy.prior.examples().items()
     }
     _film(task, acts, run / "films" if out is None else out, seconds, seed)
@@ -461,9 +461,9 @@ def train_expert(
     out = Path("experts") / chosen.name if out is None else out
     command = f"manyways expert train {task}" + (f" --seed {seed}" if seed else "")
     command += f" --start-from {shlex.quote(str(start_from))}" if start_from else ""
-    with expert_progress(chosen) as on_probe:
+    with expert_progress(chosen) as on_evaluation:
         trained = train_expert(
-            chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_probe=on_probe
+            chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_evaluation=on_evaluation
         )
     show_card(trained.card)
     what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
@@ -481,11 +481,11 @@ def evaluate_expert(
         episodes: How many.
         seed: Of the environments.
     """
-    from manyways.cli.console import show_probe
-    from manyways.experts import probe
+    from manyways.cli.console import show_expert_evaluation
+    from manyways.experts import evaluate_expert
 
     chosen = _task_with(task, weights)
-    show_probe(chosen, probe(chosen, chosen.expert, episodes, seed), episodes)
+    show_expert_evaluation(chosen, evaluate_expert(chosen, episodes, seed), episodes)
 
 
 @expert.command(name="picture")
@@ -516,7 +516,7 @@ def picture_expert(
     modes = chosen.modes.spread(episodes)
     environment = chosen.make_vec(episodes, modes)
     with counting(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
-        rollouts = roll_out(environment, lambda seen: chosen.expert(seen, modes), seed, count)
+        rollouts = roll_out(environment, chosen.expert_under(modes), seed, count)
     environment.close()
     save(expert_modes(chosen, rollouts, modes), out)
     what_next(out, f"manyways expert film {task}")
@@ -545,10 +545,7 @@ def film_expert(
 
     chosen = _task_with(task, weights)
     modes = chosen.modes.spread(len(chosen.modes) if isinstance(chosen.modes, DiscreteModes) else 4)
-    acts = {
-        f"mode-{number}": (mode, lambda seen, mode=mode: chosen.expert(seen, mode[None]))
-        for number, mode in enumerate(modes)
-    }
+    acts = {f"mode-{number}": (mode, chosen.expert_under(mode[None])) for number, mode in enumerate(modes)}
     _film(chosen, acts, Path("films") / chosen.name if out is None else out, seconds, seed)
 
 
@@ -597,12 +594,12 @@ def _train(run: "Run", training: Any, task: "Task | None", demonstrations: "Demo
     from manyways.algorithms.adversarial.loop import AdversarialTraining
     from manyways.cli.console import progress, say, show_policy
     from manyways.demonstrations import load_modes
-    from manyways.evaluation import Judge
+    from manyways.evaluation import PolicyEvaluator
 
     judge = None
     if isinstance(training, AdversarialTraining):
         assert task is not None
-        judge = Judge(task, demonstrations, load_modes(data))
+        judge = PolicyEvaluator(task, demonstrations, load_modes(data))
     told: list[str] = []
     with progress("training", training.iterations, "iterations") as update:
 

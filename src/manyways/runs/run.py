@@ -21,7 +21,7 @@ from manyways.algorithms import Algorithm, Training
 from manyways.algorithms.adversarial.loop import AdversarialTraining
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation, Verdict
+from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation, PolicyReturns
 from manyways.files import is_partial, read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.policies.codeless import CodelessPolicy
 from manyways.policies.policy import Policy
@@ -36,7 +36,7 @@ _FIRST_LOGGED = 50  # iterations that are each logged: codes find their trajecto
 _LATER_LOGGED = 200  # lines for the rest
 _UPDATES_LOGGED = 500  # lines for the updates from rollouts
 
-Judge = Callable[[Policy], Verdict]
+Judge = Callable[[Policy], PolicyReturns]
 
 
 class Run:
@@ -288,7 +288,7 @@ class Run:
         policy.save(self.path)
         return policy
 
-    def _judged(self, training: Training, judge: Judge | None) -> Verdict | None:
+    def _judged(self, training: Training, judge: Judge | None) -> PolicyReturns | None:
         """Judge the policy if it is due, and keep it if it is the best so far."""
         if judge is None or not isinstance(training, AdversarialTraining) or not training.to_be_judged:
             return None

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 import manyways
 from manyways.demonstrations import Demonstrations
 from manyways.evaluation import ContinuousEvaluation, Evaluation, normalized_mutual_information, purity
-from manyways.evaluation.evaluate import roll_out_codes
+from manyways.evaluation.rollouts import roll_out_codes
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
@@ -150,10 +150,8 @@ def _trajectories(policy: Policy, demonstrations: Demonstrations, codes: Floats,
         paths = [project(demonstrations[i][0]) for i in shown]
         return figures.paths_by_code([("demonstrations", paths, colours[shown])], count, labels)
     tried = policy.prior.enumerate() if isinstance(policy.prior, Categorical) else codes[shown[:_COLOURS]]
-    rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED)
-    imitated = [
-        task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)
-    ]
+    rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED, keep_observations=True)
+    imitated = [task.picture.points(rollouts.observations_of(episode)) for episode in range(len(tried))]
     under = "under each code" if isinstance(policy.prior, Categorical) else "under some of their codes"
     groups = [
         ("demonstrations, unlabelled", [task.picture.points(demonstrations[i][0]) for i in shown], colours[shown]),

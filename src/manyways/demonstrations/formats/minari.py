@@ -154,7 +154,9 @@ def write_minari(
         require_space(partial, numbers + 18 * len(actions) + 2**16 * len(lengths))
         try:
             # Absolute, because Minari 0.5 joins a relative folder to itself when it asks for the data set's size.
-            storage = MinariStorage.new(partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5")
+            storage = MinariStorage.new(
+                partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5", jpeg_encoding=False
+            )
             storage.update_episodes(episodes())
             if modes is not None:
                 storage.update_episode_metadata({MODE_KEY: mode.tolist()} for mode in modes)
