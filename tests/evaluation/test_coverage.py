@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from manyways.algorithms.diffusion import Diffusion
+from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 
 from manyways import Categorical, InputError
-from manyways.algorithms.diffusion import Diffusion
 from manyways.evaluation.coverage import Coverage, behaviour_entropy, evaluate_coverage, summarize
-from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 from manyways.tasks import get_task
 from manyways.tasks.circles import expert_actions
 

@@ -8,8 +8,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from manyways import InputError
-from manyways.files import read_tensors, write_tensors
 from manyways.demonstrations.spaces import box
+from manyways.files import read_tensors, write_tensors
 from manyways.rl.actor_critic import ActorCritic
 from manyways.rl.advantages import RunningMoments, generalized_advantages
 from manyways.rl.ppo import Minibatch, PPOTraining
@@ -283,7 +283,9 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
             sums = np.where(valid, 0.8 * sums + reward, 0)
             seen += list(sums[valid])
             sums = np.where(ended, 0, sums)
-        values = training.network.values(training.network.actor.observations(rollout.observations), rollout.codes).detach()
+        values = training.network.values(
+            training.network.actor.observations(rollout.observations), rollout.codes
+        ).detach()
         following = values[1:].where(~rollout.terminated, 0.0)
         copied = copy.deepcopy(training)
         advantage = copied._batch(rollout).advantages
