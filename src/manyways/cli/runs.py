@@ -53,11 +53,12 @@ def evaluate(
     from manyways.cli.console import progress, what_next
     from manyways.cli.shown import show_evaluation
     from manyways.runs import workflow
+    from manyways.runs.inputs import require_task
     from manyways.runs.run import Run
 
     opened = Run.open(run)
     found = workflow.evaluate(opened, episodes=episodes, seed=seed, policy=policy, weights=weights, progress=progress)
-    show_evaluation(*found, workflow.require_task(opened))
+    show_evaluation(*found, require_task(opened))
     what_next(opened.evaluation_file, _next("report", run))
 
 
@@ -120,6 +121,7 @@ def robustness(
     from manyways.cli.console import progress, say, what_next
     from manyways.cli.shown import show_robustness
     from manyways.runs import workflow
+    from manyways.runs.inputs import require_task
     from manyways.runs.run import Run
     from manyways.visual.report import draw_switching
 
@@ -134,7 +136,7 @@ def robustness(
         progress=progress,
     )
     show_robustness(disturbed, switching)
-    picture = draw_switching(opened, workflow.require_task(opened), disturbed, switching)
+    picture = draw_switching(opened, require_task(opened), disturbed, switching)
     say(f"Wrote {run / 'robustness.json'}")
     what_next(picture, _next("film", run))
 

@@ -47,7 +47,7 @@ def paths_by_code(
         bar: where codes are a range, what the colours mean: the quantity, and its lowest and highest value.
     """
     colours = code_colours(codes)
-    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="compressed")
     panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for panel, (title, paths, path_codes) in zip(panels, groups, strict=True):
         alpha = float(np.clip(30 / max(1, len(paths)), 0.25, 0.9))
@@ -182,7 +182,7 @@ def switched_paths(
         names: of the codes, for the legend.
     """
     colours = code_colours(codes)
-    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="compressed")
     panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for panel, (title, paths) in zip(panels, groups, strict=True):
         alpha = float(np.clip(10 / max(1, len(paths)), 0.25, 0.9))
@@ -255,14 +255,19 @@ def loss_curve(metrics: Sequence[dict[str, Any]], of_the_mean: float | None = No
     return figure
 
 
-def code_usage(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Draw which share of the trajectories each code wins over the iterations: the self-organisation of Figure 9."""
+def code_usage(metrics: Sequence[dict[str, Any]], label: str = "share of trajectories won by each code") -> Figure:
+    """Draw which share of the trajectories each code wins over the iterations: the self-organisation of Figure 9.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+        label: what the shares are.
+    """
     names = sorted((name for name in metrics[0] if name.startswith("code_usage/")), key=lambda name: int(name[11:]))
     usage = np.array([[line[name] for name in names] for line in metrics])  # (lines, codes)
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.stackplot(_iterations(metrics), usage.T, colors=code_colours(usage.shape[1]), alpha=0.85, linewidth=0)
-    panel.set(xscale="log", xlabel="iteration", ylabel="share of trajectories won by each code", ylim=(0, 1))
+    panel.set(xscale="log", xlabel="iteration", ylabel=label, ylim=(0, 1))
     panel.margins(x=0)
     return figure
 

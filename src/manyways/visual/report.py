@@ -17,7 +17,7 @@ from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evalu
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
-from manyways.runs import workflow
+from manyways.runs import inputs, workflow
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
 from manyways.runs.workflow import Codes
@@ -49,8 +49,8 @@ def report(
         WriteError: the system refused to write.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    policy, task = run.policy(), workflow.task_of(run, weights)
-    _, demonstrations, labels = workflow.load_data(run, data)
+    policy, task = run.policy(), inputs.task_of(run, weights)
+    _, demonstrations, labels = inputs.load_data(run, data)
     evaluation = run.evaluation()
     if evaluation is None and task is not None and _matches(policy, task):
         evaluation, _ = workflow.evaluate(run, episodes=_EPISODES, weights=weights, progress=progress)
@@ -105,7 +105,9 @@ def _page(
         "loss": figures.loss_curve(metrics, of_the_mean),
     }
     if any(line.get("code_usage/0") for line in metrics):  # where codes are searched
-        pictures["usage"] = figures.code_usage(metrics)
+        listed = isinstance(policy.prior, Categorical)
+        what = "share of trajectories won by each code" if listed else "share of codes in each tenth of the prior"
+        pictures["usage"] = figures.code_usage(metrics, what)
     if any("discriminator_accuracy" in line for line in metrics):
         pictures["adversarial"] = figures.adversarial_curves(metrics)
     counted = run.config["mode_count"]

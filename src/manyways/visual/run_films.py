@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from manyways.policies.policy import Policy
-from manyways.runs import workflow
+from manyways.runs.inputs import require_task
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run, Which
 from manyways.visual.films import film as film_episode
@@ -42,7 +42,7 @@ def film(
         WriteError: the system refused to write.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
-    task, chosen = workflow.require_task(run), run.policy(policy)
+    task, chosen = require_task(run), run.policy(policy)
     folder = run.path / "films" if out is None else Path(out)
     codes: dict[str, Any] = {"episode": None}
     if chosen.prior is not None:

@@ -20,7 +20,7 @@ from manyways.tasks.rollouts import Rollouts, roll_out
 from manyways.visual import figures
 
 _DRAWN = 150  # demonstrations in the picture; more only hide each other
-_ROLLOUTS = 30  # of a policy without codes
+_ROLLOUTS = 12  # of a policy without codes
 _ROLLOUT_SEED = 0
 _COLOURS = 20  # for the codes of a continuous prior
 _NUMBERS_FOR_PLANE = 10_000_000  # more do not move the principal components
@@ -59,12 +59,11 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
         return np.minimum(prior.cdf(some_codes[:, 0]) * _COLOURS, _COLOURS - 1).astype(np.int64)
 
     own = codes.encoding.codes[shown]
-    groups = [("demonstrations, in the colours of their codes", paths, colours(own))]
+    groups = [("demonstrations, by code", paths, colours(own))]
     if task is not None:
         tried = prior.enumerate() if isinstance(prior, Categorical) else own[:_COLOURS]
         rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED)
-        under = "under each code" if listed else "under some of their codes"
-        groups.append((f"imitated: one rollout {under}", _drawn(task, rollouts), colours(tried)))
+        groups.append(("rollouts, by code", _drawn(task, rollouts), colours(tried)))
     dimension = "the code" if prior.dimension == 1 else "the code's dimension 0"
     bar = None if listed else (f"the prior's CDF of {dimension}", 0.0, 1.0)
     return figures.paths_by_code(groups, count, labels, bar=bar)
