@@ -13,7 +13,7 @@ import tyro
 from manyways.errors import InputError
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
-_data = tyro.conf.arg(metavar="DATA", help_behavior_hint="(optional)")
+_data = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="(optional)")
 _FILLED_IN = ("prior",)  # from --modes, --code-size or the task
 
 
