@@ -9,6 +9,7 @@ import tyro
 from manyways.files import read_json, write_json
 from manyways.tasks import DiscreteModes, get_task
 from manyways.tasks.rollouts import roll_out
+from manyways.tasks.spaces import disturbed
 
 RESULTS = Path(__file__).parents[1] / "results" / "experts" / "noise.json"
 FALLING = ("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6")
@@ -39,15 +40,11 @@ def main(
             if str(size) not in lines:
                 environment, rng = task.make_vec(episodes, modes), np.random.default_rng(seed)
                 space = environment.single_action_space
-                half = (space.high - space.low) / 2
 
-                def act(
-                    seen: Any, task: Any = task, modes: Any = modes, scale: Any = size * half, rng: Any = rng
-                ) -> Any:
-                    meant = task.expert(seen, modes)
-                    return meant + scale * rng.standard_normal(meant.shape)
+                def act(observations: Any, info: Any, size: float = size) -> Any:
+                    return disturbed(space, task.expert(observations, modes, info), size, rng)
 
-                rollouts = roll_out(environment, act, seed)
+                rollouts = roll_out(environment, act, seed, keep_observations=False)
                 environment.close()
                 returns = rollouts.rewards_under(task.modes, modes).sum(axis=1)
                 falls = [int(rollouts.terminated[modes == mode].sum()) for mode in range(len(task.modes))]

@@ -17,7 +17,7 @@ import manyways
 from manyways.algorithms import get_algorithm
 from manyways.algorithms.adversarial.loop import Adversarial
 from manyways.cli.console import progress
-from manyways.evaluation import Judge, evaluate, evaluate_continuous, evaluate_coverage, purity
+from manyways.evaluation import PolicyEvaluator, evaluate, evaluate_continuous, evaluate_coverage, purity
 from manyways.evaluation.robustness import with_random_actions, with_switched_codes
 from manyways.files import write_json
 from manyways.policies.policy import Policy
@@ -113,7 +113,7 @@ def measure(task: Task, settings: Any, data: Path, folder: Path) -> dict[str, An
     demonstrations, labels = manyways.Demonstrations.load(data), manyways.load_modes(data)
     adversarial = isinstance(settings, Adversarial)
     training = settings.start(demonstrations, *([task.make_vec(settings.environments)] if adversarial else []))
-    judge = Judge(task, demonstrations, labels) if adversarial else None
+    judge = PolicyEvaluator(task, demonstrations, labels) if adversarial else None
     run = Run.create(folder, settings, demonstrations, task=task.name, data=str(data), command="benchmarks/tables.py")
     with progress(f"{task.name}, {settings.name}, seed {settings.seed}", training.iterations, "iterations") as update:
         run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"), judge)

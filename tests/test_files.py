@@ -1,6 +1,8 @@
+import ctypes
 import errno
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,3 +72,32 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"\xff" * 40)
     with pytest.raises(InputError, match=r"a\.safetensors is damaged or truncated"):
         files.read_tensors(tmp_path / "a.safetensors")
+
+
+def test_a_process_lives_until_it_ends():
+    process = subprocess.Popen(["sleep", "60"])
+    assert files.process_lives(process.pid)
+    process.kill()
+    process.wait()
+    assert not files.process_lives(process.pid)
+
+
+@pytest.mark.parametrize(("handle", "code", "lives"), [(5, 259, True), (5, 0, False), (0, 0, False)])
+def test_on_windows_nobody_is_killed_by_the_question(monkeypatch, handle, code, lives):
+    class Kernel:
+        def OpenProcess(self, rights, inherit, process):
+            assert (rights, inherit, process) == (0x1000, False, 42)
+            return handle
+
+        def GetExitCodeProcess(self, opened, result):
+            result._obj.value = code
+
+        def CloseHandle(self, opened):
+            closed.append(opened)
+
+    closed = []
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=Kernel()), raising=False)
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("os.kill ends a process on Windows"))
+    assert files.process_lives(42) == lives
+    assert closed == [handle] * bool(handle)

@@ -5,16 +5,16 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from manyways.errors import InputError, WriteError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # loaded where tensors are read or written: it takes seconds
 
 _PARTIAL = ".partial"
 
@@ -68,7 +68,7 @@ def require_space(folder: Path, size: int) -> None:
 def remove_partial(folder: Path) -> None:
     """Remove what writers that were killed left behind in `folder`; those of living processes are left alone."""
     for leftover in filter(is_partial, list(folder.iterdir()) if folder.is_dir() else []):
-        if not _lives(int(leftover.name.split(".")[-2])):
+        if not process_lives(int(leftover.name.split(".")[-2])):
             _remove(leftover)
 
 
@@ -77,7 +77,18 @@ def is_partial(path: Path) -> bool:
     return re.fullmatch(rf"\..+\.\d+{re.escape(_PARTIAL)}", path.name) is not None
 
 
-def _lives(process: int) -> bool:
+def process_lives(process: int) -> bool:
+    """Return whether there is a process of this number; it may be another one that came after it."""
+    if sys.platform == "win32":  # where os.kill ends whatever it is asked about
+        import ctypes
+
+        query, still_active, code = 0x1000, 259, ctypes.c_ulong()
+        handle = ctypes.windll.kernel32.OpenProcess(query, False, process)
+        if not handle:
+            return False
+        ctypes.windll.kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return code.value == still_active
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -127,17 +138,21 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is damaged or not JSON ({error}); restore it or make it anew") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
     """Write named tensors as safetensors, from whatever device they are on."""
+    import safetensors.torch
+
     write_bytes(path, safetensors.torch.save({name: tensor.detach().cpu() for name, tensor in tensors.items()}))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Read named tensors from safetensors.
 
     Raises:
         InputError: the file is missing, truncated or damaged.
     """
+    import safetensors.torch
+
     try:
         return safetensors.torch.load(path.read_bytes())
     except FileNotFoundError:

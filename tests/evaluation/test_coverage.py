@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from manyways.algorithms.diffusion import Diffusion
+from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 
 from manyways import Categorical, InputError
-from manyways.algorithms.diffusion import Diffusion
 from manyways.evaluation.coverage import Coverage, behaviour_entropy, evaluate_coverage, summarize
-from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 from manyways.tasks import get_task
 from manyways.tasks.circles import expert_actions
 
@@ -16,7 +16,7 @@ class Actor:
     def __init__(self, codes=3, always=None):
         self.prior = self.discrete_prior = Categorical(codes)
         self.always = always
-        self.observation_size, self.action_size = 10, 2
+        self.observation_space, self.action_space = get_task("circles").spaces
 
     def predict(self, observations, state, deterministic):
         assert deterministic
@@ -66,7 +66,7 @@ def test_the_entropy_is_to_the_base_of_the_number_of_modes(counts, entropy):
 def test_rollouts_are_of_the_mode_they_fall_least_short_of_and_succeed_with_half_the_experts():
     # The second rollout returns more under mode 1, but falls 50 short of its expert and only 40 short of mode 0's.
     returns = np.array([[100.0, 20.0], [60.0, 150.0], [10.0, 190.0], [45.0, 30.0], [-60.0, 80.0]])
-    coverage = summarize(returns, np.array([100.0, 200.0]), np.array([90.0, 110.0, 200.0]))
+    coverage = summarize(returns, np.array([90.0, 110.0, 200.0]), np.array([0, 0, 1]))
     assert coverage.mode_counts == [3, 2]
     assert coverage.success_rate == pytest.approx(3 / 5)  # 100 and 60 of 100, 190 of 200
     assert coverage.behaviour_entropy == pytest.approx(behaviour_entropy([3, 2]))
@@ -78,7 +78,7 @@ def test_rollouts_are_of_the_mode_they_fall_least_short_of_and_succeed_with_half
 
 
 def test_the_expert_itself_succeeds_where_returns_are_negative():
-    coverage = summarize(np.array([[-10.0], [-14.0], [-16.0]]), np.array([-10.0]), np.array([-10.0]))
+    coverage = summarize(np.array([[-10.0], [-14.0], [-16.0]]), np.array([-10.0]), np.array([0]))
     assert coverage.success_rate == pytest.approx(2 / 3)
 
 
@@ -119,5 +119,7 @@ def test_progress_is_told_and_too_few_episodes_and_wrong_sizes_are_refused(polic
         evaluate_coverage(Actor(), get_task("circles"), episodes=2)
     small = Diffusion(iterations=1, hidden=8).fit(demonstrations)
     for other in (policy, small):
-        with pytest.raises(InputError, match=r"the policy has 3 numbers an observation and 2 an action, but circles"):
+        with pytest.raises(
+            InputError, match=r"the policy has observations of shape \(3,\) and actions of .*, but circles has"
+        ):
             evaluate_coverage(other, get_task("circles"), episodes=4)

@@ -13,7 +13,7 @@ class Actor:
     def __init__(self, codes, shift=0):
         self.prior = self.discrete_prior = Categorical(codes)
         self.shift = shift
-        self.observation_size, self.action_size = 10, 2
+        self.observation_space, self.action_space = get_task("circles").spaces
 
     def predict(self, observations, state, deterministic):
         assert deterministic
@@ -47,5 +47,7 @@ def test_the_mean_and_std_are_over_rollouts_under_their_own_mode():
 def test_too_few_episodes_and_a_policy_of_another_size_are_refused(policy):
     with pytest.raises(InputError, match="2 episodes cannot show 3 codes"):
         evaluate(Actor(3), get_task("circles"), episodes=2)
-    with pytest.raises(InputError, match=r"the policy has 3 numbers an observation and 2 an action, but circles has"):
+    with pytest.raises(
+        InputError, match=r"the policy has observations of shape \(3,\) and actions of .*, but circles has"
+    ):
         evaluate(policy, get_task("circles"), episodes=4)

@@ -18,7 +18,7 @@ class Actor:
     def __init__(self, codes, shift=0):
         self.prior = self.discrete_prior = Categorical(codes)
         self.shift = shift
-        self.observation_size, self.action_size = 10, 2
+        self.observation_space, self.action_space = get_task("circles").spaces
 
     def predict(self, observations, state, deterministic):
         assert deterministic
@@ -148,5 +148,7 @@ def test_shares_episodes_and_policies_that_do_not_fit_are_refused(policy):
     with pytest.raises(InputError, match="0 episodes show nothing"):
         with_switched_codes(Actor(3), CIRCLES, [0, 1, 2], episodes=0)
     for disturb in (with_random_actions, lambda *given: with_switched_codes(*given, [0, 1])):
-        with pytest.raises(InputError, match="the policy has 3 numbers an observation and 2 an action, but circles"):
+        with pytest.raises(
+            InputError, match=r"the policy has observations of shape \(3,\) and actions of .*, but circles has"
+        ):
             disturb(policy, CIRCLES)

@@ -7,12 +7,12 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from manyways import InputError
-from manyways.experts import CrossQ, ModePPO, Stretch, read_progress, train_expert
+from manyways.experts import CrossQ, ModePPO, Phase, read_progress, train_expert
 from manyways.experts import train as train_module
 from manyways.files import read_tensors, write_tensors
 from manyways.rl.ppo import PPO
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
-from manyways.tasks.expert import Expert, Floor
+from manyways.tasks.expert import Expert, TargetReturn
 from manyways.tasks.task import _TASKS
 
 MODES = velocities((-0.5, 0.5))
@@ -60,7 +60,7 @@ def line(monkeypatch):
         demonstrations=4,
         picture=Picture(lambda observations: observations, ("", "")),
         entry_point=(Line, make_lines),
-        floor=Floor(-2.0, least=(-2.0, -2.0)),
+        target_return=TargetReturn(-2.0, least=(-2.0, -2.0)),
     )
     register_task(task)
     small = CrossQ(
@@ -68,8 +68,8 @@ def line(monkeypatch):
     )
     monkeypatch.setitem(train_module._SETTINGS, "line", small)
     monkeypatch.setattr(train_module, "_EPISODES", 8)
-    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.3)
-    monkeypatch.setattr(train_module, "_PROBES_SHARE", 0.5)
+    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_EVALUATIONS", 0.3)
+    monkeypatch.setattr(train_module, "_EVALUATIONS_SHARE", 0.5)
     yield task
     _TASKS.pop("line")
     gym.registry.pop("own/Line-v0")
@@ -77,20 +77,20 @@ def line(monkeypatch):
 
 def test_an_expert_learns_every_mode_and_stops_at_its_floor(line, tmp_path):
     expert = train_expert(line, tmp_path / "run", command="manyways expert train line", hours=0.02)
-    assert expert.card["floor_reached"], read_progress(tmp_path / "run")
+    assert expert.card["target_reached"], read_progress(tmp_path / "run")
     assert min(expert.card["returns"]) >= -2.0
     assert expert.card["command"] == "manyways expert train line"
     trained = line.with_expert(Expert.load(tmp_path / "run", "line"))
     actions = trained.expert(np.array([[0.0, 1.0], [0.0, 1.0]]), np.array([0, 1]))
     assert actions[0, 0] < 0
     assert actions[1, 0] > 0
-    # A run that has reached its floor has nothing left to do, and one of other settings is refused.
+    # A run that has reached its target_return has nothing left to do, and one of other settings is refused.
     with pytest.raises(InputError, match="the training of another expert or with other settings"):
         train_expert(line, tmp_path / "run", command="", seed=1)
 
 
 def test_training_goes_on_where_it_stopped(line, tmp_path, monkeypatch):
-    monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
+    monkeypatch.setitem(line.__dict__, "target_return", TargetReturn(100.0))
     train_expert(line, tmp_path, command="", hours=0.7 / 3600)
     first = read_progress(tmp_path)
     train_expert(line, tmp_path, command="", hours=1.4 / 3600)
@@ -105,10 +105,10 @@ def test_a_checkpoint_holds_everything(line, tmp_path):
     training = settings.start(line)
     for _ in range(60):
         training.step()
-    write_tensors(tmp_path / "checkpoint.safetensors", training.state())
+    write_tensors(tmp_path / "checkpoint.safetensors", training.state_dict())
     restored = settings.start(line)
-    restored.restore(read_tensors(tmp_path / "checkpoint.safetensors"))
-    old, new = training.state(), restored.state()
+    restored.load_state_dict(read_tensors(tmp_path / "checkpoint.safetensors"))
+    old, new = training.state_dict(), restored.state_dict()
     assert old.keys() == new.keys()
     for name, tensor in old.items():
         torch.testing.assert_close(new[name], tensor, rtol=0, atol=0, msg=name)
@@ -118,7 +118,7 @@ def test_the_step_that_resets_is_not_remembered(line):
     training = train_module._SETTINGS["line"].start(line)
     for _ in range(20):
         training.step()
-    state = training.state()
+    state = training.state_dict()
     moved = (state["memory.next_observations"] - state["memory.observations"])[:, 0]
     wanted = (state["memory.observations"][:, 0] + 0.5 * state["memory.actions"][:, 0]).clamp(-1, 1)
     torch.testing.assert_close(state["memory.observations"][:, 0] + moved, wanted, atol=1e-5, rtol=0)
@@ -130,30 +130,30 @@ def test_the_step_that_resets_is_not_remembered(line):
 @pytest.fixture
 def by_ppo(line, monkeypatch):
     ppo = PPO(steps_per_update=20, minibatch=64, hidden=16, log_std=-0.5)
-    stretches = tuple(Stretch(steps=10_000, learning_rate=3e-3, environments=4) for _ in range(2))
-    settings = ModePPO(ppo=ppo, stretches=stretches, costs=(0.5,), costly_steps=800)
+    phases = tuple(Phase(steps=10_000, learning_rate=3e-3, environments=4) for _ in range(2))
+    settings = ModePPO(ppo=ppo, phases=phases, costs=(0.5,), costly_steps=800)
     monkeypatch.setitem(train_module._SETTINGS, "line", settings)
     return settings
 
 
 def test_ppo_learns_every_mode_too_and_ends_where_its_steps_are_taken(line, by_ppo, tmp_path, monkeypatch):
-    # To stand still is worth -5. When it is probed depends on the clock, so the floor is one that it stays above.
-    monkeypatch.setitem(line.__dict__, "floor", Floor(-2.5, least=(-4.5, -4.5)))
+    # To stand still is worth -5. When it is evaluated depends on the clock, so the target is one that it stays above.
+    monkeypatch.setitem(line.__dict__, "target_return", TargetReturn(-2.5, least=(-4.5, -4.5)))
     expert = train_expert(line, tmp_path / "run", command="", hours=0.05)
-    assert expert.card["floor_reached"], read_progress(tmp_path / "run")
+    assert expert.card["target_reached"], read_progress(tmp_path / "run")
     assert min(expert.card["returns"]) >= -4.5
-    monkeypatch.setitem(line.__dict__, "floor", Floor(100.0))
-    few = replace(by_ppo, stretches=(replace(by_ppo.stretches[0], steps=1600),))
+    monkeypatch.setitem(line.__dict__, "target_return", TargetReturn(100.0))
+    few = replace(by_ppo, phases=(replace(by_ppo.phases[0], steps=1600),))
     monkeypatch.setitem(train_module._SETTINGS, "line", few)
-    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_PROBES", 0.0)
+    monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_EVALUATIONS", 0.0)
     assert train_expert(line, tmp_path / "few", command="").card["environment_steps"] <= 1600 + 8 * 20
-    assert not Expert.load(tmp_path / "few", "line").card["floor_reached"]
+    assert not Expert.load(tmp_path / "few", "line").card["target_reached"]
 
 
 def modes_ppo(**settings):
     ppo = PPO(steps_per_update=32, minibatch=64, hidden=16)
-    stretches = (Stretch(steps=40_000, learning_rate=3e-3, environments=4),)
-    return ModePPO(**({"ppo": ppo, "stretches": stretches} | settings))
+    phases = (Phase(steps=40_000, learning_rate=3e-3, environments=4),)
+    return ModePPO(**({"ppo": ppo, "phases": phases} | settings))
 
 
 def test_a_checkpoint_of_ppo_holds_everything(line):
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_ppo_holds_everything(line):
     for _ in range(3):
         training.step()
     restored = modes_ppo().start(line)
-    restored.restore(training.state())
+    restored.load_state_dict(training.state_dict())
     assert (restored.steps, restored.updates) == (training.steps, training.updates)
     assert training.updates > 0
     old, new = training.layers(), restored.layers()
@@ -188,24 +188,24 @@ def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
     assert training.steps > 500 > seen[0].valid.sum()
 
 
-def test_a_stretch_goes_on_from_the_networks_of_the_one_before(line):
+def test_a_phase_goes_on_from_the_networks_of_the_one_before(line):
     # Two updates of 4 x 2 x 32 steps, but for resets, end the first.
-    first = Stretch(steps=400, learning_rate=3e-3, environments=4)
-    second = Stretch(steps=1000, environments=(1, 3), noise=(0.2, 0.05), taken_over=((0, 1),))
-    settings = modes_ppo(stretches=(first, second))
+    first = Phase(steps=400, learning_rate=3e-3, environments=4)
+    second = Phase(steps=1000, environments=(1, 3), noise=(0.2, 0.05), copy_mode=((0, 1),))
+    settings = modes_ppo(phases=(first, second))
     training = settings.start(line)
     for _ in range(2):
         training.step()
-    before = training.state()
+    before = training.state_dict()
     assert 400 <= before["steps"] == training.steps
     assert not training.finished
-    alone = modes_ppo(stretches=(first,)).start(line)
-    alone.restore(before)
+    alone = modes_ppo(phases=(first,)).start(line)
+    alone.load_state_dict(before)
     assert alone.finished
 
     training.step()
-    learned = training.state()
-    assert learned["stretch"] == 1
+    learned = training.state_dict()
+    assert learned["phase"] == 1
     assert training.steps == before["steps"] + learned["steps"]
     assert training._ppo.environment.num_envs == 4
     assert learned["optimizer.step"] == training.updates - before["gradient_steps"]
@@ -219,12 +219,12 @@ def test_a_stretch_goes_on_from_the_networks_of_the_one_before(line):
     torch.testing.assert_close(learned["network.log_std"].exp(), torch.full((1,), 0.2), atol=0.01, rtol=0)
 
     again = settings.start(line)
-    again.restore(learned)
+    again.load_state_dict(learned)
     assert (again.steps, again.updates) == (training.steps, training.updates)
     assert again._ppo.environment.num_envs == 4
     while not again.finished:
         again.step()
-    assert again.state()["network.log_std"].exp().max() <= 0.07
+    assert again.state_dict()["network.log_std"].exp().max() <= 0.07
     assert 1000 <= again.steps - before["steps"] <= 1000 + 4 * 32
 
 
@@ -264,11 +264,11 @@ def test_what_needs_no_training_is_refused(tmp_path):
 
 
 def test_a_floor_asks_for_every_mode():
-    assert Floor(10.0).reached(np.array([11.0, 12.0]))
-    assert not Floor(10.0).reached(np.array([20.0, 12.0]))  # below 80% of the best
-    assert not Floor(10.0).reached(np.array([9.0, 9.0]))
-    assert Floor(10.0, least=(5.0, 20.0)).reached(np.array([6.0, 21.0]))
-    assert not Floor(10.0, least=(5.0, 20.0)).reached(np.array([6.0, 19.0]))
+    assert TargetReturn(10.0).reached(np.array([11.0, 12.0]))
+    assert not TargetReturn(10.0).reached(np.array([20.0, 12.0]))  # below 80% of the best
+    assert not TargetReturn(10.0).reached(np.array([9.0, 9.0]))
+    assert TargetReturn(10.0, least=(5.0, 20.0)).reached(np.array([6.0, 21.0]))
+    assert not TargetReturn(10.0, least=(5.0, 20.0)).reached(np.array([6.0, 19.0]))
 
 
 def test_a_damaged_expert_is_refused(line, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from manyways.algorithms.adversarial.sog_gail import SOGGAIL
 from manyways.demonstrations import Demonstrations
-from manyways.evaluation import Judge, Verdict
+from manyways.evaluation import PolicyEvaluator, PolicyReturns
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.rl.random_actions import RandomActions
@@ -131,7 +131,7 @@ class Stop(Exception):
 
 def test_a_run_that_failed_between_restarts_goes_on_to_the_same_weights(tmp_path, circles_folder, monkeypatch):
     monkeypatch.setattr("manyways.runs.run._SECONDS_BETWEEN_CHECKPOINTS", -1.0)  # a checkpoint wherever one may be
-    judge = Judge(get_task("circles"), Demonstrations.load(circles_folder), None, episodes=1)
+    judge = PolicyEvaluator(get_task("circles"), Demonstrations.load(circles_folder), None, episodes=1)
     whole, training = start(tmp_path / "whole", circles_folder)
     whole.train(training, judge=judge)
     run, training = start(tmp_path / "broken", circles_folder)
@@ -162,7 +162,7 @@ def test_the_best_policy_is_the_one_whose_rollouts_returned_most(tmp_path, circl
 
     def judge(policy):
         seen.append(policy.network.output.weight.clone())
-        return Verdict(next(returns), (1.0, 2.0), 0.5)
+        return PolicyReturns(next(returns), (1.0, 2.0), 0.5)
 
     run, training = start(tmp_path / "run", circles_folder)
     run.train(training, judge=judge)
@@ -178,7 +178,7 @@ def test_the_best_policy_is_the_one_whose_rollouts_returned_most(tmp_path, circl
 
 def test_a_judge_takes_the_return_under_the_matched_modes(circles_folder):
     task = get_task("circles")
-    judge = Judge(task, Demonstrations.load(circles_folder), None, episodes=2)
+    judge = PolicyEvaluator(task, Demonstrations.load(circles_folder), None, episodes=2)
 
     class Scripted(Policy):
         def __init__(self):

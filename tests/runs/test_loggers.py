@@ -89,5 +89,5 @@ def test_weights_and_biases_that_refuses_is_one_sentence(tmp_path, monkeypatch):
             raise RuntimeError("no api key")
 
     monkeypatch.setitem(sys.modules, "wandb", Refusing("wandb"))
-    with pytest.raises(manyways.InputError, match="does not begin .no api key.; run `wandb login`"):
+    with pytest.raises(manyways.InputError, match=r"does not begin \(no api key\); run `wandb login`"):
         WeightsAndBiases(tmp_path, "run", {})

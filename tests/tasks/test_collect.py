@@ -1,12 +1,14 @@
 from dataclasses import replace
 
+import gymnasium as gym
 import minari
 import numpy as np
 import pytest
 
 from manyways import Demonstrations, InputError, load_modes
-from manyways.tasks import get_task
+from manyways.tasks import Base, Picture, Task, get_task, velocities
 from manyways.tasks.collect import collect
+from manyways.tasks.task import _TASKS
 
 
 def test_the_same_seed_collects_the_same(tmp_path, circles_folder):
@@ -89,3 +91,89 @@ def test_an_episode_in_which_the_expert_fails_is_tried_again(tmp_path):
     with pytest.raises(InputError, match=r"2 of 2 episodes of hopper-vel-6 ended early 10 times each"):
         collect(replace(task, scripted_expert=reeling(10)), 2, tmp_path / "never", noise=0.0)
     assert not (tmp_path / "never").exists()
+
+
+BALANCE = Task(
+    name="balance",
+    environment="own/Balance-v0",
+    modes=velocities((-1.0, 1.0)),
+    episode_steps=40,
+    demonstrations=4,
+    picture=Picture(lambda observations: observations[:, :2], ("x (m)", "v (m/s)")),
+    base=Base("CartPole-v1"),
+    rewards=lambda step, wanted: step.observation[:, 1:2] * wanted + 0.0 * step.action[:, None],
+    scripted_expert=lambda observations, modes: (
+        observations[:, 2] + observations[:, 3] + 0.1 * (2 * modes - 1) > 0
+    ).astype(int),
+)
+
+
+@pytest.fixture
+def balance():
+    yield BALANCE
+    _TASKS.pop("balance", None)
+    gym.registry.pop("own/Balance-v0", None)
+
+
+@pytest.mark.parametrize("in_envpool", [True, False])
+def test_discrete_actions_are_rolled_out_and_collected_with_some_at_random(balance, tmp_path, in_envpool):
+    task = replace(balance, base=Base("CartPole-v1", in_envpool=in_envpool))
+    collect(task, 4, tmp_path / "plain", seed=0)
+    collect(task, 4, tmp_path / "noisy", seed=0, noise=0.3)
+    plain, noisy = (list(minari.MinariDataset(tmp_path / name / "data")) for name in ("plain", "noisy"))
+    modes = load_modes(tmp_path / "noisy")
+    for episode, mode in zip(noisy, modes, strict=True):
+        assert episode.actions.dtype.kind == "i"
+        # What was meant is recorded, and not always what was done: the pole was pushed the other way now and then.
+        meant = task.expert(episode.observations[:-1].astype(np.float64), np.full(40, mode))
+        np.testing.assert_array_equal(episode.actions, meant)
+        pushed = np.diff(episode.observations[:, 1]) > 0
+        assert 0.02 < (pushed != episode.actions).mean() < 0.4
+    for episode in plain:
+        np.testing.assert_array_equal(np.diff(episode.observations[:, 1]) > 0, episode.actions)
+
+
+def test_what_is_not_finite_is_never_written(balance, tmp_path):
+    def broken(observations, modes):
+        return np.where(observations[:, -2:] == 0, 1.0, np.nan)
+
+    task = replace(get_task("circles"), scripted_expert=broken)
+    with pytest.raises(InputError, match="the actions of circles are not finite at step 1; mend"):
+        collect(task, 2, tmp_path / "data", seed=0)
+    infinite = replace(balance, rewards=lambda step, wanted: step.observation[:, :1] * wanted / 0.0)
+    with pytest.raises(InputError, match="the rewards of balance are not finite at step 0"), np.errstate(all="ignore"):
+        collect(infinite, 2, tmp_path / "data", seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+class Unbounded(gym.ActionWrapper):
+    def __init__(self, environment):
+        super().__init__(environment)
+        self.action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+    def action(self, action):
+        return action
+
+
+def test_actions_without_bounds_are_collected_without_noise_and_noise_is_refused(balance, tmp_path):
+    gym.register("own/Free-v0", entry_point=lambda **_: Unbounded(gym.make("Pendulum-v1")))
+    task = replace(
+        balance,
+        base=Base("own/Free-v0"),
+        rewards=lambda step, wanted: step.observation[:, 1:2] * wanted,
+        scripted_expert=lambda observations, modes: (2.0 * modes - 1)[:, None],
+    )
+    try:
+        collect(task, 2, tmp_path / "data", seed=0)
+        assert np.isfinite(Demonstrations.load(tmp_path / "data").actions).all()
+        with pytest.raises(InputError, match="the actions of balance have no bounds"):
+            collect(task, 2, tmp_path / "noisy", seed=0, noise=0.1)
+    finally:
+        gym.registry.pop("own/Free-v0")
+
+
+def test_without_an_expert_nothing_is_rolled_out(balance, tmp_path):
+    steps = []
+    with pytest.raises(InputError, match="balance has no expert; train one with `manyways expert train balance`"):
+        collect(replace(balance, scripted_expert=None), 2, tmp_path / "data", on_step=lambda: steps.append(1))
+    assert not steps

@@ -4,8 +4,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from manyways import InputError
-from manyways.tasks import DiscreteModes, get_task, task_names
-from manyways.tasks import task as task_module
+from manyways.tasks import DiscreteModes, base, get_task, task_names
 from manyways.tasks.mode_rewards import EnvPoolModeRewards, Step
 from manyways.tasks.mujoco import (
     GRIPPER_START,
@@ -105,7 +104,7 @@ def test_seeds_repeat_and_differ():
 
 
 def test_without_envpool_everything_still_works(monkeypatch):
-    monkeypatch.setattr(task_module, "has_envpool", lambda: False)
+    monkeypatch.setattr(base, "has_envpool", lambda: False)
     task = get_task("halfcheetah-fwd-back")
     environment = task.make_vec(2, np.array([0, 1]))
     assert not isinstance(environment, EnvPoolModeRewards)
@@ -185,7 +184,7 @@ def test_continuous_modes_have_no_list():
     assert isinstance(get_task("ant-dir-6").discrete_modes, DiscreteModes)
     with pytest.raises(InputError, match="no list of modes but a range"):
         _ = get_task("halfcheetah-vel").discrete_modes
-    assert len(task_names()) == 9
+    assert len(task_names()) == 10
 
 
 def test_pictures_show_the_goal_of_the_mode():

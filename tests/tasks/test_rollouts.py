@@ -7,7 +7,7 @@ from manyways.tasks.rollouts import Rollouts, roll_out
 def test_an_episode_counts_until_its_first_end_only():
     environments = CirclesVectorEnv(2, max_episode_steps=50)
 
-    def act(observations):
+    def act(observations, info):
         return np.array([[1.5, 0.0], [0.0, 0.0]])  # the first leaves the field, the second stays
 
     rollouts = roll_out(environments, act, seed=0)
@@ -20,12 +20,12 @@ def test_an_episode_counts_until_its_first_end_only():
 
 
 def test_actions_are_recorded_as_the_environment_took_them():
-    rollouts = roll_out(CirclesVectorEnv(1, max_episode_steps=3), lambda _: np.array([[9.0, -9.0]]), seed=0)
+    rollouts = roll_out(CirclesVectorEnv(1, max_episode_steps=3), lambda *_: np.array([[9.0, -9.0]]), seed=0)
     np.testing.assert_array_equal(rollouts.actions, np.tile([1.5, -1.5], (1, 3, 1)))
 
 
 def test_parts_of_different_lengths_are_padded_with_what_the_last_step_left():
-    def still(_):
+    def still(*_):
         return np.zeros((2, 2))
 
     def measured(observations, _):

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import docstring_parser
 import tyro
 
-from manyways.errors import InputError
-
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 _data = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="(optional)")
 _FILLED_IN = ("prior",)  # from --modes, --code-size or the task
@@ -92,19 +90,19 @@ def _options(settings_class: type[Any], path: tuple[str, ...]) -> Iterator[Optio
 
 def command_class(settings_class: type[Any]) -> type[Any]:
     """Return the dataclass whose fields are the options of `manyways train` for an algorithm."""
-    base = Coded if getattr(settings_class, "has_codes", "prior" in meanings_of(settings_class)) else Common
+    base = Coded if settings_class.has_codes else Common
     own: list[tuple[str, Any, Any]] = []
     for option in options(settings_class):
         annotated = Annotated[option.type, tyro.conf.arg(help=option.help)]  # type: ignore[name-defined]
         own.append((option.name, annotated, field() if option.default is MISSING else field(default=option.default)))
     built = make_dataclass(settings_class.__name__, own, bases=(base,), frozen=True, kw_only=True)
-    built.__doc__ = _summary(settings_class)
+    built.__doc__ = settings_class.summary
     return built
 
 
 def settings_from(settings_class: type[Any], chosen: Any) -> Any:
     """Return the algorithm's settings from what the command line read."""
-    own: dict[str, Any] = {name: None for name in _FILLED_IN if name in {each.name for each in fields(settings_class)}}
+    own: dict[str, Any] = dict.fromkeys(_FILLED_IN) if settings_class.has_codes else {}
     nested: dict[str, dict[str, Any]] = {}
     for option in options(settings_class):
         place = own if len(option.path) == 1 else nested.setdefault(option.path[0], {})
@@ -124,12 +122,6 @@ def meanings_of(settings_class: type[Any]) -> dict[str, str]:
                 text = " ".join((parameter.description or "").split())
                 found[name] = text[:1].upper() + text[1:] if text[:1].isascii() else text
     return found
-
-
-def _summary(settings_class: type[Any]) -> str:
-    from manyways.runs._today import summary
-
-    return str(summary(settings_class))
 
 
 def _default(each: Field[Any]) -> Any:
@@ -164,20 +156,3 @@ def _readable(type_: Any) -> bool:
     if get_origin(type_) in (tuple, list):
         return all(member is ... or _readable(member) for member in get_args(type_))
     return type_ in (int, float, str, bool, type(None), Path)
-
-
-def encoder_from(text: str) -> Any:
-    """Return an encoder by its name, or what MODULE:ATTRIBUTE holds.
-
-    Raises:
-        InputError: there is no such module or attribute.
-    """
-    import importlib
-
-    module, separator, attribute = text.partition(":")
-    if not separator:
-        return text
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"there is no encoder {text!r} ({error}); give MODULE:ATTRIBUTE of a module here") from error

@@ -2,12 +2,9 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
-
-if TYPE_CHECKING:
-    from manyways.tasks import Task
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
@@ -50,10 +47,11 @@ def collect(
         seed: Of the modes, the environment and the noise.
     """
     from manyways.cli.console import progress, what_next
+    from manyways.tasks import get_task
     from manyways.tasks.collect import collect as collect_episodes
     from manyways.tasks.collect import steps_of
 
-    chosen = task_with(task, weights)
+    chosen = get_task(task, weights)
     count = chosen.demonstrations if episodes is None else episodes
     with progress.section(f"collecting {count} episodes of {chosen.name}", steps_of(chosen, count), "steps") as update:
         collect_episodes(chosen, count, out, seed, update, noise)
@@ -79,12 +77,3 @@ def inspect(path: str, /) -> None:
         summary = summarise(demonstrations)
     show_summary(summary, path, None if labels is None else len(np.unique(labels[labels != -1], axis=0)))
     say(f"Next: manyways train {shlex.quote(path)} --modes K --out RUN")
-
-
-def task_with(name: str, weights: Path | None) -> "Task":
-    """Return the task of this name, with the expert of a training's folder, if one is given."""
-    from manyways.tasks import get_task
-    from manyways.tasks.expert import Expert
-
-    task = get_task(name)
-    return task if weights is None else task.with_expert(Expert.load(weights, task.name))

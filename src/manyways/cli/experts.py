@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from manyways.cli.data import task_with
-
 if TYPE_CHECKING:
     from manyways.tasks import Task
 
@@ -44,9 +42,9 @@ def train_expert(
     out = Path("experts") / chosen.name if out is None else out
     command = f"manyways expert train {task}" + (f" --seed {seed}" if seed else "")
     command += f" --start-from {shlex.quote(str(start_from))}" if start_from else ""
-    with expert_progress(chosen) as on_probe:
+    with expert_progress(chosen) as on_evaluation:
         trained = train_expert(
-            chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_probe=on_probe
+            chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_evaluation=on_evaluation
         )
     show_card(trained.card)
     what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
@@ -64,11 +62,12 @@ def evaluate_expert(
         episodes: How many.
         seed: Of the environments.
     """
-    from manyways.cli.shown import show_probe
-    from manyways.experts import probe
+    from manyways.cli.shown import show_expert_evaluation
+    from manyways.experts import evaluate_expert
+    from manyways.tasks import get_task
 
-    chosen = task_with(task, weights)
-    show_probe(chosen, probe(chosen, chosen.expert, episodes, seed), episodes)
+    chosen = get_task(task, weights)
+    show_expert_evaluation(chosen, evaluate_expert(chosen, episodes, seed), episodes)
 
 
 @app.command(name="picture")
@@ -91,15 +90,16 @@ def picture_expert(
         seed: Of the environments.
     """
     from manyways.cli.console import progress, what_next
+    from manyways.tasks import get_task
     from manyways.tasks.rollouts import roll_out
     from manyways.visual.figures import expert_modes, save
 
-    chosen = task_with(task, weights)
+    chosen = get_task(task, weights)
     out = Path(f"{chosen.name}.png") if out is None else out
     modes = chosen.modes.spread(episodes)
     environment = chosen.make_vec(episodes, modes)
     with progress.section(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
-        rollouts = roll_out(environment, lambda seen: chosen.expert(seen, modes), seed, count)
+        rollouts = roll_out(environment, chosen.expert_under(modes), seed, count)
     environment.close()
     save(expert_modes(chosen, rollouts, modes), out)
     what_next(out, f"manyways expert film {task}")
@@ -124,14 +124,11 @@ def film_expert(
         seconds: Of simulated time at most.
         seed: Of the environment.
     """
-    from manyways.tasks import DiscreteModes
+    from manyways.tasks import DiscreteModes, get_task
 
-    chosen = task_with(task, weights)
+    chosen = get_task(task, weights)
     modes = chosen.modes.spread(len(chosen.modes) if isinstance(chosen.modes, DiscreteModes) else 4)
-    acts = {
-        f"mode-{number}": (mode, lambda seen, mode=mode: chosen.expert(seen, mode[None]))
-        for number, mode in enumerate(modes)
-    }
+    acts = {f"mode-{number}": (mode, chosen.expert_under(mode[None])) for number, mode in enumerate(modes)}
     _film(chosen, acts, Path("films") / chosen.name if out is None else out, seconds, seed)
 
 

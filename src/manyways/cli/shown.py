@@ -8,14 +8,13 @@ import numpy as np
 from rich.markup import escape
 
 from manyways.cli.console import console, say, table
-from manyways.errors import ManywaysError
-from manyways.runs import _today
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Summary
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
-    from manyways.experts import Probe
-    from manyways.policies.policy import Encoding, Policy
+    from manyways.experts import ExpertEvaluation
+    from manyways.policies.explanation import Encoding
+    from manyways.policies.policy import Policy
     from manyways.runs.workflow import Codes
     from manyways.tasks import Task
 
@@ -29,8 +28,7 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
         lengths = f"{summary.shortest:,} steps each"
     say(f"{name}: {summary.trajectories:,} trajectories, {summary.steps:,} steps ({lengths})")
     labels = "no labels" if labelled is None else f"labels of {labelled} modes (for scoring only, never trained on)"
-    sizes = [sum(column.part == part for column in summary.columns) for part in ("observation", "action")]
-    say(f"{sizes[0]} dimensions an observation, {sizes[1]} an action; {labels}")
+    say(f"observation: {summary.observation}; action: {summary.action}; {labels}")
     remarkable = [column for column in summary.columns if column.constant or column.not_finite]
     columns = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
     if columns:
@@ -39,7 +37,7 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
         for column in columns:
             numbers = (f"{x:.4g}" for x in (column.minimum, column.maximum, column.mean, column.std))
             note = "constant" if column.constant else f"{column.not_finite:,} not finite" if column.not_finite else ""
-            rows.add_row(f"{column.part} {column.index}", *numbers, note)
+            rows.add_row(column.name, *numbers, note)
         console.print(rows)
     if len(columns) < len(summary.columns):
         say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")
@@ -188,8 +186,8 @@ def show_algorithms(algorithms: Sequence[type[Any]]) -> None:
     rows.add_column("needs")
     rows.add_column("what it is")
     for chosen in algorithms:
-        needs = "environment" if _today.runs_environments(chosen) else "data"
-        rows.add_row(chosen.name, needs, escape(_today.summary(chosen)))
+        needs = "environment" if chosen.runs_environments else "data"
+        rows.add_row(chosen.name, needs, escape(chosen.summary))
     console.print(rows)
     say("Next: manyways train ALGORITHM --help")
 
@@ -207,19 +205,18 @@ def show_robustness(disturbed: "Disturbed", switching: "Switching") -> None:
 
 
 def _experts_return(task: "Task") -> str:
+    if not task.has_expert:
+        return "none"
     if task.scripted_expert is not None:
         return "scripted"
-    try:
-        card = task.trained_expert.card
-    except ManywaysError:
-        return "none yet"
+    card = task.trained_expert.card
     return f"{card['return_mean']:.1f} ± {card['return_std']:.1f}"
 
 
 @contextmanager
 def expert_progress(task: "Task") -> Iterator[Callable[[dict[str, Any]], None]]:
     """Show how an expert's training goes; the function it yields takes a line of its progress.jsonl."""
-    floor = "" if task.floor is None else f" of {task.floor.mean:g}"
+    floor = "" if task.target_return is None else f" of {task.target_return.mean:g}"
     with console.status(f"training the expert of {task.name}; its first score comes after a minute") as status:
 
         def update(line: dict[str, Any]) -> None:
@@ -232,25 +229,25 @@ def expert_progress(task: "Task") -> Iterator[Callable[[dict[str, Any]], None]]:
         yield update
 
 
-def show_probe(task: "Task", probe: "Probe", episodes: int) -> None:
+def show_expert_evaluation(task: "Task", found: "ExpertEvaluation", episodes: int) -> None:
     """Print what an expert did over fresh episodes."""
     from manyways.tasks import DiscreteModes
 
     names = task.modes.names if isinstance(task.modes, DiscreteModes) else (str(task.modes),)
     rows = table("mode", "mean return")
-    for name, value in zip(names, probe.returns, strict=True):
+    for name, value in zip(names, found.returns, strict=True):
         rows.add_row(name, f"{value:.1f}")
     console.print(rows)
-    say(f"mean return {probe.returns.mean():.1f} ± {probe.returns_std:.1f} over {episodes} episodes")
-    if task.floor is not None:
-        reached = "reached" if probe.reached else "not reached"
-        say(f"score {probe.scores.mean():.4g}; the floor of {task.floor.mean:g} is {reached}")
+    say(f"mean return {found.returns.mean():.1f} ± {found.returns_std:.1f} over {episodes} episodes")
+    if task.target_return is not None:
+        reached = "reached" if found.reached else "not reached"
+        say(f"score {found.scores.mean():.4g}; the target of {task.target_return.mean:g} is {reached}")
 
 
 def show_card(card: dict[str, Any]) -> None:
     """Print what an expert reaches."""
-    reached = "reached" if card["floor_reached"] else "not reached"
-    floor = "" if card["floor"] is None else f"; its floor of {card['floor']:g} is {reached}"
+    reached = "reached" if card["target_reached"] else "not reached"
+    floor = "" if card["target_return"] is None else f"; its target of {card['target_return']:g} is {reached}"
     say(
         f"{card['task']}: return {card['return_mean']:.1f} ± {card['return_std']:.1f} over {card['episodes']} episodes "
         f"after {card['environment_steps']:,} steps and {card['wall_seconds'] / 60:.0f} min{floor}"

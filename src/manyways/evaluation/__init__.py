@@ -3,7 +3,6 @@
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.coverage import Coverage, evaluate_coverage
 from manyways.evaluation.evaluate import Evaluation, evaluate
-from manyways.evaluation.judge import Judge, Verdict
 from manyways.evaluation.metrics import (
     entropy,
     match_codes,
@@ -11,6 +10,7 @@ from manyways.evaluation.metrics import (
     normalized_mutual_information,
     purity,
 )
+from manyways.evaluation.policy_evaluator import PolicyEvaluator, PolicyReturns
 from manyways.evaluation.robustness import Disturbed, Switching, with_random_actions, with_switched_codes
 
 __all__ = [
@@ -18,9 +18,9 @@ __all__ = [
     "Coverage",
     "Disturbed",
     "Evaluation",
-    "Judge",
+    "PolicyEvaluator",
+    "PolicyReturns",
     "Switching",
-    "Verdict",
     "entropy",
     "evaluate",
     "evaluate_continuous",

@@ -1,7 +1,7 @@
 """The numbers of Tables 2 and 3: what a policy with continuous codes does, where modes are a range too."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
-from manyways.evaluation.evaluate import roll_out_codes, roll_out_expert
 from manyways.evaluation.metrics import entropy, mutual_information
+from manyways.evaluation.results import Result
+from manyways.evaluation.rollouts import expert_returns, mean_and_std, roll_out_codes, roll_out_expert
 from manyways.latents import Gaussian
 from manyways.policies.policy import Policy
 from manyways.tasks import ContinuousModes, Task
@@ -23,7 +24,7 @@ _STEPS_FOR_INFORMATION = 5  # of each rollout; with many of the same code the es
 
 
 @dataclass(frozen=True)
-class ContinuousEvaluation:
+class ContinuousEvaluation(Result):
     """What episodes under continuous codes achieved.
 
     Some rollouts are under the codes of demonstrations, searched; ten times as many under codes drawn from the prior.
@@ -31,12 +32,12 @@ class ContinuousEvaluation:
     Attributes:
         episodes: how many rollouts under the codes of demonstrations.
         return_mean, return_std: of rollouts under the codes of demonstrations, each under its demonstration's mode.
-        expert_return_mean, expert_return_std: of the expert under the same modes.
+        expert_return_mean, expert_return_std: of the expert under the same modes; None where the task has none.
         hit_rate: share of those rollouts that end within the tolerance of their demonstration's mode; None where the
             task asks for none.
         mutual_information_nats: of the code and what is achieved at each step, over rollouts under codes drawn from the
             prior (Table 3), without the start; None where either is more than one number.
-        expert_mutual_information_nats: the same of the mode and what the expert achieves.
+        expert_mutual_information_nats: the same of the mode and what the expert achieves; None without an expert.
         entropy_nats: of where those rollouts end, in modes scaled to [-1, 1] and clipped (Table 2); None where the task
             asks for no tolerance.
         expert_entropy_nats: the same of as many modes drawn uniformly, which is the most that is to be had.
@@ -48,8 +49,8 @@ class ContinuousEvaluation:
     episodes: int
     return_mean: float
     return_std: float
-    expert_return_mean: float
-    expert_return_std: float
+    expert_return_mean: float | None
+    expert_return_std: float | None
     hit_rate: float | None
     mutual_information_nats: float | None
     expert_mutual_information_nats: float | None
@@ -58,32 +59,6 @@ class ContinuousEvaluation:
     codes: list[list[float]]
     achieved_mean: list[list[float]]
     achieved_std: list[list[float]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields for a file."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "ContinuousEvaluation":
-        """Return what `to_json` described; other fields are passed over.
-
-        Raises:
-            KeyError, TypeError, ValueError: a field is missing or of another kind.
-        """
-        fields: dict[str, Any] = {"episodes": int(value["episodes"])}
-        for name in ("return_mean", "return_std", "expert_return_mean", "expert_return_std"):
-            fields[name] = float(value[name])
-        for name in (
-            "hit_rate",
-            "mutual_information_nats",
-            "expert_mutual_information_nats",
-            "entropy_nats",
-            "expert_entropy_nats",
-        ):
-            fields[name] = None if value[name] is None else float(value[name])
-        for name in ("codes", "achieved_mean", "achieved_std"):
-            fields[name] = [[float(number) for number in row] for row in value[name]]
-        return cls(**fields)
 
 
 def evaluate_continuous(
@@ -121,12 +96,11 @@ def evaluate_continuous(
     chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
     encoding = policy.encode(demonstrations.select(chosen), seed=seed)
     own = modes[chosen]
+    expert_mean, expert_std = mean_and_std(expert_returns(task, own, seed, on_step))
     rollouts = roll_out_codes(policy, task, encoding.codes, own, seed, on_step)
     returns = rollouts.rewards_under(task.modes, own).sum(axis=1)
     assert rollouts.achieved is not None
     ends = rollouts.achieved[:, -1]
-    expert = roll_out_expert(task, own, seed, on_step)
-    expert_returns = expert.rewards_under(task.modes, own).sum(axis=1)
 
     rng = np.random.default_rng(seed)
     codes = policy.prior.sample(_MORE * episodes, rng)
@@ -138,15 +112,15 @@ def evaluate_continuous(
     information = expert_information = None
     if codes.shape[1] == task.modes.dimension == 1:
         information = _information(codes[:, 0], achieved, rng)
-        shown = roll_out_expert(task, uniform, seed, on_step)
-        assert shown.achieved is not None
-        expert_information = _information(uniform[:, 0], list(shown.achieved[:, task.starting_steps :]), rng)
+        expert = roll_out_expert(task, uniform, seed, on_step)
+        if expert is not None and expert.achieved is not None:
+            expert_information = _information(uniform[:, 0], list(expert.achieved[:, task.starting_steps :]), rng)
     return ContinuousEvaluation(
         episodes=len(chosen),
         return_mean=float(returns.mean()),
         return_std=float(returns.std()),
-        expert_return_mean=float(expert_returns.mean()),
-        expert_return_std=float(expert_returns.std()),
+        expert_return_mean=expert_mean,
+        expert_return_std=expert_std,
         hit_rate=None if tolerance is None else float((np.linalg.norm(ends - own, axis=1) < tolerance).mean()),
         mutual_information_nats=information,
         expert_mutual_information_nats=expert_information,

@@ -57,8 +57,8 @@ def mutual_information(codes: ArrayLike, values: ArrayLike, neighbors: int = 3) 
         values: (n,).
         neighbors: k of the estimator.
     """
-    given = np.asarray(codes, dtype=np.float64)[:, None]
-    found = mutual_info_regression(given, np.asarray(values, np.float64), n_neighbors=neighbors, random_state=0)
+    column = np.asarray(codes, dtype=np.float64)[:, None]
+    found = mutual_info_regression(column, np.asarray(values, np.float64), n_neighbors=neighbors, random_state=0)
     return float(found[0])
 
 
@@ -74,11 +74,11 @@ def entropy(points: ArrayLike, neighbors: int = 3) -> float:
     Raises:
         ValueError: there are not more points than neighbours.
     """
-    given = np.asarray(points, dtype=np.float64)
-    count, dimension = given.shape
+    places = np.asarray(points, dtype=np.float64)
+    count, dimension = places.shape
     if count <= neighbors:
         raise ValueError(f"{count} points have no {neighbors} neighbours each; give more points")
-    given = given + 1e-10 * np.random.default_rng(0).standard_normal(given.shape)
-    distances = KDTree(given).query(given, k=neighbors + 1)[0][:, -1]
+    places = places + 1e-10 * np.random.default_rng(0).standard_normal(places.shape)
+    distances = KDTree(places).query(places, k=neighbors + 1)[0][:, -1]
     log_ball = dimension / 2 * np.log(np.pi) - gammaln(dimension / 2 + 1)
     return float(digamma(count) - digamma(neighbors) + log_ball + dimension * np.log(distances).mean())

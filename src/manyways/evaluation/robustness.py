@@ -1,26 +1,29 @@
-"""What a policy still does when it is disturbed, as in Figures 6 and 7: random actions, and codes that change."""
+"""Returns of a policy that is disturbed, as in Figures 6 and 7: by random actions, and by codes that change."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from manyways.demonstrations.observations import Observations, rows_of
 from manyways.errors import InputError
-from manyways.evaluation.evaluate import _roll_out
-from manyways.evaluation.metrics import match_codes
+from manyways.evaluation.evaluate import Matched
+from manyways.evaluation.results import Result
+from manyways.evaluation.rollouts import require_discrete, require_fit, roll_out_in_parts
 from manyways.policies.policy import Policy
 from manyways.tasks import Task
+from manyways.tasks.spaces import random_actions
 
 Floats = NDArray[np.floating[Any]]
 
-_NOT_SHOWN = ("observations", "lengths", "active")  # in a file
+_PATHS = ("observations", "lengths", "active")  # which are not written to a file
 
 
 @dataclass(frozen=True)
-class Disturbed:
+class Disturbed(Result):
     """Returns of rollouts in which some actions are random, each under the mode that its code is matched to.
 
     Attributes:
@@ -40,10 +43,6 @@ class Disturbed:
     assignment: list[int | None]
     return_matrix: list[list[float]]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields for a file."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Switching:
@@ -60,8 +59,8 @@ class Switching:
             a switch. None where no rollout had a code with a mode then.
         return_by_code: (codes,), the mean return of the parts in which each code was active; None for one without a
             mode.
-        observations: (episodes, steps + 1, observation size), the one after the last action included, padded with the
-            last.
+        observations: (episodes, steps + 1, ...) or a dictionary of such arrays, the one after the last action
+            included, padded with the last.
         lengths: (episodes,), how many steps each rollout lasted.
         active: (episodes, steps), the index of the code that was active at each step, or would have been after an
             early end.
@@ -73,18 +72,20 @@ class Switching:
     survived: float
     return_by_part: list[float | None]
     return_by_code: list[float | None]
-    observations: Floats
+    observations: Observations
     lengths: NDArray[np.int64]
     active: NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file, without the paths."""
-        return {name: value for name, value in vars(self).items() if name not in _NOT_SHOWN}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _PATHS}
 
     def paths(self, task: Task) -> list[tuple[Floats, NDArray[np.int64]]]:
         """Return each rollout as the task pictures it: points (steps + 1, 2), and the code active at each step."""
-        whole = zip(self.observations, self.active, self.lengths, strict=True)
-        return [(task.picture.points(seen[: length + 1]), active[:length]) for seen, active, length in whole]
+        return [
+            (task.picture.points(rows_of(self.observations, (episode, slice(length + 1)))), active[:length])
+            for episode, (active, length) in enumerate(zip(self.active, self.lengths, strict=True))
+        ]
 
 
 def with_random_actions(
@@ -114,35 +115,32 @@ def with_random_actions(
     """
     if not 0 <= share <= 1:
         raise InputError(f"a share of {share} random actions is no probability; give 0 to 1")
-    prior = policy.discrete_prior
-    _ = task.discrete_modes  # without a list of modes there is nothing to match codes to
-    if episodes < prior.size:
-        raise InputError(f"{episodes} episodes cannot show {prior.size} codes; give {prior.size} or more")
-    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
-    low, high = _action_bounds(task)
+    prior = require_discrete(policy, task, episodes)
+    space: Any = task.spaces[1]
+    if not space.is_bounded():
+        raise InputError(
+            f"the actions of {task.name} have no bounds to draw between; give its action space finite ones"
+        )
     codes = np.arange(episodes) % prior.size
-    given = prior.enumerate()[codes]
+    states = prior.enumerate()[codes]
     generators: dict[int, np.random.Generator] = {}
 
-    def act(chosen: slice, observations: Any) -> Any:
+    def act(chosen: slice, observations: Any, info: Any) -> Any:
         rng = generators.setdefault(chosen.start, np.random.default_rng((seed, chosen.start)))
-        random = rng.random((len(observations), 1)) < share
-        drawn = rng.uniform(low, high, (len(observations), len(low)))
-        return np.where(random, drawn, policy.predict(observations, given[chosen], deterministic=True)[0])
+        actions = policy.predict(observations, states[chosen], deterministic=True)[0]
+        random = (rng.random((len(actions), 1)) < share).reshape(-1, *[1] * (np.ndim(actions) - 1))
+        return np.where(random, random_actions(space, len(actions), rng), actions)
 
-    rollouts = _roll_out(task, episodes, None, act, seed, on_step)
-    returns = rollouts.returns
-    matrix = np.stack([returns[codes == code].mean(axis=0) for code in range(prior.size)])
-    assignment = match_codes(matrix)
-    matched = np.array([returns[i, mode] for i, code in enumerate(codes) if (mode := assignment[code]) is not None])
+    rollouts = roll_out_in_parts(task, episodes, act, seed, on_step)
+    matched = Matched.of(rollouts.returns, codes, prior.size)
     return Disturbed(
         share=share,
         episodes=episodes,
-        return_mean=float(matched.mean()),
-        return_std=float(matched.std()),
+        return_mean=float(matched.own.mean()),
+        return_std=float(matched.own.std()),
         survived=float(1 - rollouts.terminated.mean()),
-        assignment=assignment,
-        return_matrix=matrix.tolist(),
+        assignment=matched.assignment,
+        return_matrix=matched.matrix.tolist(),
     )
 
 
@@ -172,27 +170,28 @@ def with_switched_codes(
             does not fit the task, or codes or modes cannot be listed.
     """
     count, modes = policy.discrete_prior.size, len(task.discrete_modes)
-    given = [mode for mode in assignment if mode is not None]
-    if len(assignment) != count or not given or not set(given) <= set(range(modes)):
+    assigned = {mode for mode in assignment if mode is not None}
+    if len(assignment) != count or not assigned or not assigned <= set(range(modes)):
         raise InputError(
             f"{list(assignment)} does not assign {modes} modes to {count} codes; "
             "give the `assignment` that `evaluate` found for this policy and task"
         )
     if episodes < 1:
         raise InputError(f"{episodes} episodes show nothing; give 1 or more")
-    task.require_sizes(policy.observation_size, policy.action_size, "the policy")
+    require_fit(policy, task)
     orders = np.random.default_rng(seed).permuted(np.tile(np.arange(count), (episodes, 1)), axis=1)
     parts = np.arange(task.episode_steps) * count // task.episode_steps  # of every step
     active = orders[:, parts]
     codes = policy.discrete_prior.enumerate()
     steps: Counter[int] = Counter()
 
-    def act(chosen: slice, observations: Any) -> Any:
+    def act(chosen: slice, observations: Any, info: Any) -> Any:
         now = active[chosen, steps[chosen.start]]
         steps[chosen.start] += 1
         return policy.predict(observations, codes[now], deterministic=True)[0]
 
-    rollouts = _roll_out(task, episodes, None, act, seed, on_step)
+    rollouts = roll_out_in_parts(task, episodes, act, seed, on_step, keep_observations=True)
+    assert rollouts.observations is not None
     active = active[:, : rollouts.actions.shape[1]]
     mode_of = np.array([-1 if mode is None else mode for mode in assignment])[active]  # (episodes, steps)
     own = np.take_along_axis(rollouts.mode_rewards, mode_of[..., None], axis=2)[..., 0] * (mode_of >= 0)
@@ -210,18 +209,6 @@ def with_switched_codes(
         lengths=rollouts.lengths,
         active=active,
     )
-
-
-def _action_bounds(task: Task) -> tuple[Floats, Floats]:
-    """Return the lowest and the highest action, (action size,) each."""
-    environment = task.make_vec(1)
-    space: Any = environment.single_action_space
-    environment.close()
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        raise InputError(
-            f"the actions of {task.name} have no bounds to draw between; give its action space finite ones"
-        )
-    return space.low, space.high
 
 
 def _mean(values: Floats) -> float | None:

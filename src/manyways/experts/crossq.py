@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from gymnasium.vector import VectorWrapper
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from manyways.experts.environment import ExpertEnvironment
 from manyways.networks.checkpoints import moments, named, part, restore_moments
 from manyways.tasks import Task
 
@@ -71,37 +69,7 @@ class CrossQ:
 
     def start(self, task: Task) -> "CrossQTraining":
         """Return training at its first step, each environment under a mode of its own."""
-        return CrossQTraining(self, ExpertView(task, self.environments, task.modes.spread(self.environments)))
-
-
-class ExpertView(VectorWrapper[Any, Any, Any]):
-    """A task's environment as its expert sees it: what it is told of the mode beside the observation."""
-
-    def __init__(self, task: Task, num_envs: int, modes: NDArray[Any]) -> None:
-        super().__init__(task.make_vec(num_envs, modes))
-        self._task = task
-        self.modes = modes
-        space: Any = self.env.single_action_space
-        self.action_scale = np.asarray(space.high, np.float32)
-        inputs = self._inputs(np.zeros((num_envs, *self.env.single_observation_space.shape)))  # type: ignore[misc]
-        self.single_observation_space = Box(-np.inf, np.inf, inputs.shape[1:], np.float32)
-        self.single_action_space = Box(-1, 1, space.shape, np.float32)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-
-    def _inputs(self, observations: Floats) -> Floats:
-        return self._task.view.inputs(observations, self.modes, self._task.modes)
-
-    def reset(self, **arguments: Any) -> tuple[Floats, dict[str, Any]]:
-        """Reset all environments."""
-        observations, info = self.env.reset(**arguments)
-        return self._inputs(observations), info
-
-    def step(self, actions: Floats) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Step all environments with what the expert does, in [-1, 1]."""
-        given = self._task.view.actions(actions, self.modes, self._task.modes) * self.action_scale
-        observations, rewards, terminated, truncated, info = self.env.step(given)
-        return self._inputs(observations), rewards, terminated, truncated, info
+        return CrossQTraining(self, ExpertEnvironment(task, self.environments, task.modes.spread(self.environments)))
 
 
 def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -135,7 +103,7 @@ class CrossQTraining:
 
     finished = False
 
-    def __init__(self, settings: CrossQ, environment: ExpertView) -> None:
+    def __init__(self, settings: CrossQ, environment: ExpertEnvironment) -> None:
         self.settings = settings
         self.environment = environment
         self.steps = 0
@@ -277,8 +245,8 @@ class CrossQTraining:
             tensors[f"bias.{number}"] = bias.float().numpy().copy()
         return tensors | {"action_scale": self.environment.action_scale}
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that `restore` needs but for the environments, which start anew."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that `load_state_dict` needs but for the environments, which start anew."""
         tensors = {"log_temperature": self._log_temperature.data}
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
             tensors |= named(name, module.state_dict())
@@ -289,8 +257,8 @@ class CrossQTraining:
         counts = {"steps": self.steps, "updates": self.updates, "written": self._written}
         return tensors | {name: torch.tensor(count) for name, count in counts.items()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken; what is drawn from there on depends on the update.
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state_dict` was taken; what is drawn from there on depends on the update.
 
         A checkpoint may come without its memory, which is most of it: the policy then gathers `random_steps` anew.
         """

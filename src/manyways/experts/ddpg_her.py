@@ -119,7 +119,7 @@ class DDPGHERTraining:
         tensors["bias.0"] = tensors["bias.0"] + (desired @ GRIPPER_START).astype(np.float32)
         return tensors | {"action_scale": self._action_scale}
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the networks and the optimizers' moments; remembered transitions are gathered anew."""
         model = self._model
         tensors = named("policy", model.policy.state_dict())
@@ -127,8 +127,8 @@ class DDPGHERTraining:
             tensors |= named(f"optimizer.{kind}", moments(getattr(model, kind).optimizer))
         return tensors | {"steps": torch.tensor(self.steps), "updates": torch.tensor(self.updates)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken, but with an empty memory."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state_dict` was taken, but with an empty memory."""
         model = self._model
         model.policy.load_state_dict(part("policy", tensors))
         for kind in ("actor", "critic"):

@@ -22,7 +22,7 @@ _LARGE = 20.0  # whose tanh is 1 in single precision
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class Phase:
     """Some steps of PPO, in which its learning rate falls to 0.
 
     Args:
@@ -30,34 +30,34 @@ class Stretch:
         learning_rate: at the start.
         environments: how many are stepped at once under each mode, one number for all or one for each: what is hard
             to learn is practised more.
-        noise: the most that actions may vary at the start and at the end, a standard deviation in halves of their
-            range, falling geometrically; a second stretch begins with that much. None leaves it to PPO.
-        taken_over: pairs of modes, the first of which begins with the way of the second in place of its own: for a
-            mode that has settled for something worse.
+        noise: the largest standard deviation of the actions at the start and at the end, in halves of their range; it
+            falls geometrically, and a second phase begins with that much. None leaves it to PPO.
+        copy_mode: pairs of modes, the first of which begins with a copy of the second's behaviour: for a mode that has
+            settled for something worse.
     """
 
     steps: int
     learning_rate: float = 3e-4
     environments: int | tuple[int, ...] = 16
     noise: tuple[float, float] | None = None
-    taken_over: tuple[tuple[int, int], ...] = ()
+    copy_mode: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModePPO:
-    """Settings of PPO for an expert that is told one of a list of modes, and sees the plain view.
+    """Settings of PPO for an expert of a list of modes, in the plain frame.
 
     Args:
         ppo: of PPO itself, but for the steps and the learning rate. Environments are not reset in between.
-        stretches: one after the other, each from the networks that the one before ended with.
-        costs: what a step costs under each mode besides at the start: where to stand still is rewarded, nobody finds
-            out how to walk. None under other modes than are listed.
+        phases: one after the other, each from the networks that the one before ended with.
+        costs: what is taken off each step's reward under each mode at the start: where standing still is rewarded, no
+            expert learns to walk. Nothing under modes that are not listed.
         costly_steps: environment steps in which the costs fall to 0, linearly.
         seed: of everything random.
     """
 
     ppo: PPO = field(default_factory=lambda: PPO(log_std=-0.5, epochs=6, target_kl=0.03, updates_per_restart=1_000_000))
-    stretches: tuple[Stretch, ...] = (Stretch(steps=10_000_000),)
+    phases: tuple[Phase, ...] = (Phase(steps=10_000_000),)
     costs: tuple[float, ...] = ()
     costly_steps: int = 0
     seed: int = 0
@@ -87,7 +87,7 @@ class ModePPOTraining:
         self.settings = settings
         self.updates = 0
         self._task = task
-        self._steps_before = 0  # this stretch
+        self._steps_before = 0  # this phase
         self._begin(0)
 
     @property
@@ -98,18 +98,18 @@ class ModePPOTraining:
     @property
     def finished(self) -> bool:
         """Whether all steps have been taken, and the learning rate is 0."""
-        return self._stretch == len(self.settings.stretches) - 1 and self._ppo.finished
+        return self._phase == len(self.settings.phases) - 1 and self._ppo.finished
 
     def step(self) -> None:
         """Run the environments, and learn from what happened."""
         settings = self.settings
         if self._ppo.finished and not self.finished:
             self._steps_before = self.steps
-            self._begin(self._stretch + 1, self._ppo.state())
-        stretch, log_std = settings.stretches[self._stretch], self._ppo.network.log_std.data
-        if stretch.noise is not None:
-            first, last = np.log(stretch.noise)
-            log_std.clamp_(max=float(first + (last - first) * self._ppo.steps / stretch.steps))
+            self._begin(self._phase + 1, self._ppo.state())
+        phase, log_std = settings.phases[self._phase], self._ppo.network.log_std.data
+        if phase.noise is not None:
+            first, last = np.log(phase.noise)
+            log_std.clamp_(max=float(first + (last - first) * self._ppo.steps / phase.steps))
         rollout = self._ppo.collect()
         if self.steps < settings.costly_steps:
             rollout.rewards -= self._costs * (1 - self.steps / settings.costly_steps)
@@ -117,19 +117,19 @@ class ModePPOTraining:
         self.updates += int(passes) * math.ceil(int(rollout.valid.sum()) / settings.ppo.minibatch)
 
     def _begin(self, number: int, ended_with: dict[str, Tensor] | None = None) -> None:
-        """Begin a stretch, with the networks and moments of the one before."""
+        """Begin a phase, with the networks and moments of the one before."""
         settings, task, count = self.settings, self._task, len(self._task.modes)
-        stretch = settings.stretches[number]
-        modes = np.repeat(np.arange(count), stretch.environments)
-        told = np.eye(count, dtype=np.float32)[modes]
+        phase = settings.phases[number]
+        modes = np.repeat(np.arange(count), phase.environments)
+        codes = np.eye(count, dtype=np.float32)[modes]
         ppo = replace(
             settings.ppo,
-            total_steps=stretch.steps,
-            learning_rate=stretch.learning_rate,
+            total_steps=phase.steps,
+            learning_rate=phase.learning_rate,
             seed=int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0]),
         )
-        self._ppo = PPOTraining(ppo, task.make_vec(len(modes), modes), lambda starting, rng: told[starting], count)
-        self._stretch = number
+        self._ppo = PPOTraining(ppo, task.make_vec(len(modes), modes), lambda starting, rng: codes[starting], count)
+        self._phase = number
         costs = np.pad(settings.costs, (0, count - len(settings.costs)))[modes]
         self._costs = torch.from_numpy(costs).float()
         if ended_with is None:
@@ -138,9 +138,9 @@ class ModePPOTraining:
         self._ppo.restore(self._ppo.state() | kept)
         network = self._ppo.network
         with torch.no_grad():
-            if stretch.noise is not None:
-                network.log_std.fill_(math.log(stretch.noise[0]))
-            for one, other in stretch.taken_over:
+            if phase.noise is not None:
+                network.log_std.fill_(math.log(phase.noise[0]))
+            for one, other in phase.copy_mode:
                 for of_mode in (network.actor.code.weight, network.critic_layers[0].weight[:, -count:]):
                     of_mode[:, one] = of_mode[:, other]
 
@@ -151,10 +151,10 @@ class ModePPOTraining:
         """
         network = self._ppo.network
         first, second, last = (layer.double() for layer in copy.deepcopy(network).actor_layers)
-        of_mode, seen = network.actor.code, network.actor.observations
+        of_mode, observed = network.actor.code, network.actor.observations
         # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
-        weight = first.weight / seen.std
-        bias = first.bias - weight @ seen.mean.double()
+        weight = first.weight / observed.std
+        bias = first.bias - weight @ observed.mean.double()
         passed = _LARGE * torch.eye(of_mode.in_features)
         layers = (
             (torch.block_diag(weight, passed), torch.cat([bias, torch.zeros(len(passed))])),  # type: ignore[no-untyped-call]
@@ -167,15 +167,15 @@ class ModePPOTraining:
             tensors[f"bias.{number}"] = bias.detach().float().numpy().copy()
         return tensors | {"action_scale": self._ppo.highest_action}
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that `restore` needs but for the environments, which start anew."""
-        counts = {"gradient_steps": self.updates, "stretch": self._stretch, "steps_before": self._steps_before}
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that `load_state_dict` needs but for the environments, which start anew."""
+        counts = {"gradient_steps": self.updates, "phase": self._phase, "steps_before": self._steps_before}
         return self._ppo.state() | {name: torch.tensor(count) for name, count in counts.items()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken."""
-        if int(tensors["stretch"]) != self._stretch:
-            self._begin(int(tensors["stretch"]))
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state_dict` was taken."""
+        if int(tensors["phase"]) != self._phase:
+            self._begin(int(tensors["phase"]))
         self._ppo.restore(tensors)
         self._steps_before = int(tensors["steps_before"])
         self.updates = int(tensors["gradient_steps"])

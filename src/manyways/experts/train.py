@@ -1,4 +1,4 @@
-"""Training a task's expert: one policy that is told the mode, until it reaches the task's floor.
+"""Training a task's expert: one policy with the mode as an input, until it reaches the task's target return.
 
 Everything is in the run's folder, so that the same command goes on where it stopped.
 """
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from manyways.errors import InputError
 from manyways.experts.crossq import CrossQ
 from manyways.experts.ddpg_her import DDPGHER
-from manyways.experts.mode_ppo import ModePPO, Stretch
+from manyways.experts.mode_ppo import ModePPO, Phase
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
-from manyways.tasks.expert import Expert, Floor
+from manyways.tasks.expert import Expert, TargetReturn
 from manyways.tasks.rollouts import roll_out
 
 Floats = NDArray[np.floating[Any]]
@@ -27,20 +27,20 @@ Floats = NDArray[np.floating[Any]]
 _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
     "fetch-reach": DDPGHER(),
     "walker2d-vel-6": ModePPO(
-        stretches=(Stretch(steps=14_000_000, noise=(0.6, 0.07)),),
+        phases=(Phase(steps=14_000_000, noise=(0.6, 0.07)),),
         costs=(1.0,) * 6,
         costly_steps=4_000_000,
     ),
     "hopper-vel-6": ModePPO(
-        stretches=(
-            Stretch(steps=20_000_000),
-            Stretch(steps=6_000_000, learning_rate=2e-4, environments=(24, 8, 24, 8, 8, 8), noise=(0.2, 0.07)),
-            Stretch(
+        phases=(
+            Phase(steps=20_000_000),
+            Phase(steps=6_000_000, learning_rate=2e-4, environments=(24, 8, 24, 8, 8, 8), noise=(0.2, 0.07)),
+            Phase(
                 steps=8_000_000,
                 learning_rate=2.5e-4,
                 environments=(36, 8, 28, 8, 8, 8),
                 noise=(0.2, 0.07),
-                taken_over=((2, 3),),
+                copy_mode=((2, 3),),
             ),
         ),
         costs=(1.0,) * 6,
@@ -50,25 +50,25 @@ _SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
     ),
 }
-"""Of the experts that are not trained as all others are."""
+"""Settings of the experts that are not trained by CrossQ's defaults."""
 
 CHECKPOINT = "checkpoint.safetensors"
-_PROBE_SEED = 1_000_000  # of the environments, far from those of demonstrations
-_EPISODES = 100  # by which an expert is judged, all modes equally often
-_SECONDS_BETWEEN_PROBES = 60.0
-_PROBES_SHARE = 0.1  # of the time, at most
+_EVALUATION_SEED = 1_000_000  # of the environments, far from those of demonstrations
+_EPISODES = 100  # of an evaluation, all modes equally often
+_SECONDS_BETWEEN_EVALUATIONS = 60.0
+_EVALUATIONS_SHARE = 0.1  # of the time, at most
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What an expert did over some episodes.
+class ExpertEvaluation:
+    """What an expert reached over some episodes.
 
     Attributes:
         scores: (modes,), the mean score of each mode's episodes; one number where modes cannot be listed.
         returns: (modes,), the mean returns.
         returns_std: standard deviation of the return over all episodes.
-        reached: whether that is the task's floor.
+        reached: whether that is the task's target.
     """
 
     scores: Floats
@@ -77,26 +77,30 @@ class Probe:
     reached: bool
 
 
-def probe(task: Task, act: Callable[[Floats, NDArray[Any]], Floats], episodes: int, seed: int) -> Probe:
-    """Run an expert deterministically, each mode in as many episodes as the others.
+def evaluate_expert(task: Task, episodes: int, seed: int) -> ExpertEvaluation:
+    """Run the task's expert deterministically, each mode in as many episodes as the others.
 
     Args:
-        task: whose floor is asked for.
-        act: from observations (n, observation size) and modes (n, ...) to actions (n, action size).
+        task: with an expert; scored as its target asks, or by the return.
         episodes: how many.
         seed: of the environments.
+
+    Raises:
+        InputError: the task has no expert.
     """
-    floor = task.floor or Floor(np.inf)
+    task.require_expert()
+    target = task.target_return or TargetReturn(np.inf)
     modes = task.modes.spread(episodes)
     environment = task.make_vec(episodes, modes)
-    rollouts = roll_out(environment, lambda seen: act(seen, modes), seed)
+    rollouts = roll_out(environment, task.expert_under(modes), seed, keep_observations=False)
     environment.close()
     rewards = rollouts.rewards_under(task.modes, modes)
-    scores, returns = floor.score(rewards, rollouts.actions), rewards.sum(axis=1)
+    scores, returns = target.score(rewards, rollouts.actions), rewards.sum(axis=1)
     listed = isinstance(task.modes, DiscreteModes)
     groups = [modes == mode for mode in range(len(task.modes))] if listed else [np.ones(episodes, dtype=bool)]
     means = np.array([scores[group].mean() for group in groups])
-    return Probe(means, np.array([returns[g].mean() for g in groups]), float(returns.std()), floor.reached(means))
+    by_mode = np.array([returns[group].mean() for group in groups])
+    return ExpertEvaluation(means, by_mode, float(returns.std()), target.reached(means))
 
 
 def train_expert(
@@ -107,9 +111,9 @@ def train_expert(
     seed: int = 0,
     hours: float | None = None,
     start_from: Path | None = None,
-    on_probe: Callable[[dict[str, Any]], object] = lambda line: None,
+    on_evaluation: Callable[[dict[str, Any]], object] = lambda line: None,
 ) -> Expert:
-    """Train until the floor is reached, or for so many hours of work; the best so far is kept in the folder.
+    """Train until the target is reached, or for so many hours of work; the best so far is kept in the folder.
 
     Args:
         task: whose expert is no script.
@@ -118,17 +122,17 @@ def train_expert(
         seed: of everything random.
         start_from: folder of the training of another task that looks the same, such as ant-dir-6 for ant-fwd-back.
         hours: after which to stop, those of earlier calls included; None for as long as it takes.
-        on_probe: called with each line of progress.jsonl.
+        on_evaluation: called with each line of progress.jsonl.
 
     Raises:
-        InputError: the task has a scripted expert; it has no floor and `hours` is not given; or the folder is that of
+        InputError: the task has a scripted expert; it has no target and `hours` is not given; or the folder is that of
             another training.
         WriteError: the system refused to write.
     """
     if task.scripted_expert is not None:
         raise InputError(f"{task.name} has a scripted expert; there is nothing to train")
-    if task.floor is None and hours is None:
-        raise InputError(f"{task.name} has no floor at which to stop; give --hours")
+    if task.target_return is None and hours is None:
+        raise InputError(f"{task.name} has no target_return at which to stop; declare one, or give --hours")
     settings = replace(_SETTINGS.get(task.name, CrossQ()), seed=seed)
     config = {"task": task.name, "settings": settings.to_json(), "start_from": start_from and str(start_from)}
     if (path / "config.json").exists() and read_json(path / "config.json") != config:
@@ -138,46 +142,46 @@ def train_expert(
     lines = read_progress(path)
     checkpoint = path / CHECKPOINT
     if start_from is not None and not checkpoint.exists():
-        training.restore(read_tensors(start_from / CHECKPOINT))
+        training.load_state_dict(read_tensors(start_from / CHECKPOINT))
     if checkpoint.exists():
-        training.restore(read_tensors(checkpoint))
-        # What came after the checkpoint is done again.
+        training.load_state_dict(read_tensors(checkpoint))
+        # What came after the checkpoint is trained again.
         lines = [line for line in lines if line["updates"] <= training.updates]
     best = max((line["score_mean"] for line in lines), default=-np.inf)
     worked = lines[-1]["seconds"] if lines else 0.0
-    since = last_probe = last_checkpoint = time.monotonic()
-    pause = _SECONDS_BETWEEN_PROBES
+    since = last_evaluation = last_checkpoint = time.monotonic()
+    pause = _SECONDS_BETWEEN_EVALUATIONS
     while True:
         training.step()
         now = time.monotonic()
-        if now - last_checkpoint > _SECONDS_BETWEEN_CHECKPOINTS:  # probes of long episodes may be further apart
-            write_tensors(checkpoint, training.state())
+        if now - last_checkpoint > _SECONDS_BETWEEN_CHECKPOINTS:  # evaluations of long episodes may be further apart
+            write_tensors(checkpoint, training.state_dict())
             last_checkpoint = now
-        if training.updates == 0 or (now - last_probe < pause and not training.finished):
+        if training.updates == 0 or (now - last_evaluation < pause and not training.finished):
             continue
         layers = training.layers()
-        act = task.with_expert(Expert(layers, {})).expert
-        probed = probe(task, act, _EPISODES, _PROBE_SEED)
-        if probed.reached:
-            # The first of many probes to reach the floor is a lucky one: it counts if fresh episodes say the same.
-            probed = probe(task, act, _EPISODES, _PROBE_SEED + _EPISODES + training.updates)
-        last_probe = time.monotonic()
-        pause = max(_SECONDS_BETWEEN_PROBES, (last_probe - now) / _PROBES_SHARE)
+        trained = task.with_expert(Expert(layers, {}))
+        evaluation = evaluate_expert(trained, _EPISODES, _EVALUATION_SEED)
+        if evaluation.reached:
+            # The first of many evaluations to reach the target is a lucky one: it counts if fresh episodes agree.
+            evaluation = evaluate_expert(trained, _EPISODES, _EVALUATION_SEED + _EPISODES + training.updates)
+        last_evaluation = time.monotonic()
+        pause = max(_SECONDS_BETWEEN_EVALUATIONS, (last_evaluation - now) / _EVALUATIONS_SHARE)
         seconds = worked + now - since
         line = {
             "seconds": round(seconds, 1),
             "steps": training.steps,
             "updates": training.updates,
-            "score_mean": float(probed.scores.mean()),
-            "scores": probed.scores.round(4).tolist(),
-            "return_mean": float(probed.returns.mean()),
-            "return_std": probed.returns_std,
-            "reached": probed.reached,
+            "score_mean": float(evaluation.scores.mean()),
+            "scores": evaluation.scores.round(4).tolist(),
+            "return_mean": float(evaluation.returns.mean()),
+            "return_std": evaluation.returns_std,
+            "reached": evaluation.reached,
         }
         lines.append(line)
         _write_progress(path, lines)
-        on_probe(line)
-        if line["score_mean"] > best or probed.reached:
+        on_evaluation(line)
+        if line["score_mean"] > best or evaluation.reached:
             best = line["score_mean"]
             card = {
                 "task": task.name,
@@ -188,17 +192,17 @@ def train_expert(
                 "episodes": _EPISODES,
                 "return_mean": line["return_mean"],
                 "return_std": line["return_std"],
-                "returns": probed.returns.round(1).tolist(),
+                "returns": evaluation.returns.round(1).tolist(),
                 "scores": line["scores"],
-                "floor": None if task.floor is None else task.floor.mean,
-                "floor_reached": probed.reached,
+                "target_return": None if task.target_return is None else task.target_return.mean,
+                "target_reached": evaluation.reached,
                 "settings": settings.to_json(),
                 "command": command,
             }
             Expert(layers, card).save(path, task.name)
-        over = probed.reached or training.finished or (hours is not None and seconds > 3600 * hours)
+        over = evaluation.reached or training.finished or (hours is not None and seconds > 3600 * hours)
         if over:
-            write_tensors(checkpoint, training.state())
+            write_tensors(checkpoint, training.state_dict())
             return Expert.load(path, task.name)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
-from manyways.runs import _today
 from manyways.runs.progress import Progress
 from manyways.runs.run import Run
 
@@ -62,21 +61,19 @@ def require_task(run: Run, weights: str | Path | None = None) -> "Task":
 
 
 def resolve_task(task: "str | Task | None", weights: str | Path | None) -> "Task | None":
-    """Return the task, with the expert of a training's folder, if one is given."""
-    if task is None:
-        return None
+    """Return the task, by name with the expert of a training's folder, if one is given."""
+    if not isinstance(task, str):
+        return task
     from manyways.tasks import get_task
-    from manyways.tasks.expert import Expert
 
-    chosen = get_task(task) if isinstance(task, str) else task
-    return chosen if weights is None else chosen.with_expert(Expert.load(Path(weights), chosen.name))
+    return get_task(task, None if weights is None else Path(weights))
 
 
 def resolve_demonstrations(
     settings: Any, data: "str | Path | Demonstrations | None", task: "Task | None", progress: Progress
 ) -> "tuple[str | None, Demonstrations]":
     """Return where the demonstrations are (None: in memory), and them, checked against the task."""
-    if _today.runs_environments(type(settings)) and task is None:
+    if settings.runs_environments and task is None:
         raise InputError(f"{settings.name} runs the environment, so it needs a task; give --task NAME, or use sog-bc")
     if data is None and task is None:
         raise InputError("there is nothing to learn from; give --task NAME or the demonstrations' path")
@@ -93,9 +90,9 @@ def resolve_demonstrations(
         with progress.section("reading the demonstrations"):
             demonstrations = Demonstrations.load(source)
     if task is not None:
-        sizes = (demonstrations.observation_size, demonstrations.action_size)
-        task.require_sizes(*sizes, str(data) if source else "the data")
-        if hasattr(task, "actions_outside") and (share := task.actions_outside(demonstrations)):
+        what = str(data) if source else "the data"
+        task.require_spaces(demonstrations.observation_space, demonstrations.action_space, what)
+        if share := task.actions_outside(demonstrations):
             progress.warn(
                 f"{share:.1%} of the actions lie outside the action space of {task.name}; rollouts clip them, so "
                 "scale the actions, or widen the space"

@@ -16,7 +16,7 @@ from manyways.runs.progress import Progress
 from manyways.runs.run import Run
 
 if TYPE_CHECKING:
-    from manyways.algorithms import Training
+    from manyways.algorithms.training import Training
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _ALL_LOGGED = 50  # iterations at the start, in which codes find their trajectories

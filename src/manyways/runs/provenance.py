@@ -64,13 +64,13 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
 
 
 def expert_fingerprint(task: "Task") -> str | None:
-    """Return what tells a task's expert from others: of its weights and its view, or of its code; None without one."""
+    """Return what tells a task's expert from others: of its weights and its frame, or of its code; None without one."""
     from manyways.errors import InputError
 
     if task.scripted_expert is not None:
         return _digest(_source(task.scripted_expert))
     try:
-        return _digest(f"{task.trained_expert.fingerprint} {type(task.view).__name__} {vars(task.view)}")
+        return _digest(f"{task.trained_expert.fingerprint} {type(task.frame).__name__} {vars(task.frame)}")
     except InputError:  # none has been trained
         return None
 

@@ -123,7 +123,7 @@ class Run:
         Raises:
             InputError: training has not ended, there is no such policy, or a file is damaged.
         """
-        from manyways.runs._today import load_policy
+        from manyways.policies.policy import Policy
 
         if not self.has_policy:
             raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
@@ -132,7 +132,10 @@ class Run:
             raise InputError(
                 f"{self.path} has no best policy, since {self.config['algorithm']} is not evaluated on the way"
             )
-        return load_policy(best if which != "last" and best.is_dir() else self.path)
+        encoder = self.config["settings"].get("encoder") or ""
+        # As a task of one's own: what the run's folder names is imported from the path, never read from the folder.
+        named = encoder if ":" in encoder else None
+        return Policy.load(best if which != "last" and best.is_dir() else self.path, encoder=named)
 
     def coded_policy(self, which: Which | None = None) -> "Policy":
         """Read the trained policy, of an algorithm that has codes; arguments as for `policy`.
@@ -141,7 +144,7 @@ class Run:
             InputError: it has none, or as `policy`.
         """
         policy = self.policy(which)
-        if getattr(policy, "prior", None) is None:
+        if policy.prior is None:
             raise InputError(
                 f"{self.config['algorithm']} has no codes, so there is nothing of that to show; see `manyways report "
                 f"{self.path}` for what it learned"

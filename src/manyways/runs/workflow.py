@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import write_json
-from manyways.runs import _today
 from manyways.runs.inputs import (
     load_data,
     require_task,
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
     from manyways.demonstrations import Demonstrations
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
-    from manyways.policies.policy import Encoding, Policy
+    from manyways.policies.explanation import Encoding
+    from manyways.policies.policy import Policy
     from manyways.runs.loop import Callback
     from manyways.tasks import Task
 
@@ -84,21 +84,21 @@ def train(
     name = task if isinstance(task, str) else task.name if task is not None else None
     with training_in(out):
         prior, mode_count = getattr(settings, "prior", None), None
-        if _today.has_codes(type(settings)) and prior is None:
+        if settings.has_codes and prior is None:
             if modes == "auto" and code_size is None:
                 mode_count = resolve_mode_count(demonstrations, out, settings.seed, progress)
             prior = resolve_prior(chosen, mode_count["best"] if mode_count else modes, code_size)
             settings = replace(settings, prior=prior)
         elif modes is not None or code_size is not None:
-            problem = "has no codes to choose from" if prior is None else "has its prior already"
+            problem = "has its prior already" if settings.has_codes else "has no codes to choose from"
             raise InputError(f"{settings.name} {problem}; leave out modes and code_size")
         environment = None
-        if _today.runs_environments(type(settings)):
+        if settings.runs_environments:
             assert chosen is not None
             environment = chosen.make_vec(settings.environments)
         try:
             with progress.section("getting ready"):
-                training = _today.start(settings, demonstrations, environment)
+                training = settings.start(demonstrations, environment)
             config = {
                 "algorithm": settings.name,
                 "settings": settings.to_json(),
@@ -122,7 +122,7 @@ def train(
             )
             evaluator = _evaluator(chosen, demonstrations, source) if environment is not None else None
             written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
-            groups = getattr(settings, "init", getattr(settings, "first_codes", None)) in ("clusters", "trajectories")
+            groups = getattr(settings, "init", None) == "clusters"
             first = "grouping trajectories" if groups and not training.iteration else ""
             train_to_end(run, training, written, evaluator, callback, progress, first)
         finally:
@@ -202,7 +202,7 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
 
     from manyways.evaluation import normalized_mutual_information, purity
     from manyways.latents import Categorical
-    from manyways.policies.policy import Encoding
+    from manyways.policies.explanation import Encoding
 
     prior = policy.prior
     if not isinstance(prior, Categorical):
@@ -267,11 +267,10 @@ def evaluate(
     chosen = run.policy(policy)
     evaluation: Evaluation | ContinuousEvaluation | Coverage
     coverage = demonstrations = None
-    prior = getattr(chosen, "prior", None)
-    if prior is None:
+    if chosen.prior is None:
         with progress.section(f"{episodes} rollouts", 2 * task.episode_steps, "steps") as update:
             evaluation = evaluate_coverage(chosen, task, episodes, seed, update)
-    elif isinstance(prior, Categorical):
+    elif isinstance(chosen.prior, Categorical):
         with progress.section(f"{episodes} rollouts, twice", 4 * task.episode_steps, "steps") as update:
             evaluation = evaluate_codes(chosen, task, episodes, seed, update)
             coverage = evaluate_coverage(chosen, task, episodes, seed, update)
@@ -333,10 +332,10 @@ def _opened(run: "str | Path | Run") -> Run:
 def _evaluator(task: "Task | None", demonstrations: "Demonstrations", source: str | None) -> Any:
     """Return what evaluates policies on the way."""
     from manyways.demonstrations import load_modes
-    from manyways.evaluation import Judge
+    from manyways.evaluation import PolicyEvaluator
 
     assert task is not None
-    return Judge(task, demonstrations, None if source is None else load_modes(source))
+    return PolicyEvaluator(task, demonstrations, None if source is None else load_modes(source))
 
 
 def _provenance(

@@ -5,22 +5,25 @@ Importing `manyways` registers them. A task knows no algorithm.
 
 from manyways.tasks.base import Base
 from manyways.tasks.circles import CIRCLES
+from manyways.tasks.circles_images import CIRCLES_IMAGES
+from manyways.tasks.expert import TargetReturn
+from manyways.tasks.frames import Egocentric, ObservationFrame
 from manyways.tasks.mode_rewards import ModeRewards, Step
 from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
 from manyways.tasks.mujoco import TASKS
 from manyways.tasks.task import Picture, Task, get_task, register_task, task_names
-from manyways.tasks.views import Turned, View
 
 __all__ = [
     "Base",
     "ContinuousModes",
     "DiscreteModes",
+    "Egocentric",
     "ModeRewards",
+    "ObservationFrame",
     "Picture",
     "Step",
+    "TargetReturn",
     "Task",
-    "Turned",
-    "View",
     "angles",
     "get_task",
     "register_environments",
@@ -32,5 +35,5 @@ __all__ = [
 
 def register_environments() -> None:
     """Make the paper's tasks known, and their environments to Gymnasium."""
-    for task in (CIRCLES, *TASKS):
+    for task in (CIRCLES, CIRCLES_IMAGES, *TASKS):
         register_task(task)

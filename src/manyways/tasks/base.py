@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -23,17 +24,17 @@ class Base:
     Attributes:
         id: its name in Gymnasium, and in EnvPool.
         settings: Gymnasium's arguments for it.
-        observation_key: which entry is observed, where its observations are a dictionary.
-        observed: how many of its numbers are observed, the first ones; None for all.
+        observation_keys: which entries of a dictionary are observed, joined to one vector; None keeps what there is.
+        observed: how many numbers of the vector are observed, the first ones; None for all.
         camera: the name of the camera that pictures are taken with, one that follows; None for the environment's own.
-        in_envpool: whether EnvPool has it too.
-        show_mode: tells Gymnasium's form the mode of its episode after a reset, for pictures; None where none is drawn.
+        in_envpool: whether EnvPool's form is used where EnvPool has this environment.
+        show_mode: draws the mode of an episode into Gymnasium's form after a reset; None where none is drawn.
         module: what to import so that Gymnasium knows the id; None for Gymnasium's own.
     """
 
     id: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    observation_key: str | None = None
+    observation_keys: tuple[str, ...] | None = None
     observed: int | None = None
     camera: str | None = None
     in_envpool: bool = True
@@ -44,7 +45,7 @@ class Base:
         """Make one in Gymnasium's form, without a time limit.
 
         Raises:
-            InputError: the package that has it is not installed.
+            InputError: Gymnasium does not know the id, or the package that has it is not installed.
         """
         settings = {**self.settings, **overrides}
         if render_mode is not None and self.camera is not None:
@@ -55,20 +56,44 @@ class Base:
             return gym.make(
                 self.id, render_mode=render_mode, disable_env_checker=True, max_episode_steps=-1, **settings
             )
-        except (ImportError, gym.error.DependencyNotInstalled) as error:
+        except gym.error.UnregisteredEnv as error:
             raise InputError(
-                f"{self.id} needs a package that is missing ({error}); pip install manyways[mujoco]"
+                f"Gymnasium has no environment {self.id!r} ({error}); check the id, or give the package that registers "
+                "it as Base(module=...)"
             ) from error
+        except (ModuleNotFoundError, gym.error.DependencyNotInstalled) as error:
+            robots = "; pip install manyways[mujoco]" if "mujoco" in str(error) or "robotics" in str(error) else ""
+            raise InputError(f"{self.id} needs a package that is missing ({error}){robots}") from error
 
-    def observe(self, observation: Any) -> NDArray[Any]:
+    def observe(self, observation: Any) -> Any:
         """Return of the environment's observation, or of many in a row, what the task observes."""
-        numbers: NDArray[Any] = observation if self.observation_key is None else observation[self.observation_key]
-        return numbers if self.observed is None else numbers[..., : self.observed]
+        if self.observation_keys is not None:
+            observation = np.concatenate([observation[key] for key in self.observation_keys], axis=-1)
+        return observation if self.observed is None else observation[..., : self.observed]
 
-    def space(self, space: Any) -> gym.spaces.Box:
-        """Return of the environment's observation space what the task observes."""
-        box: gym.spaces.Box = space if self.observation_key is None else space[self.observation_key]
-        return gym.spaces.Box(box.low[: self.observed], box.high[: self.observed], dtype=box.dtype.type)
+    def space(self, space: Any) -> gym.Space[Any]:
+        """Return of the environment's observation space what the task observes.
+
+        Raises:
+            InputError: it has no entry of these names, or they are no vectors.
+        """
+        if self.observation_keys is not None:
+            entries = space.spaces if isinstance(space, gym.spaces.Dict) else {}
+            parts = [entries.get(key) for key in self.observation_keys]
+            if not all(isinstance(part, gym.spaces.Box) and len(part.shape) == 1 for part in parts):
+                raise InputError(
+                    f"{self.id} observes {space}, of which {', '.join(self.observation_keys)} are not all vectors; "
+                    "name entries that are in Base(observation_keys=...), or None to keep the dictionary"
+                )
+            low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in ("low", "high"))
+            space = gym.spaces.Box(low, high, dtype=low.dtype.type)
+        if self.observed is None:
+            return space
+        return gym.spaces.Box(space.low[: self.observed], space.high[: self.observed], dtype=space.dtype.type)
+
+    def uses_envpool(self) -> bool:
+        """Whether EnvPool is installed and has this environment, and its form is wanted."""
+        return self.in_envpool and has_envpool() and self.id in _envpool_ids()
 
     def make_pool(self, seeds: Sequence[int], episode_steps: int, **overrides: Any) -> Any:
         """Make as many in EnvPool's form as there are seeds."""
@@ -77,7 +102,7 @@ class Base:
         return envpool.make_gymnasium(
             self.id,
             num_envs=len(seeds),
-            num_threads=min(len(seeds), len(os.sched_getaffinity(0))),
+            num_threads=min(len(seeds), _processors()),
             env_seed=list(seeds),
             max_episode_steps=episode_steps,
             **_envpool_settings({**self.settings, **overrides}, envpool.make_spec(self.id).config._fields),
@@ -87,6 +112,18 @@ class Base:
 def has_envpool() -> bool:
     """Whether EnvPool is installed; it has no packages for some platforms."""
     return importlib.util.find_spec("envpool") is not None
+
+
+@cache
+def _envpool_ids() -> frozenset[str]:
+    import envpool
+
+    return frozenset(envpool.list_all_envs())
+
+
+def _processors() -> int:
+    """Return how many processors this process may use; only Linux says which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _envpool_settings(settings: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def returns(rewards: Floats, actions: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Floor:
+class TargetReturn:
     """What a trained expert should reach, deterministically, over 100 episodes of all modes.
 
     Attributes:
@@ -114,12 +114,11 @@ class Expert:
             raise InputError(f"{folder / name}.json is damaged ({error!r}); restore it or train again") from error
 
     @classmethod
-    def shipped(cls, name: str) -> "Expert":
-        """Return the expert of this task that came with the package.
+    def is_shipped(cls, name: str) -> bool:
+        """Whether an expert of the task of this name came with the package."""
+        return (SHIPPED / f"{name}.safetensors").is_file()
 
-        Raises:
-            InputError: there is none.
-        """
-        if not (SHIPPED / f"{name}.safetensors").is_file():
-            raise InputError(f"no expert for {name} comes with manyways; train one with `manyways expert train {name}`")
+    @classmethod
+    def shipped(cls, name: str) -> "Expert":
+        """Return the expert of this task that came with the package."""
         return cls.load(SHIPPED, name)

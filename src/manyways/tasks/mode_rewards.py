@@ -17,8 +17,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from manyways.demonstrations.observations import apply
+from manyways.errors import InputError
 from manyways.tasks.base import Base
 from manyways.tasks.modes import Modes
+from manyways.tasks.spaces import require_supported
 
 Floats = NDArray[np.floating[Any]]
 
@@ -28,14 +31,14 @@ class Step:
     """What happened at one step of `n` environments, from which a task computes its rewards.
 
     Attributes:
-        observation: (n, observation size), after the step.
-        action: (n, action size), as given.
+        observation: (n, ...) after the step, or a dictionary of such arrays.
+        action: (n, ...), as given.
         info: what the environment underneath reports, each (n,).
         last: (n,), whether the time limit is reached.
     """
 
-    observation: Floats
-    action: Floats
+    observation: Any
+    action: NDArray[Any]
     info: Mapping[str, Floats]
     last: NDArray[np.bool_]
 
@@ -47,6 +50,21 @@ class Step:
 
 Rewards = Callable[[Step, Floats], Floats]
 """From a step of n environments and modes, (1 or n, modes), to rewards (n, modes)."""
+
+
+def _rewards_of(rewards: Rewards, step: Step, modes: Modes, mode: NDArray[Any]) -> Floats:
+    """Return the task's rewards of a step, (n, modes), where the environments have the modes `mode`.
+
+    Raises:
+        InputError: they have another shape.
+    """
+    found = np.asarray(rewards(step, modes.of_environments(mode)))
+    if found.shape != (len(mode), len(modes)):
+        raise InputError(
+            f"the task's rewards have shape {found.shape}; return one for each environment and mode, here "
+            f"({len(mode)}, {len(modes)}): modes come as (1, modes), to combine with numbers of shape (n, 1)"
+        )
+    return found
 
 
 class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
@@ -81,6 +99,8 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
         self._base = base or Base("")
         self._steps = 0
         self.observation_space = self._base.space(env.observation_space)
+        require_supported(self.observation_space, self.action_space, self._base.id)
+        self._action_dtype = np.float64 if isinstance(self.action_space, Box) else np.int64
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment underneath."""
@@ -97,8 +117,9 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
         observation = self._base.observe(base_observation)
         numbers = {name: np.asarray(value)[None] for name, value in info.items() if np.ndim(value) == 0}
         last = np.array([self._steps >= self._episode_steps])
-        step = Step(observation[None], np.asarray(action, dtype=np.float64)[None], numbers, last)
-        rewards = self._rewards(step, self._modes.of_environments(self.mode))
+        batch = apply(lambda array: np.asarray(array)[None], observation)
+        step = Step(batch, np.asarray(action, dtype=self._action_dtype)[None], numbers, last)
+        rewards = _rewards_of(self._rewards, step, self._modes, self.mode)
         info["mode_rewards"] = rewards[0]
         return observation, float(self._modes.own(rewards, self.mode)[0]), terminated, truncated, info
 
@@ -141,10 +162,12 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         self._fresh = True  # whether the pool has not been stepped since it was made from its seeds
         self._ended = np.zeros(num_envs, dtype=bool)
         self.single_observation_space = self._base.space(self._pool.observation_space)
-        actions = self._pool.action_space
+        self.single_action_space = actions = self._pool.action_space
         self._action_dtype = actions.dtype
-        # Gymnasium's MuJoCo environments say float32, though they compute in double precision like EnvPool's.
-        self.single_action_space = Box(np.float32(actions.low), np.float32(actions.high), dtype=np.float32)
+        if isinstance(actions, Box):
+            # Gymnasium's MuJoCo environments say float32, though they compute in double precision like EnvPool's.
+            self.single_action_space = Box(np.float32(actions.low), np.float32(actions.high), dtype=np.float32)
+        require_supported(self.single_observation_space, self.single_action_space, self._base.id)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -174,8 +197,9 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         info: dict[str, Any] = _numbers(pool_info)
         moving = ~self._ended
         last = info["elapsed_step"] >= self._episode_steps
-        step = Step(observation, np.asarray(actions, dtype=np.float64), info, last)
-        rewards = self._rewards(step, self._modes.of_environments(self.mode))
+        given = np.asarray(actions, dtype=np.float64 if isinstance(self.single_action_space, Box) else np.int64)
+        step = Step(observation, given, info, last)
+        rewards = _rewards_of(self._rewards, step, self._modes, self.mode)
         rewards = np.where(moving[:, None], rewards, 0.0)  # what the step that resets reports is of no meaning
         info |= {"mode_rewards": rewards, "_mode_rewards": moving}
         self._ended = terminated | truncated

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.tasks.base import Base
-from manyways.tasks.expert import Floor
+from manyways.tasks.expert import TargetReturn
+from manyways.tasks.frames import EgocentricAnt, EgocentricHumanoid
 from manyways.tasks.mode_rewards import Step
 from manyways.tasks.modes import ContinuousModes, DiscreteModes, angles, velocities
 from manyways.tasks.task import Picture, Task
-from manyways.tasks.views import TurnedAnt, TurnedHumanoid
 
 Floats = NDArray[np.floating[Any]]
 
@@ -115,9 +115,9 @@ TASKS = (
         picture=_path_of(column=13, seconds=0.05),
         base=_ANT,
         rewards=ant,
-        view=TurnedAnt(),
+        frame=EgocentricAnt(),
         noise=0.1,
-        floor=Floor(1068),
+        target_return=TargetReturn(1068),
     ),
     Task(
         name="ant-dir-6",
@@ -128,9 +128,9 @@ TASKS = (
         picture=_path_of(column=13, seconds=0.05),
         base=_ANT,
         rewards=ant,
-        view=TurnedAnt(),
+        frame=EgocentricAnt(),
         noise=0.1,
-        floor=Floor(1031),
+        target_return=TargetReturn(1031),
     ),
     Task(
         name="halfcheetah-fwd-back",
@@ -142,7 +142,7 @@ TASKS = (
         base=_CHEETAH,
         rewards=half_cheetah_direction,
         noise=0.1,
-        floor=Floor(1686),
+        target_return=TargetReturn(1686),
     ),
     Task(
         name="halfcheetah-vel",
@@ -156,7 +156,7 @@ TASKS = (
         noise=0.1,
         achieved=lambda observations, info: info["x_velocity"][:, None],
         starting_steps=_STARTING,
-        floor=Floor(-0.1, score=_missed),
+        target_return=TargetReturn(-0.1, score=_missed),
     ),
     Task(
         name="walker2d-vel-6",
@@ -168,7 +168,7 @@ TASKS = (
         base=Base("Walker2d-v5", {"healthy_z_range": (0.5, 2.5), "healthy_angle_range": (-1.3, 1.3)}, camera="track"),
         rewards=walk_at_velocity,
         noise=0.1,
-        floor=Floor(1964, _walking(_WALKER_VELOCITIES)),
+        target_return=TargetReturn(1964, _walking(_WALKER_VELOCITIES)),
     ),
     Task(
         name="hopper-vel-6",
@@ -188,7 +188,7 @@ TASKS = (
         ),
         rewards=walk_at_velocity,
         noise=0.05,
-        floor=Floor(2229, _walking(_HOPPER_VELOCITIES)),
+        target_return=TargetReturn(2229, _walking(_HOPPER_VELOCITIES)),
     ),
     Task(
         name="humanoid-dir-6",
@@ -199,9 +199,9 @@ TASKS = (
         picture=_path_of(column=22, seconds=0.015),
         base=Base("Humanoid-v5", {"healthy_z_range": (0.8, 2.2)}, camera="track"),
         rewards=humanoid,
-        view=TurnedHumanoid(),
+        frame=EgocentricHumanoid(),
         noise=0.2,
-        floor=Floor(6206),
+        target_return=TargetReturn(6206),
     ),
     Task(
         name="fetch-reach",
@@ -212,10 +212,10 @@ TASKS = (
         episode_steps=50,
         demonstrations=1000,
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "y (m)")),
-        base=Base("FetchReach-v4", observation_key="observation", show_mode=show_goal, module="gymnasium_robotics"),
+        base=Base("FetchReach-v4", observation_keys=("observation",), show_mode=show_goal, module="gymnasium_robotics"),
         rewards=reach,
         noise=0.2,
         achieved=lambda observations, info: observations[:, :3] - GRIPPER_START,
-        floor=Floor(1),
+        target_return=TargetReturn(1),
     ),
 )

@@ -8,15 +8,20 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from manyways.demonstrations.observations import Observations, apply, rows_of, stack
 from manyways.tasks.modes import Modes
+from manyways.tasks.spaces import within
 
 Floats = NDArray[np.floating[Any]]
 
 
 EPISODES_AT_ONCE = 100  # rolled out together; more need more memory and are no faster
 
-Achieved = Callable[[Floats, Mapping[str, Any]], Floats]
-"""From observations after a step (n, observation size) and `info` to what is achieved in it, (n, numbers)."""
+Measure = Callable[[Any, Mapping[str, Any]], Floats]
+"""From observations of n environments and `info` to numbers of each, (n, numbers)."""
+
+Act = Callable[[Any, Mapping[str, Any]], NDArray[Any]]
+"""From observations of n environments and `info` to actions (n, ...)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +29,21 @@ class Rollouts:
     """One episode for each sub-environment, padded to the longest with what the last step of each left.
 
     Attributes:
-        observations: (episodes, steps + 1, observation size), the one after the last action included.
-        actions: (episodes, steps, action size), as given to the environment.
+        actions: (episodes, steps, ...), as given to the environment.
         mode_rewards: (episodes, steps, modes), zero after the end.
         lengths: (episodes,), how many steps each episode lasted.
         terminated: (episodes,), whether it ended by itself rather than by the time limit.
         achieved: (episodes, steps, numbers), where something was measured.
+        observations: (episodes, steps + 1, ...), or a dictionary of such arrays, the one after the last action
+            included; None where they were not kept.
     """
 
-    observations: Floats
-    actions: Floats
+    actions: NDArray[Any]
     mode_rewards: Floats
     lengths: NDArray[np.int64]
     terminated: NDArray[np.bool_]
     achieved: Floats | None = None
+    observations: Observations | None = None
 
     @property
     def returns(self) -> Floats:
@@ -45,23 +51,33 @@ class Rollouts:
         total: Floats = self.mode_rewards.sum(axis=1)
         return total
 
+    def observations_of(self, episode: int) -> Any:
+        """Return an episode's observations up to its end, (steps + 1, ...) or a dictionary of such arrays."""
+        assert self.observations is not None
+        return rows_of(self.observations, (episode, slice(self.lengths[episode] + 1)))
+
     @classmethod
     def together(cls, parts: Sequence["Rollouts"]) -> "Rollouts":
         """Return the episodes of all parts, padded to the longest of all."""
+        if len(parts) == 1:
+            return parts[0]
         steps = max(part.actions.shape[1] for part in parts)
 
-        def padded(arrays: list[Floats], length: int, mode: Any) -> Floats:
-            widths = [((0, 0), (0, length - array.shape[1]), (0, 0)) for array in arrays]
+        def padded(arrays: Sequence[Any], length: int = steps, mode: Any = "edge") -> Any:
+            if any(array is None for array in arrays):
+                return None
+            if isinstance(arrays[0], Mapping):
+                return {name: padded([array[name] for array in arrays], length) for name in arrays[0]}
+            widths = [[(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
             return np.concatenate([np.pad(array, width, mode) for array, width in zip(arrays, widths, strict=True)])
 
-        achieved = [part.achieved for part in parts if part.achieved is not None]
         return cls(
-            padded([part.observations for part in parts], steps + 1, "edge"),
-            padded([part.actions for part in parts], steps, "edge"),
-            padded([part.mode_rewards for part in parts], steps, "constant"),
+            padded([part.actions for part in parts]),
+            padded([part.mode_rewards for part in parts], mode="constant"),
             np.concatenate([part.lengths for part in parts]),
             np.concatenate([part.terminated for part in parts]),
-            padded(achieved, steps, "edge") if achieved else None,
+            padded([part.achieved for part in parts]),
+            padded([part.observations for part in parts], steps + 1),
         )
 
     def rewards_under(self, modes: Modes, mode: NDArray[Any]) -> Floats:
@@ -77,33 +93,39 @@ class Rollouts:
 
 def roll_out(
     environment: VectorEnv[Any, Any, Any],
-    act: Callable[[Floats], Floats],
+    act: Act,
     seed: int,
     on_step: Callable[[], object] = lambda: None,
-    achieved: Achieved | None = None,
+    achieved: Measure | None = None,
+    keep_observations: bool = True,
 ) -> Rollouts:
     """Run every sub-environment from its reset to its first end.
 
     Args:
         environment: reports `info["mode_rewards"]` (environments, modes).
-        act: from observations (environments, observation size) to actions (environments, action size), which are
-            clipped to the action space.
+        act: chooses the actions, which are cut to the action space where that is a box.
         seed: of the environment's reset.
         on_step: called after every step, for progress.
-        achieved: what to measure at every step.
+        achieved: what to measure at every step, after it.
+        keep_observations: whether they are returned; pictures take much memory.
+
+    Raises:
+        InputError: a discrete action is none of the action space's.
     """
-    observation, _ = environment.reset(seed=seed)
-    space = environment.single_action_space
-    count = environment.num_envs
-    running = np.ones(count, dtype=bool)
-    lengths = np.zeros(count, dtype=np.int64)
-    ended_itself = np.zeros(count, dtype=bool)
-    observations, actions, rewards = [observation], [], []
+    observation, info = environment.reset(seed=seed)
+    running = np.ones(environment.num_envs, dtype=bool)
+    lengths = np.zeros(environment.num_envs, dtype=np.int64)
+    ended_itself = np.zeros(environment.num_envs, dtype=bool)
+    observations = [apply(np.copy, observation)] if keep_observations else []
+    actions, rewards = [], []
     measured: list[Floats] = []
     while running.any():
-        action = np.clip(act(observation), space.low, space.high)  # type: ignore[attr-defined]
+        action = within(environment.single_action_space, act(observation, info))
         observation, _, terminated, truncated, info = environment.step(action)
-        observations.append(np.where(running[:, None], observation, observations[-1]))
+        if keep_observations:
+            kept = apply(np.copy, observation)
+            _keep(kept, observations[-1], ~running)
+            observations.append(kept)
         actions.append(action)
         rewards.append(info["mode_rewards"] * running[:, None])
         if achieved is not None:
@@ -114,10 +136,19 @@ def roll_out(
         running &= ~(terminated | truncated)
         on_step()
     return Rollouts(
-        np.stack(observations, axis=1),
         np.stack(actions, axis=1),
         np.stack(rewards, axis=1),
         lengths,
         ended_itself,
         np.stack(measured, axis=1) if measured else None,
+        stack(observations, axis=1) if keep_observations else None,
     )
+
+
+def _keep(observation: Any, last: Any, ended: NDArray[np.bool_]) -> None:
+    """Put the last observation of environments whose episode has ended in place of what follows it."""
+    if isinstance(observation, Mapping):
+        for name, array in observation.items():
+            array[ended] = last[name][ended]
+    else:
+        observation[ended] = last[ended]

@@ -1,10 +1,12 @@
-"""What a task is: an environment with modes, an expert that is told the mode, and how to picture a trajectory."""
+"""What a task is: an environment with modes, an expert that gets the mode as an input, and how to draw a trajectory."""
 
 import importlib
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,16 +14,21 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
 from manyways.errors import InputError
-from manyways.tasks.base import Base, has_envpool
-from manyways.tasks.expert import Expert, Floor
+from manyways.tasks.base import Base
+from manyways.tasks.expert import Expert, TargetReturn
+from manyways.tasks.frames import ObservationFrame
 from manyways.tasks.mode_rewards import EnvPoolModeRewards, ModeRewards, Rewards
 from manyways.tasks.modes import DiscreteModes, Modes
-from manyways.tasks.rollouts import Achieved
-from manyways.tasks.views import View
+from manyways.tasks.rollouts import Act, Measure
+from manyways.tasks.spaces import describe, fits, share_outside
+
+if TYPE_CHECKING:
+    from manyways.demonstrations import Demonstrations
 
 Floats = NDArray[np.floating[Any]]
 
-_PLAIN = View()
+_PLAIN = ObservationFrame()
+_ENVIRONMENT = ("environment", "modes", "episode_steps", "base", "rewards", "entry_point")
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,11 @@ class Picture:
     """How a trajectory is drawn in a plane.
 
     Attributes:
-        points: from observations (steps, observation size) to points (steps, 2).
+        points: from observations (steps, ...), or a dictionary of such arrays, to points (steps, 2).
         labels: what the two numbers are, with units.
     """
 
-    points: Callable[[Floats], Floats]
+    points: Callable[[Any], Floats]
     labels: tuple[str, str]
 
 
@@ -43,25 +50,28 @@ class Task:
 
     Attributes:
         name: what the command line calls it.
-        environment: its Gymnasium id; `register_task` registers it.
+        environment: its Gymnasium id; the task registers it on first use.
         modes: the ground truth.
         episode_steps: the longest episode.
-        demonstrations: how many episodes are collected unless told otherwise.
+        demonstrations: how many episodes are collected by default.
         picture: how a trajectory is drawn.
         base: the environment underneath, to which `rewards` adds the modes; None where `entry_point` makes it.
-        rewards: the reward under each mode, from what happened at a step.
+        rewards: the reward under each mode, (n, modes), from what happened at a step.
         entry_point: for an environment that has modes already, its two forms, as Gymnasium's registry takes them.
-        scripted_expert: from observations (n, observation size) and modes (n,) to actions (n, action size); without
-            one the expert is a network that was trained.
-        noise: what disturbs the expert's actions in demonstrations, in halves of the action space's range, so that
-            they also show how to come back from small mistakes.
+        scripted_expert: from observations of n environments and modes (n,) to actions (n, ...); None where the expert
+            is a trained network.
+        weights: folder of the trained expert; None for the one that comes with manyways, if there is one.
+        expert_observes: what the expert gets in place of the task's observations, from these and `info`, (n, numbers):
+            `lambda observations, info: info["state"]` lets it act on a state where the policy gets a picture.
+        noise: what disturbs the expert's actions in demonstrations, so that they show the way back from small
+            mistakes: of numbers, a standard deviation in halves of their range; of choices, a probability.
         termination_fails: whether an episode that terminates has failed, so that it is no demonstration; False where
             an end before the time limit is success.
-        achieved: for continuous modes, what is achieved at a step, in their units: from observations after it (n,
-            observation size) and `info` to (n, numbers of a mode).
+        achieved: for continuous modes, what is achieved at a step, in their units: from observations after it and
+            `info` to (n, numbers of a mode).
         starting_steps: at the start of an episode, in which nothing can be achieved yet.
-        view: what a trained expert sees of observation and mode.
-        floor: what a trained expert should reach; None where the expert is a script.
+        frame: how a trained expert gets observation and mode.
+        target_return: what a trained expert should reach; None where the expert is a script.
     """
 
     name: str
@@ -73,22 +83,43 @@ class Task:
     base: Base | None = None
     rewards: Rewards | None = None
     entry_point: tuple[Any, Any] | None = None
-    scripted_expert: Callable[[Floats, NDArray[Any]], Floats] | None = None
+    scripted_expert: Callable[[Any, NDArray[Any]], NDArray[Any]] | None = None
+    weights: Path | None = None
+    expert_observes: Measure | None = None
     noise: float = 0.0
     termination_fails: bool = True
-    achieved: Achieved | None = None
+    achieved: Measure | None = None
     starting_steps: int = 0
-    view: View = _PLAIN
-    floor: Floor | None = None
+    frame: ObservationFrame = _PLAIN
+    target_return: TargetReturn | None = None
 
     @cached_property
     def trained_expert(self) -> Expert:
-        """The network that ships with the package.
+        """The trained network.
 
         Raises:
-            InputError: none has been trained for this task.
+            InputError: none has been trained for this task, or its file is damaged.
         """
+        if self.weights is not None:
+            return Expert.load(self.weights, self.name)
+        if not self.has_expert:
+            raise InputError(
+                f"{self.name} has no expert; train one with `manyways expert train {self.as_argument}` and give its "
+                "folder as --weights, or declare Task(scripted_expert=...)"
+            )
         return Expert.shipped(self.name)
+
+    @property
+    def has_expert(self) -> bool:
+        """Whether there is an expert: a script, a trained network, or one that comes with manyways."""
+        trained = self.weights is not None or "trained_expert" in self.__dict__
+        return self.scripted_expert is not None or trained or Expert.is_shipped(self.name)
+
+    @property
+    def as_argument(self) -> str:
+        """The task as commands take it, such as `my_tasks:SWING --weights experts/swing`."""
+        weights = "" if self.weights is None else f" --weights {shlex.quote(str(self.weights))}"
+        return shlex.quote(_REFERENCES.get(self.name, self.name)) + weights
 
     def with_expert(self, expert: Expert) -> "Task":
         """Return the same task with another trained expert."""
@@ -96,24 +127,51 @@ class Task:
         task.__dict__["trained_expert"] = expert  # where a cached property keeps its value
         return task
 
-    def expert(self, observations: Floats, modes: NDArray[Any]) -> Floats:
-        """Return what the expert does, (n, action size), for observations (n, observation size) and modes (n, ...).
+    def require_expert(self) -> None:
+        """Raise `InputError` where there is no expert that could act."""
+        if self.scripted_expert is None:
+            _ = self.trained_expert
+
+    def expert(self, observations: Any, modes: NDArray[Any], info: Mapping[str, Any] | None = None) -> NDArray[Any]:
+        """Return the expert's actions (n, ...).
+
+        Args:
+            observations: of n environments.
+            modes: (n, ...), one for each.
+            info: what the environments report; only needed where `expert_observes` reads it.
 
         Raises:
             InputError: there is no expert for this task.
         """
+        observations = self.observed_by_expert(observations, info or {})
         if self.scripted_expert is not None:
-            return self.scripted_expert(observations, modes)
-        done = self.trained_expert(self.view.inputs(observations, modes, self.modes))
-        return self.view.actions(done, modes, self.modes)
+            return np.asarray(self.scripted_expert(observations, modes))
+        inputs = self.frame.inputs(observations, modes, self.modes)
+        return self.frame.actions(self.trained_expert(inputs), modes, self.modes)
+
+    def observed_by_expert(self, observations: Any, info: Mapping[str, Any]) -> Any:
+        """Return what the expert gets of observations and `info`."""
+        return observations if self.expert_observes is None else self.expert_observes(observations, info)
+
+    def expert_under(self, modes: NDArray[Any]) -> Act:
+        """Return the expert under these modes (n, ...), one for each of n environments, for `roll_out` and films."""
+        return lambda observations, info: self.expert(observations, modes, info)
 
     def make(self, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any) -> gym.Env[Any, Any]:
         """Make one environment under `mode` (the first unless given); `settings` go to the one underneath."""
+        self._register()
         return gym.make(self.environment, mode=mode, render_mode=render_mode, disable_env_checker=True, **settings)
 
     def make_vec(self, num_envs: int, mode: ArrayLike | None = None, **settings: Any) -> VectorEnv[Any, Any, Any]:
         """Make the fast vector environment; `mode` is rewarded, one for all or one each."""
+        self._register()
         return gym.make_vec(self.environment, num_envs, vectorization_mode="vector_entry_point", mode=mode, **settings)
+
+    def _register(self) -> None:
+        """Register the environment unless it is registered as it is declared here."""
+        known = _TASKS.get(self.name)
+        if known is None or any(getattr(known, name) != getattr(self, name) for name in _ENVIRONMENT):
+            register_task(self)
 
     @property
     def discrete_modes(self) -> DiscreteModes:
@@ -129,16 +187,29 @@ class Task:
             )
         return self.modes
 
-    def require_sizes(self, observation_size: int, action_size: int, what: str) -> None:
-        """Raise `InputError` unless `what`, which has these sizes, fits the task's spaces."""
+    @cached_property
+    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
+        """The spaces of one environment's observations and actions.
+
+        Raises:
+            InputError: they are of a kind that no policy can learn.
+        """
         environment = self.make_vec(1)
-        shapes = (environment.single_observation_space.shape, environment.single_action_space.shape)
         environment.close()
-        if shapes != ((observation_size,), (action_size,)):
+        return environment.single_observation_space, environment.single_action_space
+
+    def require_spaces(self, observation_space: Any, action_space: Any, what: str) -> None:
+        """Raise `InputError` unless `what`, which has these spaces, fits the task's."""
+        wanted = self.spaces
+        if not (fits(observation_space, wanted[0]) and fits(action_space, wanted[1])):
             raise InputError(
-                f"{what} has {observation_size} numbers an observation and {action_size} an action, but {self.name} "
-                f"has {shapes[0]} and {shapes[1]}; use what was made for this task"
+                f"{what} has observations {describe(observation_space)} and actions {describe(action_space)}, but "
+                f"{self.name} has {describe(wanted[0])} and {describe(wanted[1])}; use what was made for this task"
             )
+
+    def actions_outside(self, demonstrations: "Demonstrations") -> float:
+        """Return the share of demonstrated actions that lie outside the task's action space."""
+        return share_outside(self.spaces[1], demonstrations.actions)
 
     def first_mode(self) -> Any:
         """Return what an environment's mode is where nobody chose one."""
@@ -146,6 +217,7 @@ class Task:
 
 
 _TASKS: dict[str, Task] = {}
+_REFERENCES: dict[str, str] = {}  # from a task's name to module:ATTRIBUTE, where it was asked for so
 
 
 def register_task(task: Task) -> None:
@@ -167,14 +239,25 @@ def task_names() -> tuple[str, ...]:
     return tuple(_TASKS)
 
 
-def get_task(name: str) -> Task:
+def get_task(name: str, weights: Path | None = None) -> Task:
     """Return the task of this name; `module:ATTRIBUTE` imports one's own and registers it.
 
+    Args:
+        name: of the task.
+        weights: folder of a trained expert, in place of the task's own.
+
     Raises:
-        InputError: there is none.
+        InputError: there is no such task, or no expert in that folder.
     """
-    if name in _TASKS:
-        return _TASKS[name]
+    task = _TASKS[name] if name in _TASKS else _import_task(name)
+    if weights is None:
+        return task
+    task = replace(task, scripted_expert=None, weights=weights)
+    task.require_expert()
+    return task
+
+
+def _import_task(name: str) -> Task:
     module, separator, attribute = name.partition(":")
     if not separator:
         raise InputError(
@@ -191,6 +274,7 @@ def get_task(name: str) -> Task:
     register_task(task)
     # By the name it was asked for too, since that is what a run's folder remembers.
     _TASKS[name] = task
+    _REFERENCES[task.name] = name
     return task
 
 
@@ -225,7 +309,7 @@ def make_vector(
     assert base is not None
     assert rewards is not None
     modes = chosen.modes.check(chosen.first_mode() if mode is None else mode, num_envs)
-    if vector_form == "fastest" and base.in_envpool and has_envpool():
+    if vector_form == "fastest" and base.uses_envpool():
         return EnvPoolModeRewards(
             lambda seeds: base.make_pool(seeds, max_episode_steps, **settings),
             num_envs,

@@ -138,7 +138,7 @@ def expert_modes(task: Task, rollouts: Rollouts, modes: NDArray[Any]) -> Figure:
         rollouts: of the expert.
         modes: (episodes, ...), the mode of each.
     """
-    drawn = [task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)]
+    drawn = [task.picture.points(rollouts.observations_of(episode)) for episode in range(len(modes))]
     if isinstance(task.modes, DiscreteModes):
         return paths_by_code([(task.name, drawn, modes)], len(task.modes), task.picture.labels, task.modes.names)
     # Colours go from the lowest to the highest of the mode's first number.

@@ -2,23 +2,28 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from numpy.typing import ArrayLike, NDArray
 
+from manyways.demonstrations.observations import apply
 from manyways.errors import InputError
 from manyways.files import replacing
 from manyways.tasks import Task
+from manyways.tasks.rollouts import Act
+from manyways.tasks.spaces import within
 
 _FRAMES_PER_SECOND = 25  # or near it: a whole number of steps passes between two frames
 
 
 def film(
     task: Task,
-    act: Callable[[NDArray[Any]], NDArray[Any]],
+    act: Act,
     path: Path,
     *,
     mode: ArrayLike | None = None,
@@ -30,7 +35,7 @@ def film(
 
     Args:
         task: with an environment that renders.
-        act: from one observation (1, observation size) to one action (1, action size).
+        act: chooses the action (1, ...) from the observation (1, ...) and `info` of one environment.
         path: ends in .mp4.
         mode: of the environment.
         seconds: of simulated time at most.
@@ -48,14 +53,14 @@ def film(
     except ImportError as error:
         raise InputError("films need imageio-ffmpeg; pip install manyways[film]") from error
     _choose_renderer()
-    environment = task.make(mode, render_mode="rgb_array")
+    environment = _rendering(task, lambda: task.make(mode, render_mode="rgb_array"))
     try:
         every, rate = pace(environment)
-        observation, _ = environment.reset(seed=seed)
+        observation, info = environment.reset(seed=seed)
         with replacing(path) as partial:
             writer = imageio_ffmpeg.write_frames(
                 str(partial),
-                _rendered(environment).shape[1::-1],
+                _rendered(task, environment).shape[1::-1],
                 fps=rate,
                 quality=6,
                 macro_block_size=2,
@@ -63,13 +68,14 @@ def film(
                 output_params=["-f", "mp4"],  # which the name of a partial file does not tell
             )
             writer.send(None)
-            space: Any = environment.action_space
+            space = environment.action_space
             for step in range(int(seconds * rate) * every):
                 if step % every == 0:
-                    writer.send(np.ascontiguousarray(_rendered(environment)))
+                    writer.send(np.ascontiguousarray(_rendered(task, environment)))
                     on_frame()
-                action = np.clip(act(observation[None])[0], space.low, space.high).astype(space.dtype)
-                observation, _, terminated, truncated, _ = environment.step(action)
+                alone = {name: np.asarray(value)[None] for name, value in info.items()}
+                action = within(space, act(apply(lambda array: np.asarray(array)[None], observation), alone))[0]
+                observation, _, terminated, truncated, info = environment.step(action.astype(space.dtype))
                 if terminated or truncated:
                     break
             writer.close()
@@ -84,18 +90,31 @@ def pace(environment: Any) -> tuple[int, float]:
     return every, steps / every
 
 
-def _rendered(environment: Any) -> NDArray[np.uint8]:
+def _rendered(task: Task, environment: Any) -> NDArray[np.uint8]:
     """Return a picture (height, width, 3) of the environment, both even as films need."""
-    try:
-        picture: NDArray[np.uint8] = np.asarray(environment.render())
-    # OpenGL's parts fail in ways of their own where there is no screen and nothing to draw without one.
-    except Exception as error:
-        raise InputError(
-            f"this machine cannot render ({error}); without a screen install OSMesa (Debian: apt install libosmesa6) "
-            "or, with a GPU, set MUJOCO_GL=egl"
-        ) from error
+    picture = np.asarray(_rendering(task, environment.render))
     height, width = (size - size % 2 for size in picture.shape[:2])
     return picture[:height, :width]
+
+
+def _rendering(task: Task, draw: Callable[[], Any]) -> Any:
+    """Return what `draw` returns.
+
+    Raises:
+        InputError: it cannot draw on this machine, for whatever reason.
+    """
+    try:
+        return draw()
+    except (InputError, DependencyNotInstalled, ModuleNotFoundError) as error:  # these say what to install
+        raise InputError(f"{task.name} cannot be filmed: {error}") from error
+    # OpenGL's parts fail in ways of their own where there is no screen and nothing to draw without one.
+    except Exception as error:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        opengl = any("OpenGL" in file or "mujoco" in file for file in files)
+        remedy = "; without a screen install OSMesa (Debian: apt install libosmesa6) or, with a GPU, set MUJOCO_GL=egl"
+        raise InputError(
+            f"this machine cannot draw {task.name} ({type(error).__name__}: {error}){remedy if opengl else ''}"
+        ) from error
 
 
 def _choose_renderer() -> None:

@@ -4,7 +4,6 @@ import base64
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 import manyways
 from manyways.demonstrations import Demonstrations
-from manyways.demonstrations.observations import entries
+from manyways.demonstrations.spaces import describe
 from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
@@ -99,7 +98,7 @@ def _page(
     matched = evaluation if isinstance(evaluation, Evaluation) else None
     achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
     coverage = evaluation if isinstance(evaluation, Coverage) else None
-    of_the_mean = None if codes is None else loss_of_the_mean(demonstrations)
+    of_the_mean = None if codes is None else policy.uninformed_loss
     pictures = {
         "trajectories": draw_trajectories(policy, demonstrations, codes, task),
         "loss": figures.loss_curve(metrics, of_the_mean),
@@ -129,8 +128,8 @@ def _page(
         prior=policy.prior,
         discrete=isinstance(policy.prior, Categorical),
         demonstrations=demonstrations,
-        observation=_sizes(demonstrations.observations),
-        action=_sizes(demonstrations.actions),
+        observation=describe(demonstrations.observation_space),
+        action=describe(demonstrations.action_space),
         rows=_rows(codes, task, matched) if codes is not None and codes.counts is not None else [],
         modes=task.discrete_modes.names if task and (matched or coverage) else (),
         evaluation=evaluation,
@@ -147,22 +146,6 @@ def _page(
         best=run.best,
         counted=counted,
     )
-
-
-def loss_of_the_mean(demonstrations: Demonstrations) -> float:
-    """Return the loss of a policy that always predicts the mean action, or draws from how often actions are done.
-
-    That is 1 for each dimension of a continuous action that varies, since actions are normalised; and the entropy, in
-    nats, of each part of a discrete one.
-    """
-    actions = demonstrations.actions
-    if np.issubdtype(actions.dtype, np.floating):
-        return float((actions.max(axis=0) > actions.min(axis=0)).sum())
-    total = 0.0
-    for part in actions.reshape(len(actions), -1).T:
-        shares = np.unique(part, return_counts=True)[1] / len(part)
-        total -= float((shares * np.log(shares)).sum())
-    return total
 
 
 @dataclass(frozen=True)
@@ -209,17 +192,6 @@ def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> F
         task.modes.labels or (task.modes.name,) * task.modes.dimension,
         (np.array(task.modes.low), np.array(task.modes.high)),
     )
-
-
-def _sizes(values: Any) -> str:
-    """Return what one observation or action is, in a few words."""
-    named = []
-    for name, array in entries(values):
-        shape = " × ".join(map(str, array.shape[1:])) or "1"
-        kind = " dimensions" if array.ndim == 2 and array.shape[1] != 1 else " dimension" if array.ndim <= 2 else ""
-        what = f"{shape}{kind}" if np.issubdtype(array.dtype, np.floating) or array.ndim > 2 else "discrete"
-        named.append(f"{name}: {what}" if name else what)
-    return ", ".join(named)
 
 
 def _embedded(figure: Figure) -> str:

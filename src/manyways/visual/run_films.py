@@ -1,6 +1,5 @@
 """Films of a run: one episode under every code."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from manyways.policies.policy import Policy
 from manyways.runs.inputs import require_task
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run, Which
+from manyways.tasks.rollouts import Act
 from manyways.visual.films import film as film_episode
 
 _FRAMES_PER_SECOND = 25
@@ -56,11 +56,11 @@ def film(
     return paths
 
 
-def _actor(policy: Policy, code: Any) -> Callable[[Any], Any]:
+def _actor(policy: Policy, code: Any) -> Act:
     """Return what acts in one episode, under a code or, where there is none, with the policy's own state."""
     state = code
 
-    def act(observations: Any) -> Any:
+    def act(observations: Any, info: Any) -> Any:
         nonlocal state
         actions, state = policy.predict(observations, state, deterministic=code is not None)
         return actions

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from manyways.demonstrations import Demonstrations
-from manyways.evaluation.evaluate import roll_out_codes
+from manyways.evaluation.rollouts import roll_out_codes
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.runs.workflow import Codes
@@ -62,7 +62,7 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
     groups = [("demonstrations, by code", paths, colours(own))]
     if task is not None:
         tried = prior.enumerate() if isinstance(prior, Categorical) else own[:_COLOURS]
-        rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED)
+        rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED, keep_observations=True)
         groups.append(("rollouts, by code", _drawn(task, rollouts), colours(tried)))
     dimension = "the code" if prior.dimension == 1 else "the code's dimension 0"
     bar = None if listed else (f"the prior's CDF of {dimension}", 0.0, 1.0)
@@ -70,7 +70,7 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
 
 
 def _drawn(task: Task, rollouts: Rollouts) -> list[Floats]:
-    return [task.picture.points(rollouts.observations[i, : length + 1]) for i, length in enumerate(rollouts.lengths)]
+    return [task.picture.points(rollouts.observations_of(episode)) for episode in range(len(rollouts.lengths))]
 
 
 def _roll_out(policy: Policy, task: Task) -> Rollouts:
@@ -79,21 +79,21 @@ def _roll_out(policy: Policy, task: Task) -> Rollouts:
     environment = task.make_vec(_ROLLOUTS)
     state: Any = None
 
-    def act(observations: Any) -> Any:
+    def act(observations: Any, info: Any) -> Any:
         nonlocal state
         starts = np.full(_ROLLOUTS, state is None)
         actions, state = policy.predict(observations, state, starts)
         return actions
 
     try:
-        return roll_out(environment, act, _ROLLOUT_SEED)
+        return roll_out(environment, act, _ROLLOUT_SEED, keep_observations=True)
     finally:
         environment.close()
 
 
 def _in_plane(demonstrations: Demonstrations) -> tuple[list[Floats], tuple[str, str]]:
     """Return the trajectories' observations in a plane, (steps, 2) each, and the names of its axes."""
-    vectors = demonstrations.vectors() if hasattr(demonstrations, "vectors") else demonstrations.observations
+    vectors = demonstrations.vectors()
     ends = np.cumsum(demonstrations.lengths)[:-1]
     size = vectors.shape[1]
     project: Callable[[Floats], Floats] = lambda rows: rows  # noqa: E731

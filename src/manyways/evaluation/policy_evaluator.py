@@ -1,4 +1,4 @@
-"""The paper's criterion for the best training iteration: the mean true return of some rollouts."""
+"""The paper's criterion for the best training iteration: the mean return of some rollouts in the task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.evaluation.continuous import require_labels
-from manyways.evaluation.evaluate import matched_returns, roll_out_codes
+from manyways.evaluation.evaluate import matched_returns
+from manyways.evaluation.rollouts import roll_out_codes
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.tasks import DiscreteModes, Task
@@ -18,8 +19,8 @@ _SEED = 5_000_000  # of the environments: neither those that are demonstrated no
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a policy's rollouts returned.
+class PolicyReturns:
+    """The returns of a policy's rollouts.
 
     Attributes:
         return_mean: over the rollouts, each under the mode of its code.
@@ -39,13 +40,13 @@ class Verdict:
         return scalars | ({} if self.agreement is None else {"code_mode_agreement": self.agreement})
 
 
-class Judge:
-    """Judges policies on a task, all by the same rollouts' seeds.
+class PolicyEvaluator:
+    """Evaluates policies on a task in the course of training, all with the same seeds.
 
     Args:
         task: with the reward under every mode.
         demonstrations: whose codes are rolled out where modes are a range.
-        labels: their modes (trajectories, numbers of a mode), needed only there, and for judging alone.
+        labels: their modes (trajectories, numbers of a mode), needed only there, and for scoring alone.
         episodes: rollouts under each code, or in all where codes are continuous.
 
     Raises:
@@ -62,17 +63,17 @@ class Judge:
             chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
             self._demonstrations, self._labels = demonstrations.select(chosen), labels[chosen]
 
-    def __call__(self, policy: Policy) -> Verdict:
+    def __call__(self, policy: Policy) -> PolicyReturns:
         """Roll the policy out, deterministically."""
         task = self._task
         if isinstance(task.modes, DiscreteModes) and isinstance(policy.prior, Categorical):
             matched = matched_returns(policy, task, self._episodes * policy.prior.size, _SEED)
             found = [code for code, mode in enumerate(matched.assignment) if mode is not None]
             returns = tuple(float(matched.matrix[code, matched.assignment[code]]) for code in found)
-            return Verdict(float(matched.own.mean()), returns, matched.agreement)
+            return PolicyReturns(float(matched.own.mean()), returns, matched.agreement)
         if isinstance(task.modes, DiscreteModes):
             raise InputError(f"{task.name} has a list of modes and this policy continuous codes; give it --modes")
         codes = policy.encode(self._demonstrations).codes
         rollouts = roll_out_codes(policy, task, codes, self._labels, _SEED)
         returned = rollouts.rewards_under(task.modes, self._labels).sum(axis=1)
-        return Verdict(float(returned.mean()), (), None)
+        return PolicyReturns(float(returned.mean()), (), None)

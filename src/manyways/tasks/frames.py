@@ -1,6 +1,6 @@
-"""What a trained expert sees of an observation and a mode, and what its actions mean.
+"""How a trained expert gets observation and mode as its inputs, and what its actions mean.
 
-A view that uses a body's symmetry makes one way of moving serve many modes.
+A frame that uses a body's symmetry lets one motion serve many modes.
 """
 
 from dataclasses import dataclass
@@ -9,35 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyways.demonstrations.observations import entries
 from manyways.tasks.modes import DiscreteModes, Modes
 
 Floats = NDArray[np.floating[Any]]
 
 
-class View:
-    """The plain view: the observation, and beside it the mode, one-hot or as its numbers."""
+class ObservationFrame:
+    """The plain frame: all entries of the observation in one vector, and the mode, one-hot or as its numbers."""
 
-    def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return what the expert sees, (n, inputs), from observations (n, observation size) and modes (n, ...)."""
-        told = np.eye(len(modes))[mode] if isinstance(modes, DiscreteModes) else mode
-        return np.concatenate([observations, told], axis=1)
+    def inputs(self, observations: Any, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the expert's inputs (n, inputs), from observations of n environments and modes (n, ...)."""
+        parts = [array.reshape(len(array), -1) for _, array in entries(observations)]
+        parts.append(np.eye(len(modes))[mode] if isinstance(modes, DiscreteModes) else mode)
+        return np.concatenate(parts, axis=1)
 
-    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the environment's actions (n, action size) from what the expert does."""
-        return done
+    def actions(self, actions: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+        """Return the environment's actions (n, action size) from the expert's."""
+        return actions
 
 
 @dataclass(frozen=True)
-class Turned(View):
-    """The world turned so that the mode's direction is that of the x axis; modes are angles.
+class Egocentric(ObservationFrame):
+    """The world turned so that the mode's direction is the x axis; modes are angles.
 
-    A way of walking along x is then a way of walking along every direction. Velocities of rotation are in the body's
-    own frame already.
+    An expert that walks along x then walks along every direction. Velocities of rotation are in the body's own frame
+    already.
 
     Attributes:
         quaternion: column of the torso's orientation, 4 numbers.
         velocity: column of its velocity, whose first two numbers turn.
-        size: how many columns are seen; those behind follow from them.
+        size: how many columns are inputs; the others follow from them.
     """
 
     quaternion: int
@@ -47,21 +49,21 @@ class Turned(View):
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the observation in the turned world."""
         angle = -self._directions(observations, mode, modes)
-        seen = observations[:, : self.size].copy()
+        inputs = observations[:, : self.size].copy()
         w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
         cos, sin = np.cos(angle / 2), np.sin(angle / 2)
         turned = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
-        seen[:, self.quaternion : self.quaternion + 4] = np.stack(turned, axis=1)
-        seen[:, self.velocity : self.velocity + 2] = _rotated(seen[:, self.velocity : self.velocity + 2], angle)
-        return seen
+        inputs[:, self.quaternion : self.quaternion + 4] = np.stack(turned, axis=1)
+        inputs[:, self.velocity : self.velocity + 2] = _rotated(inputs[:, self.velocity : self.velocity + 2], angle)
+        return inputs
 
     def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the angle of what is told to be the x axis, (n,)."""
+        """Return the direction that becomes the x axis, (n,), an angle."""
         return _angles(mode, modes)
 
 
 @dataclass(frozen=True)
-class TurnedAnt(Turned):
+class EgocentricAnt(Egocentric):
     """The same, with the ant's four equal legs counted from the one that comes first in the mode's direction.
 
     The ant then faces the mode's direction but for at most 45°, whichever that is.
@@ -73,20 +75,20 @@ class TurnedAnt(Turned):
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the observation in the turned world, the body's frame turned by quarters."""
-        seen = super().inputs(observations, mode, modes)
+        inputs = super().inputs(observations, mode, modes)
         quarters = _quarters(mode, modes)
-        w, x, y, z = seen[:, 1:5].T.copy()
+        w, x, y, z = inputs[:, 1:5].T.copy()
         cos, sin = np.cos(quarters * np.pi / 4), np.sin(quarters * np.pi / 4)
-        seen[:, 1:5] = np.stack([w * cos - z * sin, x * cos + y * sin, y * cos - x * sin, z * cos + w * sin], axis=1)
-        seen[:, 16:18] = _rotated(seen[:, 16:18], -quarters * np.pi / 2)
+        inputs[:, 1:5] = np.stack([w * cos - z * sin, x * cos + y * sin, y * cos - x * sin, z * cos + w * sin], axis=1)
+        inputs[:, 16:18] = _rotated(inputs[:, 16:18], -quarters * np.pi / 2)
         for column in (5, 19):  # angles of the joints, and their velocities: hip and ankle of each leg
-            legs = seen[:, column : column + 8].reshape(-1, 4, 2) * _ANKLE_SIGNS
-            seen[:, column : column + 8] = _recounted(legs, quarters).reshape(-1, 8)
-        return seen
+            legs = inputs[:, column : column + 8].reshape(-1, 4, 2) * _ANKLE_SIGNS
+            inputs[:, column : column + 8] = _recounted(legs, quarters).reshape(-1, 8)
+        return inputs
 
-    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+    def actions(self, actions: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the torques of the ant's own legs."""
-        legs = _recounted(done.reshape(-1, 4, 2), -_quarters(mode, modes)) * _ANKLE_SIGNS
+        legs = _recounted(actions.reshape(-1, 4, 2), -_quarters(mode, modes)) * _ANKLE_SIGNS
         return np.roll(legs, 1, axis=1).reshape(-1, 8)  # the motors begin with the last leg
 
 
@@ -95,11 +97,11 @@ _ANKLE_SIGNS = np.array([[1, 1], [1, -1], [1, -1], [1, 1]])
 
 
 @dataclass(frozen=True)
-class TurnedHumanoid(Turned):
-    """The same, seen in a mirror in the modes to the right, so that walking to the left is all there is to learn.
+class EgocentricHumanoid(Egocentric):
+    """The same, mirrored in the modes to the right, so that the expert only learns to walk to the left.
 
-    The humanoid's left and right are alike. It is told no direction farther than 120° from where it faces: to go
-    straight back it turns by stages. Told all at once, it now turned and now walked backwards, and fell with noise.
+    The humanoid's left and right sides are alike. No direction is farther than 120° from where it faces: to go straight
+    back it turns by stages. Without that it turned in some episodes, walked backwards in others, and fell with noise.
 
     Attributes:
         farthest: that angle.
@@ -112,18 +114,18 @@ class TurnedHumanoid(Turned):
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the observation in the turned world, mirrored where the mode's direction is to the right."""
-        seen = super().inputs(observations, mode, modes)
+        inputs = super().inputs(observations, mode, modes)
         right = _to_the_right(mode, modes)
         joints = 5 + _MIRRORED_JOINTS
         columns = np.concatenate([np.arange(5), joints, np.arange(22, 28), joints + 23])
         # height, orientation, joints; velocity, rotation, velocities of the joints. The turn by more than half a circle
         # gave the orientation's negative, which is the same but looks different.
         signs = np.concatenate([[1, -1, 1, -1, 1], _JOINT_SIGNS, [1, -1, 1], [-1, 1, -1], _JOINT_SIGNS])
-        seen[right] = seen[right][:, columns] * signs
-        return seen
+        inputs[right] = inputs[right][:, columns] * signs
+        return inputs
 
     def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the angle of what is told to be the x axis, at most `farthest` from where the torso faces."""
+        """Return the direction that becomes the x axis, at most `farthest` from where the torso faces."""
         w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
         faced = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
         wanted = _angles(mode, modes)
@@ -133,11 +135,11 @@ class TurnedHumanoid(Turned):
         directions: Floats = wanted + side * (turn.clip(-self.farthest, self.farthest) - turn)
         return directions
 
-    def actions(self, done: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
+    def actions(self, actions: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the torques of the humanoid's own joints."""
         right = _to_the_right(mode, modes)
-        torques = done.copy()
-        torques[right] = done[right][:, _MIRRORED_JOINTS] * _MOTOR_SIGNS
+        torques = actions.copy()
+        torques[right] = actions[right][:, _MIRRORED_JOINTS] * _MOTOR_SIGNS
         return torques
 
 

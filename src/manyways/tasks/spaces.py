@@ -1,0 +1,127 @@
+"""What tasks need of Gymnasium's spaces: whether two fit, what lies outside, random actions."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from numpy.typing import NDArray
+
+from manyways.errors import InputError
+
+_ROUNDING = 1e-5  # of a range, by which an action may pass its bound
+
+
+def require_supported(observation_space: Any, action_space: Any, name: str) -> None:
+    """Raise `InputError` unless a policy can observe and act in the environment `name` with these spaces."""
+    parts = observation_space.spaces.values() if isinstance(observation_space, Dict) else [observation_space]
+    if not all(isinstance(part, Box) for part in parts):
+        raise InputError(
+            f"{name} observes {observation_space}; only arrays (Box) and dictionaries of them can be observed: wrap "
+            "the environment so that it returns numbers"
+        )
+    if not isinstance(action_space, Box | Discrete | MultiDiscrete):
+        raise InputError(
+            f"the actions of {name} are {action_space}; only Box, Discrete and MultiDiscrete can be learned: wrap the "
+            "environment"
+        )
+
+
+def fits(space: Any, wanted: Any) -> bool:
+    """Whether data of `space` can stand where `wanted` is asked for: of the same shape, or of no more choices."""
+    if isinstance(wanted, Dict):
+        return (
+            isinstance(space, Dict)
+            and space.spaces.keys() == wanted.spaces.keys()
+            and all(fits(space[key], wanted[key]) for key in wanted)
+        )
+    if isinstance(wanted, Discrete):
+        return isinstance(space, Discrete) and space.start >= wanted.start and _end(space) <= _end(wanted)
+    if isinstance(wanted, MultiDiscrete):
+        same = isinstance(space, MultiDiscrete) and space.shape == wanted.shape
+        return same and bool((space.start >= wanted.start).all() and (_end(space) <= _end(wanted)).all())
+    return isinstance(space, Box) and space.shape == wanted.shape
+
+
+def describe(space: Any) -> str:
+    """Return a space in a few words, for errors."""
+    if isinstance(space, Dict):
+        return "{" + ", ".join(f"{key}: {describe(part)}" for key, part in space.items()) + "}"
+    return f"of shape {space.shape}" if isinstance(space, Box) else str(space)
+
+
+def within(space: Any, actions: NDArray[Any]) -> NDArray[Any]:
+    """Return actions (n, ...) as the environments take them: cut to a box, or the integers that they are.
+
+    Raises:
+        InputError: they have another shape, or a discrete action is none of the space's.
+    """
+    if np.shape(actions)[1:] != space.shape:
+        raise InputError(f"actions have shape {np.shape(actions)}; give {space.shape} numbers for each environment")
+    if isinstance(space, Box):
+        return np.clip(actions, space.low, space.high)
+    chosen = np.asarray(actions).astype(np.int64)
+    outside = _outside(space, chosen)
+    if outside.any():
+        raise InputError(f"action {chosen[outside][0]} is none of {space}; the actions must be integers of it")
+    return chosen
+
+
+def share_outside(space: Any, actions: NDArray[Any]) -> float:
+    """Return the share of actions (n, ...) that lie outside the space."""
+    return float(_outside(space, actions).mean())
+
+
+def random_actions(space: Any, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Return `count` actions drawn uniformly from the space, (count, ...)."""
+    if isinstance(space, Box):
+        return rng.uniform(space.low, space.high, (count, *space.shape))
+    return rng.integers(space.start, _end(space), (count, *space.shape))
+
+
+def disturbed(space: Any, actions: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
+    """Return actions (n, ...) with noise.
+
+    Args:
+        space: of one action.
+        actions: what was meant.
+        noise: of numbers, the standard deviation of Gaussian noise, in halves of their range; of choices, the
+            probability that one is replaced by a random one.
+        rng: what the noise is drawn from.
+    """
+    if noise == 0:
+        return actions
+    if isinstance(space, Box):
+        return actions + noise * (space.high - space.low) / 2 * rng.standard_normal(actions.shape)
+    replaced = (rng.random(len(actions)) < noise).reshape(-1, *[1] * len(space.shape))
+    return np.where(replaced, random_actions(space, len(actions), rng), actions)
+
+
+def require_noise(space: Any, noise: float, name: str) -> None:
+    """Raise `InputError` where actions of the space cannot have this much noise (see `disturbed`)."""
+    if not noise >= 0:
+        raise InputError(f"the noise is {noise}; give 0 or more")
+    if noise > 0 and isinstance(space, Box) and not space.is_bounded():
+        raise InputError(
+            f"the actions of {name} have no bounds, of which a noise of {noise:g} would be a share; give its action "
+            "space finite bounds, or a noise of 0"
+        )
+    if noise > 1 and not isinstance(space, Box):
+        raise InputError(f"the noise is {noise:g}, but of discrete actions it is a probability; give 0 to 1")
+
+
+def _end(space: gym.Space[Any]) -> Any:
+    """Return one more than the last choice of a discrete space, of each part."""
+    return space.start + (space.n if isinstance(space, Discrete) else space.nvec)  # type: ignore[attr-defined]
+
+
+def _outside(space: Any, actions: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which actions (n, ...) lie outside the space, (n,)."""
+    if isinstance(space, Box):
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # without bounds
+            slack = np.nan_to_num(_ROUNDING * (high - low), posinf=0.0)
+        wrong = (actions < low - slack) | (actions > high + slack)
+    else:
+        wrong = (actions < space.start) | (actions >= _end(space))
+    return np.asarray(wrong.reshape(len(actions), -1).any(axis=1))
