@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.rl.ppo import PPO, PPOTraining
+from manyways.rl.ppo import PPOTraining
+from manyways.rl.settings import PPO
 from manyways.tasks import Task
 
 _LARGE = 20.0  # whose tanh is 1 in single precision
@@ -136,7 +137,7 @@ class ModePPOTraining:
             return
         kept = {name: tensor for name, tensor in ended_with.items() if name.startswith(("network.", "moments."))}
         self._ppo.load_state_dict(self._ppo.state_dict() | kept)
-        network = self._ppo.network
+        network: Any = self._ppo.network
         with torch.no_grad():
             if phase.noise is not None:
                 network.log_std.fill_(math.log(phase.noise[0]))
@@ -149,7 +150,7 @@ class ModePPOTraining:
 
         Only that observations are cut at ten standard deviations is left out.
         """
-        actor = copy.deepcopy(self._ppo.network.actor).cpu().double()
+        actor: Any = copy.deepcopy(self._ppo.network.actor).cpu().double()
         first, second, last = actor.state[0], actor.state[2], actor.output
         of_mode, observed = actor.code, actor.observations.part()
         # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
