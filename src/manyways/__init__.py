@@ -15,48 +15,73 @@ from manyways.errors import InputError, ManywaysError, WriteError
 from manyways.tasks import register_environments
 
 if TYPE_CHECKING:
-    from manyways.algorithms import SOG, SOGBC
+    from manyways.algorithms import (
+        BC,
+        GAIL,
+        MDN,
+        SOGBC,
+        SOGGAIL,
+        VAEGAIL,
+        Algorithm,
+        BeT,
+        Diffusion,
+        InfoGAIL,
+        algorithm_names,
+        get_algorithm,
+        register_algorithm,
+    )
+    from manyways.algorithms.sog import SOG, SOGModel
+    from manyways.algorithms.training import Training
     from manyways.clustering.count import count_modes
-    from manyways.clustering.groups import ComponentCodes
+    from manyways.clustering.initial_codes import ComponentCodes
     from manyways.demonstrations import Demonstrations, load_modes
-    from manyways.evaluation import evaluate
     from manyways.latents import Categorical, Gaussian
+    from manyways.networks.encoders import register_encoder
     from manyways.policies.policy import Policy
+    from manyways.search.settings import Search
+    from manyways.tasks import Task, get_task, register_task, task_names
 
 __version__ = "0.1.0"
-__all__ = [
-    "SOG",
-    "SOGBC",
-    "Categorical",
-    "ComponentCodes",
-    "Demonstrations",
-    "Gaussian",
-    "InputError",
-    "ManywaysError",
-    "Policy",
-    "WriteError",
-    "count_modes",
-    "evaluate",
-    "load_modes",
-]
 
 _HOMES = {
-    "SOG": "manyways.algorithms",
-    "SOGBC": "manyways.algorithms",
-    "Categorical": "manyways.latents",
-    "ComponentCodes": "manyways.clustering.groups",
-    "Gaussian": "manyways.latents",
-    "Demonstrations": "manyways.demonstrations",
-    "Policy": "manyways.policies.policy",
-    "count_modes": "manyways.clustering.count",
-    "evaluate": "manyways.evaluation",
-    "load_modes": "manyways.demonstrations",
+    "manyways.algorithms": (
+        "BC",
+        "GAIL",
+        "MDN",
+        "SOGBC",
+        "SOGGAIL",
+        "VAEGAIL",
+        "Algorithm",
+        "BeT",
+        "Diffusion",
+        "InfoGAIL",
+        "algorithm_names",
+        "get_algorithm",
+        "register_algorithm",
+    ),
+    "manyways.algorithms.sog": ("SOG", "SOGModel"),
+    "manyways.algorithms.training": ("Training",),
+    "manyways.clustering.count": ("count_modes",),
+    "manyways.clustering.initial_codes": ("ComponentCodes",),
+    "manyways.demonstrations": ("Demonstrations", "load_modes"),
+    "manyways.latents": ("Categorical", "Gaussian"),
+    "manyways.networks.encoders": ("register_encoder",),
+    "manyways.policies.policy": ("Policy",),
+    "manyways.search.settings": ("Search",),
+    "manyways.tasks": ("Task", "get_task", "register_task", "task_names"),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["InputError", "ManywaysError", "WriteError", *_HOME_OF]
 
 register_environments()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'manyways' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

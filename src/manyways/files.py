@@ -9,13 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from manyways.errors import InputError, WriteError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # loaded where tensors are read or written: it takes seconds
 
 _PARTIAL = ".partial"
 
@@ -139,17 +138,21 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is damaged or not JSON ({error}); restore it or make it anew") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
     """Write named tensors as safetensors, from whatever device they are on."""
+    import safetensors.torch
+
     write_bytes(path, safetensors.torch.save({name: tensor.detach().cpu() for name, tensor in tensors.items()}))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Read named tensors from safetensors.
 
     Raises:
         InputError: the file is missing, truncated or damaged.
     """
+    import safetensors.torch
+
     try:
         return safetensors.torch.load(path.read_bytes())
     except FileNotFoundError:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from manyways.errors import InputError
 
@@ -99,11 +98,15 @@ class Gaussian:
         given = np.asarray(probabilities, dtype=np.float64)
         if given.shape[-1:] != (self.dimension,) or not ((given > 0) & (given < 1)).all():
             raise InputError(f"{given.tolist()} are not {self.dimension} probabilities between 0 and 1")
+        from scipy.special import ndtri
+
         codes: NDArray[np.float32] = ndtri(given).astype(np.float32)
         return codes
 
     def cdf(self, codes: ArrayLike) -> NDArray[np.float64]:
         """Return the prior's CDF of each number of the codes, (..., dimension): what sweeps are drawn over."""
+        from scipy.special import ndtr
+
         probabilities: NDArray[np.float64] = ndtr(np.asarray(codes, dtype=np.float64))
         return probabilities
 

@@ -1,41 +1,93 @@
-"""One file an algorithm, read top to bottom; it knows no task, only demonstrations and a vector environment."""
+"""One file an algorithm, read top to bottom; it knows no task, only demonstrations and a vector environment.
 
-from importlib import import_module
-from typing import Any
+This module is the registry: what can be trained by name.
+"""
 
-from manyways.algorithms.learning import Algorithm, Training
-from manyways.algorithms.sog import SOG
-from manyways.algorithms.sog_bc import SOGBC
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from manyways.algorithms.adversarial.settings import GAIL, SOGGAIL, VAEGAIL, Adversarial, InfoGAIL
+from manyways.algorithms.settings import BC, MDN, SOGBC, Algorithm, BeT, Cloning, Diffusion
 from manyways.errors import InputError
 
-__all__ = ["SOG", "SOGBC", "Algorithm", "Training", "algorithm_names", "get_algorithm"]
+__all__ = [
+    "BC",
+    "GAIL",
+    "MDN",
+    "SOGBC",
+    "SOGGAIL",
+    "VAEGAIL",
+    "Adversarial",
+    "Algorithm",
+    "BeT",
+    "Cloning",
+    "Diffusion",
+    "InfoGAIL",
+    "algorithm_names",
+    "get_algorithm",
+    "register_algorithm",
+]
 
-_HOMES = {
-    "sog-bc": "sog_bc:SOGBC",
-    "sog-gail": "adversarial.sog_gail:SOGGAIL",
-    "bc": "bc:BC",
-    "gail": "adversarial.gail:GAIL",
-    "infogail": "adversarial.infogail:InfoGAIL",
-    "vae-gail": "adversarial.vae_gail:VAEGAIL",
-    "mdn": "mdn:MDN",
-    "bet": "bet:BeT",
-    "diffusion": "diffusion:Diffusion",
-}
+ENTRY_POINTS = "manyways.algorithms"  # the group under which other packages offer theirs
+
+_ALGORITHMS: dict[str, type[Algorithm]] = {}
+_Settings = TypeVar("_Settings", bound=type[Algorithm])
+
+
+def register_algorithm(algorithm: _Settings) -> _Settings:
+    """Make a class of settings known by its `name`, so that it is trained, resumed and evaluated by that; a decorator.
+
+    Another package offers its own by an entry point of the group "manyways.algorithms", whose name is the algorithm's.
+
+    Raises:
+        InputError: this is no `Algorithm`, or its name belongs to another one.
+    """
+    if not (isinstance(algorithm, type) and issubclass(algorithm, Algorithm)) or not getattr(algorithm, "name", ""):
+        raise InputError(
+            f"{algorithm!r} is no algorithm; derive a dataclass from manyways.Algorithm and give it a name"
+        )
+    known = _ALGORITHMS.get(algorithm.name)
+    if known is not None and known.__qualname__ != algorithm.__qualname__:
+        raise InputError(f"the name {algorithm.name!r} belongs to {known.__qualname__}; choose another")
+    _ALGORITHMS[algorithm.name] = algorithm
+    return algorithm
+
+
+for _algorithm in (SOGBC, BC, MDN, BeT, Diffusion, SOGGAIL, GAIL, InfoGAIL, VAEGAIL):
+    register_algorithm(_algorithm)
 
 
 def algorithm_names() -> tuple[str, ...]:
-    """Return the names of all algorithms."""
-    return tuple(_HOMES)
+    """Return the names of all algorithms, those of other packages too."""
+    others = [entry.name for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _ALGORITHMS]
+    return (*_ALGORITHMS, *others)
 
 
 def get_algorithm(name: str) -> type[Any]:
-    """Return the algorithm's settings class by its name on the command line.
+    """Return the settings of the algorithm of this name; `module:ATTRIBUTE` imports one's own and registers it.
 
     Raises:
         InputError: there is none of this name.
     """
-    if name not in _HOMES:
-        raise InputError(f"there is no algorithm {name!r}; the algorithms are {', '.join(_HOMES)}")
-    module, _, attribute = _HOMES[name].partition(":")
-    chosen: type[Any] = getattr(import_module(f"manyways.algorithms.{module}"), attribute)
-    return chosen
+    if name in _ALGORITHMS:
+        return _ALGORITHMS[name]
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        try:
+            return register_algorithm(entry.load())
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"the algorithm {name!r} of {entry.value} cannot be imported ({error})") from error
+    module, separator, attribute = name.partition(":")
+    if not separator:
+        raise InputError(
+            f"there is no algorithm {name!r}; the algorithms are {', '.join(algorithm_names())}, or your own as "
+            "module:ATTRIBUTE"
+        )
+    try:
+        algorithm = register_algorithm(getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"there is no algorithm {name!r} ({error}); give module:ATTRIBUTE of a module on the path"
+        ) from error
+    _ALGORITHMS[name] = algorithm  # by the name it was asked for too, which a run's folder remembers
+    return algorithm

@@ -46,8 +46,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
-from manyways.clustering.groups import Embedding, Floats, cluster, inverse_std, isolated
+from manyways.clustering.embedding import Embedding
+from manyways.clustering.mixture import Floats, cluster, isolated
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.columns import inverse_std
 from manyways.errors import InputError
 
 _MOST = 100
@@ -143,9 +145,9 @@ def _first_actions(demonstrations: Demonstrations) -> Floats:
 
     The unit is the standard deviation of all actions; all are 0 where the way makes no difference to the first one.
     """
-    states = demonstrations.observations[demonstrations.starts]
+    states = demonstrations.vectors(demonstrations.starts)
     states = (states - states.mean(axis=0)) * inverse_std(states)
-    actions = demonstrations.actions[demonstrations.starts] * inverse_std(demonstrations.actions)
+    actions = demonstrations.action_vectors(demonstrations.starts) * inverse_std(demonstrations.action_vectors())
     own = actions - RidgeCV(_PENALTIES).fit(states, actions).predict(states).reshape(actions.shape)
     if own.std() < _NO_DIFFERENCE:
         return np.zeros((len(own), 1), np.float32)
@@ -157,19 +159,21 @@ def _count_parts(points: Floats, firsts: Floats, most: int, rng: np.random.Gener
     """Return what parts of the points say, as small as it can be said."""
     size = min(_FIRST_PART, len(points))
     while True:
-        believed = []
+        partitions = []
         for part in range(_PARTS):
             share = 1 if part == 0 else _SHARE
             chosen = np.sort(rng.permutation(len(points))[: max(4, min(size, round(share * len(points))))])
-            believed.append(_believed(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part))
-        found = Counter(description.ways for description in believed)
-        best = believed[0].ways if size == len(points) else found.most_common(1)[0][0]
+            partitions.append(
+                _select_partition(points[chosen], firsts[chosen], min(most, len(chosen) // 2), seed + part)
+            )
+        found = Counter(description.modes for description in partitions)
+        best = partitions[0].modes if size == len(points) else found.most_common(1)[0][0]
         shown = _SHOWN_IF_SURE if found[best] == _PARTS else _SHOWN
         needed = best * shown if best > 1 else _SHOWN_ALONE
         if size == len(points) or (needed <= size and found[best] >= _PARTS - 1):
             break
         size = min(max(needed, round(1.5 * size)), len(points))
-    lengths = next(description.lengths for description in believed if description.ways == best)
+    lengths = next(description.lengths for description in partitions if description.modes == best)
     others = [number for number, _ in found.most_common() if number != best]
     if not others:
         others = sorted((number for number in lengths if number != best), key=lambda number: lengths[number])
@@ -190,13 +194,13 @@ class _Description:
     """Points in groups.
 
     Args:
-        ways: how many groups there are when those without room between them count as one.
+        modes: how many groups there are when those without room between them count as one.
         labels: (n,), the group of each point.
         lengths: for each number of groups that was tried, the description length.
         floor: the blur that was assumed.
     """
 
-    ways: int
+    modes: int
     labels: NDArray[np.int64]
     lengths: dict[int, float]
     floor: float
@@ -207,27 +211,27 @@ class _Description:
         return min(self.lengths, key=lambda number: self.lengths[number])
 
 
-def _believed(points: Floats, firsts: Floats, most: int, seed: int) -> _Description:
-    """Return the description of the points, or of their first actions, that is believed."""
-    fine, coarse, ahead = _describe_twice(points, most, seed)
+def _select_partition(points: Floats, firsts: Floats, most: int, seed: int) -> _Description:
+    """Return the description of the points, or of their first actions, that is chosen."""
+    fine, coarse, ahead = _fit_two_scales(points, most, seed)
     if ahead <= _LEAST_AHEAD:
         return fine
-    first = _believed_if_clear(firsts, most, seed) if coarse.groups > 1 else None
+    first = _clear_partition(firsts, most, seed) if coarse.groups > 1 else None
     if first is None:
-        return coarse if ahead > _AHEAD * (1 - coarse.ways / fine.ways) else fine
-    finer = first.ways > coarse.ways > 1 and homogeneity_score(coarse.labels, first.labels) > _WITHIN
+        return coarse if ahead > _AHEAD * (1 - coarse.modes / fine.modes) else fine
+    finer = first.modes > coarse.modes > 1 and homogeneity_score(coarse.labels, first.labels) > _WITHIN
     return first if finer else coarse
 
 
-def _believed_if_clear(firsts: Floats, most: int, seed: int) -> _Description | None:
+def _clear_partition(firsts: Floats, most: int, seed: int) -> _Description | None:
     """Return the description of first actions in groups that parts agree on, if there is one."""
-    fine, coarse, ahead = _describe_twice(firsts, most, seed)
+    fine, coarse, ahead = _fit_two_scales(firsts, most, seed)
     chosen = coarse if ahead > _LEAST_AHEAD else fine
-    clear = chosen.ways > 1 and _agreement(firsts, chosen, seed) > 1 - _LEAST_AHEAD
+    clear = chosen.modes > 1 and _agreement(firsts, chosen, seed) > 1 - _LEAST_AHEAD
     return chosen if clear else None
 
 
-def _describe_twice(points: Floats, most: int, seed: int) -> tuple[_Description, _Description, float]:
+def _fit_two_scales(points: Floats, most: int, seed: int) -> tuple[_Description, _Description, float]:
     """Return a finer and a coarser description of points, and how much more parts agree on the coarser one's groups.
 
     That all are one group, any parts agree on: it counts as ahead of what parts hardly agree on, and of nothing else.
@@ -252,8 +256,8 @@ def _describe(points: Floats, most: int, seed: int, floor: float) -> _Descriptio
                 metric, _, labels, volume = cluster(points, number, seed, _RESTARTS, floor)
                 lengths[number] = _description_length(volume, labels, points.shape[1])
                 often = (np.bincount(labels) >= max(2, _RARE * len(points) / number))[labels]
-                ways = max(1, _with_room((points @ metric)[often], labels[often]))
-                found[number] = _Description(ways, labels, lengths, floor)
+                modes = max(1, _separated_groups((points @ metric)[often], labels[often]))
+                found[number] = _Description(modes, labels, lengths, floor)
         return min(lengths, key=lambda number: lengths[number])
 
     few = range(1, _ALL_UP_TO + 1)
@@ -286,7 +290,7 @@ def _description_length(volume: float, labels: NDArray[np.int64], dimensions: in
     return float(volume - (used * np.log(used)).sum() + centres)
 
 
-def _with_room(places: Floats, labels: NDArray[np.int64]) -> int:
+def _separated_groups(places: Floats, labels: NDArray[np.int64]) -> int:
     """Return how many groups there are when neighbours without room between them count as one.
 
     Args:
@@ -299,7 +303,7 @@ def _with_room(places: Floats, labels: NDArray[np.int64]) -> int:
         centres = np.stack([group.mean(axis=0) for group in groups])
         for one, row in enumerate(cdist(centres, centres)):
             for other in np.argsort(row)[1:4]:
-                rooms[one, other] = _room(groups[one], groups[other])
+                rooms[one, other] = _separation(groups[one], groups[other])
         one, other = sorted(int(i) for i in np.unravel_index(rooms.argmin(), rooms.shape))
         if rooms.min() >= _ROOM:
             break
@@ -307,7 +311,7 @@ def _with_room(places: Floats, labels: NDArray[np.int64]) -> int:
     return len(groups)
 
 
-def _room(one: Floats, other: Floats) -> float:
+def _separation(one: Floats, other: Floats) -> float:
     """Return the distance of two groups' centres over the smaller of their spreads along it.
 
     A spread is estimated as if the group had two more members, one spread of all groups (1) from the centre.

@@ -1,17 +1,31 @@
-"""Owns `Demonstrations`: the trajectories τ_E of Algorithm 2, end to end in two arrays, checked when they come in."""
+"""Owns `Demonstrations`: the trajectories τ_E of Algorithm 2, end to end in arrays, checked when they come in."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from manyways.demonstrations.formats import Floats, Integers, as_float32, read, write
+from manyways.demonstrations import spaces
+from manyways.demonstrations.columns import as_actions, as_numbers, varying
+from manyways.demonstrations.formats import read, write
+from manyways.demonstrations.formats.arrays import Trajectories
+from manyways.demonstrations.observations import (
+    Observations,
+    concatenate,
+    count_steps,
+    entries,
+    rows_of,
+)
 from manyways.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.int64]
+
+_PIXELS = 8  # on a side, to which an image is averaged where a row of numbers is needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,23 +33,29 @@ class Demonstrations:
     """Trajectories of different lengths, end to end; nothing here says which mode a trajectory is of.
 
     Args:
-        observations: (steps, observation size), float32.
-        actions: (steps, action size), float32; row t is what was done on seeing row t of the observations.
+        observations: (steps, ...), or a dictionary of such arrays. Rows of numbers are float32, or float64 where single
+            precision would lose how they vary; images may be uint8 and stay so.
+        actions: row t is the action on observation t. Real numbers (steps, n), float32; or choices, int64: (steps,)
+            for `Discrete`, (steps, parts) for `MultiDiscrete`.
         lengths: (trajectories,), how many of the rows each trajectory has, in order; at least 2 each.
+        choices: (parts,), how many choices each part of a discrete action has; as many as occur unless given.
 
     Raises:
         InputError: the shapes do not fit together, or there are no trajectories.
     """
 
-    observations: Floats
-    actions: Floats
+    observations: Observations
+    actions: NDArray[Any]
     lengths: Integers
+    choices: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, array in (("observations", self.observations), ("actions", self.actions)):
-            if array.ndim != 2:
+        for name, array in self._arrays():
+            if name == "actions" and array.dtype.kind in "iu":
+                continue
+            if array.ndim < 2 or (name == "actions" and array.ndim != 2):
                 raise InputError(f"{name} have shape {array.shape}; they need two dimensions, (steps, numbers a step)")
-            if array.shape[1] == 0:
+            if 0 in array.shape[1:]:
                 raise InputError(f"{name} have no columns (shape {array.shape}); give at least one number a step")
         if len(self.lengths) == 0:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
@@ -44,7 +64,7 @@ class Demonstrations:
             raise InputError(
                 f"trajectory {short} has length {self.lengths[short]}; leave out trajectories of less than two steps"
             )
-        for name, array in (("observations", self.observations), ("actions", self.actions)):
+        for name, array in self._arrays():
             if self.lengths.sum() != len(array):
                 raise InputError(
                     f"the lengths add up to {self.lengths.sum()} steps, but there are {len(array)} rows of {name}; "
@@ -55,41 +75,42 @@ class Demonstrations:
         """How many trajectories there are."""
         return len(self.lengths)
 
-    def __getitem__(self, index: int) -> tuple[Floats, Floats]:
-        """Return one trajectory's observations (steps, observation size) and actions (steps, action size)."""
+    def __repr__(self) -> str:
+        return (
+            f"Demonstrations({len(self):,} trajectories, {self.steps:,} steps; an observation is "
+            f"{spaces.describe(self.observation_space)}, an action {spaces.describe(self.action_space)})"
+        )
+
+    def __getitem__(self, index: int) -> tuple[Any, NDArray[Any]]:
+        """Return one trajectory's observations (steps, ...) and actions (steps, ...)."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"there is no trajectory {index} among {len(self)}")
         start = self.starts[index]
         rows = slice(start, start + self.lengths[index])
-        return self.observations[rows], self.actions[rows]
+        return rows_of(self.observations, rows), self.actions[rows]
 
-    def __iter__(self) -> Iterator[tuple[Floats, Floats]]:
+    def __iter__(self) -> Iterator[tuple[Any, NDArray[Any]]]:
         return (self[index] for index in range(len(self)))
+
+    def _arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for name, array in entries(self.observations):
+            yield f"observations {name}".strip(), array
+        yield "actions", self.actions
 
     @property
     def steps(self) -> int:
         """How many steps all trajectories have together."""
-        return len(self.observations)
+        return count_steps(self.observations)
 
-    @property
-    def observation_space(self) -> Any:
-        """The space of an observation."""
-        return gym.spaces.Box(-np.inf, np.inf, (self.observation_size,), np.float32)
+    @cached_property
+    def observation_space(self) -> spaces.Space:
+        """What one step's observation is: a box, or a dictionary of boxes."""
+        return spaces.observation_space(self.observations)
 
-    @property
-    def action_space(self) -> Any:
-        """The space of an action."""
-        return gym.spaces.Box(-np.inf, np.inf, (self.action_size,), np.float32)
-
-    @property
-    def observation_size(self) -> int:
-        """How many numbers an observation has."""
-        return self.observations.shape[1]
-
-    @property
-    def action_size(self) -> int:
-        """How many numbers an action has."""
-        return self.actions.shape[1]
+    @cached_property
+    def action_space(self) -> spaces.Space:
+        """What one step's action is: a box, `Discrete` or `MultiDiscrete`."""
+        return spaces.action_space(self.actions, self.choices)
 
     @cached_property
     def starts(self) -> Integers:
@@ -104,7 +125,38 @@ class Demonstrations:
         """Return the demonstrations at these indices (n,), in this order."""
         rows = [np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in trajectories]
         together = np.concatenate(rows)
-        return Demonstrations(self.observations[together], self.actions[together], self.lengths[trajectories])
+        return Demonstrations(
+            rows_of(self.observations, together), self.actions[together], self.lengths[trajectories], self.choices
+        )
+
+    def vectors(self, rows: Any = slice(None)) -> Floats:
+        """Return observations as rows of numbers, (steps, n): what clustering and pictures look at.
+
+        Entries of a dictionary stand side by side. An image is averaged to 8 x 8 places.
+
+        Args:
+            rows: which steps, an index array or a slice; all unless given.
+        """
+        parts = [_flat(array[rows]) for _, array in entries(self.observations)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def action_vectors(self, rows: Any = slice(None)) -> Floats:
+        """Return actions as rows of numbers, (steps, n); a choice among k is k numbers, one of them 1."""
+        actions, choices = self.actions[rows], spaces.choices_of(self.action_space)
+        if choices is None:
+            return actions
+        parts = actions.reshape(len(actions), -1).T
+        columns = [np.eye(count, dtype=np.float32)[part] for count, part in zip(choices, parts, strict=True)]
+        return np.concatenate(columns, axis=1)
+
+    @cached_property
+    def ignored_columns(self) -> tuple[str, ...]:
+        """The names of the columns that do not vary, which nothing can be learned from."""
+        names = []
+        for name, array in self._arrays():
+            if array.ndim == 2 and array.dtype.kind == "f":
+                names += [f"{name} {column}" for column in np.flatnonzero(~varying(array))]
+        return tuple(names)
 
     def require_finite(self) -> "Demonstrations":
         """Return these demonstrations if every number in them is finite.
@@ -112,56 +164,74 @@ class Demonstrations:
         Raises:
             InputError: one is not; the message names its trajectory, step and column.
         """
-        for name, array in (("observations", self.observations), ("actions", self.actions)):
+        for name, array in self._arrays():
             finite = np.isfinite(array)
             if not finite.all():
-                row, column = (int(i) for i in np.argwhere(~finite)[0])
+                row, *place = (int(i) for i in np.argwhere(~finite)[0])
                 trajectory = int(self.trajectory_of(np.array(row)))
                 step = row - self.starts[trajectory]
+                column = place[0] if len(place) == 1 else tuple(place)
                 raise InputError(
-                    f"{name} have {array[row, column]} in trajectory {trajectory}, step {step}, column {column}; "
+                    f"{name} have {array[(row, *place)]} in trajectory {trajectory}, step {step}, column {column}; "
                     "leave that trajectory out or mend it"
                 )
         return self
 
     @classmethod
-    def from_arrays(cls, trajectories: Iterable[tuple[ArrayLike, ArrayLike]]) -> "Demonstrations":
+    def from_arrays(
+        cls, trajectories: Iterable[tuple[Any, ArrayLike]], choices: tuple[int, ...] | None = None
+    ) -> "Demonstrations":
         """Make demonstrations of pairs in memory.
 
         Args:
-            trajectories: for each trajectory its observations (steps, observation size) and actions
-                (steps, action size); the steps may differ between trajectories.
+            trajectories: for each trajectory its observations (steps, ...), or a dictionary of such arrays, and its
+                actions: numbers (steps, n), or whole numbers (steps,) that are choices; the steps may differ between
+                trajectories.
+            choices: how many choices each part of a discrete action has. Actions (steps, parts) of whole numbers are
+                choices only where this is given.
 
         Raises:
-            InputError: no trajectories; arrays that are not two-dimensional, not numbers, not finite, or do not fit.
+            InputError: no trajectories; one that is no pair; arrays that are not numbers, not finite, or do not fit.
         """
-        observations: list[Floats] = []
-        actions: list[Floats] = []
-        for index, (seen, done) in enumerate(trajectories):
-            observations.append(_rows(seen, f"the observations of trajectory {index}"))
-            actions.append(_rows(done, f"the actions of trajectory {index}"))
-            for name, arrays in (("observations", observations), ("actions", actions)):
-                if arrays[-1].shape[1] != arrays[0].shape[1]:
-                    raise InputError(
-                        f"{name} have {arrays[-1].shape[1]} numbers a step in trajectory {index}, but "
-                        f"{arrays[0].shape[1]} in trajectory 0; make them alike"
-                    )
-            if len(observations[-1]) != len(actions[-1]):
+        if isinstance(trajectories, Mapping):
+            raise InputError("the trajectories are a dictionary; give a list of pairs (observations, actions)")
+        if isinstance(trajectories, tuple) and all(np.ndim(array) == 3 for array in trajectories):
+            raise InputError(
+                "the trajectories are arrays of three dimensions; give pairs of one trajectory each: "
+                "from_arrays(zip(observations, actions))"
+            )
+        observations: list[Any] = []
+        actions: list[NDArray[Any]] = []
+        for index, pair in enumerate(trajectories):
+            if isinstance(pair, Mapping) or not hasattr(pair, "__len__") or len(pair) != 2:
+                found = f"{len(pair)} parts" if hasattr(pair, "__len__") else f"a {type(pair).__name__}"
                 raise InputError(
-                    f"trajectory {index} has {len(observations[-1])} observations but {len(actions[-1])} actions; "
-                    "give one action an observation (leave out an observation after the last action)"
+                    f"trajectory {index} has {found}; give a pair (observations, actions) for each trajectory"
                 )
+            what = f"of trajectory {index}"
+            observed = pair[0]
+            if isinstance(observed, Mapping):
+                observed = {
+                    name: as_numbers(array, f"the observations {name} {what}") for name, array in observed.items()
+                }
+            else:
+                observed = as_numbers(observed, f"the observations {what}")
+            observations.append(observed)
+            actions.append(as_actions(pair[1], f"the actions {what}", None if choices is None else True))
+            _require_alike(observations, actions, index)
         if not observations:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
-        lengths = np.array([len(array) for array in observations], dtype=np.int64)
-        return cls(np.concatenate(observations), np.concatenate(actions), lengths).require_finite()
+        lengths = np.array([len(array) for array in actions], dtype=np.int64)
+        return cls(concatenate(observations), np.concatenate(actions), lengths, choices).require_finite()
 
     @classmethod
     def load(cls, source: str | Path) -> "Demonstrations":
         """Read an NPZ file, a Minari data set's folder, or a Minari data set by its id.
 
-        An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, n), or (steps, n)
-        with `lengths` (trajectories,). Labels in the source are not read; `load_modes` reads them, for scoring.
+        An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
+        with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may say
+        which steps are real, or `pad` which are not. Entries `observations/NAME` make a dictionary. Labels in the
+        source are not read; `load_modes` reads them, for scoring. Warns of arrays that are not understood.
 
         Raises:
             InputError: there is nothing of the kind, it is damaged, or its arrays cannot be used.
@@ -180,11 +250,53 @@ class Demonstrations:
             WriteError: the system refused to write.
         """
         labels = None if modes is None else np.asarray(modes)
-        write(Path(path), self.observations, self.actions, self.lengths, labels)
+        write(Path(path), Trajectories(self.observations, self.actions, self.lengths, self.choices), labels)
 
 
-def _rows(value: ArrayLike, name: str) -> Floats:
-    array = as_float32(value, name)
-    if array.ndim != 2:
-        raise InputError(f"{name} have shape {array.shape}; they need two dimensions, (steps, numbers a step)")
-    return array
+def _flat(array: NDArray[Any]) -> Floats:
+    """Return rows of numbers (steps, n), of an image the averages of 8 x 8 places."""
+    if array.ndim == 2:
+        return array
+    if array.ndim in (3, 4) and min(array.shape[1:3]) > _PIXELS:
+        edges = [np.arange(_PIXELS) * size // _PIXELS for size in array.shape[1:3]]
+        sums = np.add.reduceat(np.add.reduceat(array, edges[0], axis=1, dtype=np.float32), edges[1], axis=2)
+        sizes = [np.diff([*edge, size]) for edge, size in zip(edges, array.shape[1:3], strict=True)]
+        array = sums / np.outer(*sizes).reshape(_PIXELS, _PIXELS, *[1] * (array.ndim - 3)).astype(np.float32)
+    return array.reshape(len(array), -1).astype(np.float32, copy=False)
+
+
+def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: int) -> None:
+    """Raise `InputError` unless the last trajectory is of the kind of the first, with an action an observation."""
+    if isinstance(observations[-1], Mapping) != isinstance(observations[0], Mapping) or (
+        isinstance(observations[0], Mapping) and observations[-1].keys() != observations[0].keys()
+    ):
+        raise InputError(f"the observations of trajectory {index} have other entries than those of trajectory 0")
+    pairs = [("actions", actions[0], actions[-1])]
+    pairs += [
+        (f"observations {name}".strip(), first, last)
+        for (name, first), (_, last) in zip(
+            sorted(entries(observations[0])), sorted(entries(observations[-1])), strict=True
+        )
+    ]
+    for name, first, last in pairs:
+        if last.ndim == 0 or (last.ndim < 2 and not (name == "actions" and last.dtype.kind == "i")):
+            raise InputError(
+                f"the {name} of trajectory {index} have shape {last.shape}; they need two dimensions, "
+                "(steps, numbers a step)"
+            )
+        if name == "actions" and last.ndim > 2:
+            raise InputError(
+                f"the actions of trajectory {index} have shape {last.shape}; give one trajectory at a time, (steps, n)"
+            )
+        if last.shape[1:] != first.shape[1:]:
+            sizes = [shape[0] if len(shape) == 1 else shape for shape in (last.shape[1:], first.shape[1:])]
+            raise InputError(
+                f"{name} have {sizes[0]} numbers a step in trajectory {index}, but {sizes[1]} in trajectory 0; "
+                "make them alike"
+            )
+    length = count_steps(observations[-1])
+    if length != len(actions[-1]):
+        raise InputError(
+            f"trajectory {index} has {length} observations but {len(actions[-1])} actions; "
+            "give one action an observation (leave out an observation after the last action)"
+        )

@@ -15,7 +15,7 @@ from manyways.evaluation.results import Result
 from manyways.evaluation.rollouts import require_discrete, require_fit, roll_out_in_parts
 from manyways.policies.policy import Policy
 from manyways.tasks import Task
-from manyways.tasks.spaces import random_actions
+from manyways.tasks.spaces import random_actions, require_bounds
 
 Floats = NDArray[np.floating[Any]]
 
@@ -117,10 +117,7 @@ def with_random_actions(
         raise InputError(f"a share of {share} random actions is no probability; give 0 to 1")
     prior = require_discrete(policy, task, episodes)
     space: Any = task.spaces[1]
-    if not space.is_bounded():
-        raise InputError(
-            f"the actions of {task.name} have no bounds to draw between; give its action space finite ones"
-        )
+    require_bounds(space, task.name, "or 0 as the share of random actions")
     codes = np.arange(episodes) % prior.size
     states = prior.enumerate()[codes]
     generators: dict[int, np.random.Generator] = {}

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from manyways.demonstrations import Demonstrations
-from manyways.networks.policy_network import FARTHEST, Normalizer
+from manyways.demonstrations.observations import apply, rows_of
+from manyways.demonstrations.spaces import Space, entry_spaces
+from manyways.networks.encoders import Encoder, encode, features_of, make_encoder
+from manyways.networks.normalization import ObservationNormalizer, to_tensors
 
 LONGEST = 50  # steps of a trajectory that are read; of longer ones every second, third, ...
 _AT_ONCE = 100  # trajectories
@@ -19,53 +22,56 @@ class TrajectoryEncoder(nn.Module):
     """States → bidirectional LSTM → mean over time → mean and log-variance of the code.
 
     Args:
-        observation_size, code_size: numbers in each.
+        observation_space: of one step.
+        code_size: numbers in a code.
         hidden: width of the LSTM in each direction.
+        encoder: what makes features of an observation.
     """
 
     code_mean: Tensor
     code_std: Tensor
 
-    def __init__(self, observation_size: int, code_size: int, hidden: int = 64) -> None:
+    def __init__(self, observation_space: Space, code_size: int, hidden: int = 64, encoder: Encoder = None) -> None:
         super().__init__()
-        self.observations = Normalizer(observation_size)
-        self.lstm = nn.LSTM(observation_size, hidden, batch_first=True, bidirectional=True)
+        self.observations = ObservationNormalizer(observation_space)
+        self.encoder = make_encoder(encoder, observation_space)
+        self._ndims = {name: len(box.shape) for name, box in entry_spaces(observation_space).items()}
+        self.lstm = nn.LSTM(features_of(self.encoder, observation_space), hidden, batch_first=True, bidirectional=True)
         self.to_code = nn.Linear(2 * hidden, 2 * code_size)
         # Of the codes of the training demonstrations, by which all are standardised.
         self.register_buffer("code_mean", torch.zeros(code_size))
         self.register_buffer("code_std", torch.ones(code_size))
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "TrajectoryEncoder":
+    def from_tensors(
+        cls, tensors: dict[str, Tensor], observation_space: Space, encoder: Encoder = None
+    ) -> "TrajectoryEncoder":
         """Return the encoder with this `state_dict`.
 
         Raises:
             KeyError, RuntimeError: the tensors are not those of an encoder.
         """
-        sizes = (
-            tensors["lstm.weight_ih_l0"].shape[1],
-            len(tensors["code_mean"]),
-            tensors["lstm.weight_hh_l0"].shape[1],
-        )
-        encoder = cls(*sizes)
-        encoder.load_state_dict(tensors)
-        return encoder
+        code_size, hidden = len(tensors["code_mean"]), tensors["lstm.weight_hh_l0"].shape[1]
+        made = cls(observation_space, code_size, hidden, encoder)
+        made.load_state_dict(tensors)
+        return made
 
-    def forward(self, observations: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, observations: Any, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the codes, (n, code size) each.
 
         Args:
-            observations: (n, longest, observation size), normalised; what is behind a trajectory's end is not read.
+            observations: (n, longest, ...), normalised; what is behind a trajectory's end is not used.
             lengths: (n,), on the CPU.
         """
-        packed = pack_padded_sequence(observations, lengths, batch_first=True, enforce_sorted=False)
+        features = encode(self.encoder, observations, self._ndims)
+        packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
         outputs, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)  # zero behind the ends
-        mean, log_variance = self.to_code(outputs.sum(dim=1) / lengths[:, None]).chunk(2, dim=1)
+        mean, log_variance = self.to_code(outputs.sum(dim=1) / lengths[:, None].to(outputs.device)).chunk(2, dim=1)
         return mean, log_variance
 
-    def normalized(self, observations: NDArray[np.float32]) -> Tensor:
-        """Return observations as the LSTM sees them."""
-        return self.observations.normalize(torch.from_numpy(observations)).clamp(-FARTHEST, FARTHEST)
+    def normalized(self, observations: Any, device: Any = None) -> Any:
+        """Return observations (steps, ...) as the encoder takes them, on its device."""
+        return self.observations(to_tensors(apply(np.ascontiguousarray, observations), device))
 
     @staticmethod
     def rows(
@@ -87,11 +93,11 @@ class TrajectoryEncoder(nn.Module):
     @torch.no_grad()
     def means(self, demonstrations: Demonstrations) -> Tensor:
         """Return the mean code of every trajectory, (trajectories, code size)."""
-        parts = []
+        parts, device = [], self.code_mean.device
         for start in range(0, len(demonstrations), _AT_ONCE):
             chosen = np.arange(start, min(start + _AT_ONCE, len(demonstrations)))
             rows, lengths, _ = self.rows(demonstrations, chosen)
-            parts.append(self(self.normalized(demonstrations.observations[rows]), lengths)[0])
+            parts.append(self(self.normalized(rows_of(demonstrations.observations, rows), device), lengths)[0])
         return torch.cat(parts)
 
     def standardize(self, demonstrations: Demonstrations) -> None:

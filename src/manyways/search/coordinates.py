@@ -8,59 +8,17 @@ once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from manyways.errors import InputError
+from manyways.search.settings import Search
 
 Losses = Callable[[Tensor, slice, Tensor], Tensor]
 """Codes (n, dimension), a block of their numbers, and offsets (m, block) to losses (n, m): that of each of n items if
 each offset is added to the block of its code, all else staying."""
 
 _NEARBY = (0.5, 0.2)  # standard deviations of the steps away from the last code, one after the other
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """How continuous codes are searched.
-
-    Args:
-        candidates: codes that are tried for each block.
-        block: how many of a code's numbers are searched together, Δ of Algorithm 4.
-        rounds: over all blocks; where there is a single block, one is enough and is what is done.
-        near: "last" searches around a trajectory's last code in training, and keeps the codes of all spread as the
-            prior is; "prior" searches samples of the prior every time, as Algorithms 1 and 4 do.
-        race: whether most candidates are dropped after a few of a trajectory's steps, where it has many.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-
-    candidates: int = 100
-    block: int = 4
-    rounds: int = 3
-    near: Literal["last", "prior"] = "last"
-    race: bool = True
-
-    def __post_init__(self) -> None:
-        for setting in ("candidates", "block", "rounds"):
-            if getattr(self, setting) < 1:
-                raise InputError(f"{setting} of the search is {getattr(self, setting)}; give 1 or more")
-        if self.near not in ("last", "prior"):
-            raise InputError(f"near of the search is {self.near!r}; give 'last' or 'prior'")
-
-    def once(self, dimension: int) -> list[slice]:
-        """Return the blocks in order."""
-        starts = range(0, dimension, self.block)
-        return [slice(start, min(start + self.block, dimension)) for start in starts]
-
-    def blocks(self, dimension: int) -> list[slice]:
-        """Return the blocks in the order in which they are searched, all rounds."""
-        once = self.once(dimension)
-        return once * (self.rounds if len(once) > 1 else 1)
 
 
 @torch.no_grad()

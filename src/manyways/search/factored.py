@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.observations import rows_of
+from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
-from manyways.search.coordinates import Search, coordinate_search, search_nearby
+from manyways.search.coordinates import coordinate_search, search_nearby
+from manyways.search.settings import Search
 
 # How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.
 _HIDDEN_NUMBERS = 2**18  # steps x codes x hidden
@@ -34,22 +37,22 @@ _LARGEST_FEATURE = 20.0
 
 @torch.no_grad()
 def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes: Tensor) -> Tensor:
-    """Return the squared error of every step under every code.
+    """Return the error of every step under every code.
 
     Args:
         network: the policy.
         features: (steps, hidden), the state's part of the sum.
-        actions: (steps, action size), normalised.
+        actions: (steps, ...), the loss's targets.
         codes: (codes, dimension).
 
     Returns:
-        (steps, codes): ‖f(z, s) - a‖², summed over the normalised action's numbers.
+        (steps, codes): ‖f(z, s) - a‖², summed over the normalised action's numbers; of choices the cross-entropy.
     """
     return _errors(network, features, actions, network.code(codes))
 
 
 def _errors(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
-    """Return the squared error of every step under every code, (steps, codes), from the codes' parts of the sum."""
+    """Return the error of every step under every code, (steps, codes), from the codes' parts of the sum."""
     state_part = _exponential(features)
     code_part = _exponential(parts)
     weight, bias = _output(network)
@@ -58,13 +61,12 @@ def _errors(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Te
     chunk = max(1, _HIDDEN_NUMBERS // code_part.numel())
     units = features.new_empty(min(chunk, steps), *code_part.shape)  # (chunk, codes, hidden)
     # Action numbers come first: a product with few rows is several times faster than one with few columns.
-    errors = features.new_empty(actions.shape[1], steps * count)
+    products = features.new_empty(len(weight), steps * count)
     for start in range(0, steps, chunk):
         part = state_part[start : start + chunk, None]
         pairs = torch.addcmul(one, part, code_part, out=units[: len(part)]).reciprocal_().flatten(0, 1)
-        torch.mm(weight, pairs.T, out=errors[:, start * count : (start + len(part)) * count])
-    targets = (actions - bias).T[..., None]  # (action size, steps, 1)
-    return errors.view(-1, steps, count).sub_(targets).square_().sum(dim=0)
+        torch.mm(weight, pairs.T, out=products[:, start * count : (start + len(part)) * count])
+    return network.actions.pair_errors(products.view(-1, steps, count), bias, actions)
 
 
 def _output(network: PolicyNetwork) -> tuple[Tensor, Tensor]:
@@ -83,7 +85,7 @@ def trajectory_losses(
     codes: Tensor,
     features: Tensor | None = None,
 ) -> NDArray[np.float64]:
-    """Return the mean squared error of every trajectory under every code, (trajectories, codes).
+    """Return the mean error of every trajectory under every code, (trajectories, codes).
 
     The memory needed beside the result does not grow with the steps, nor with the codes up to thousands of them.
 
@@ -97,12 +99,12 @@ def trajectory_losses(
     device = codes.device
     totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=device)
     parts = network.code(codes) if features is None else codes
-    at_once = max(1, min(_MOST_STEPS, _ACTION_NUMBERS // (len(codes) * demonstrations.action_size)))
+    at_once = max(1, min(_MOST_STEPS, _ACTION_NUMBERS // (len(codes) * network.actions.outputs)))
     for start in range(0, demonstrations.steps, at_once):
         rows = slice(start, min(start + at_once, demonstrations.steps))
         owners = torch.from_numpy(demonstrations.trajectory_of(np.arange(rows.start, rows.stop))).to(device)
-        observations = torch.from_numpy(demonstrations.observations[rows]).to(device)
-        actions = network.actions.normalize(torch.from_numpy(demonstrations.actions[rows]).to(device))
+        observations = to_tensors(rows_of(demonstrations.observations, rows), device)
+        actions = network.actions.targets(torch.from_numpy(demonstrations.actions[rows]).to(device))
         sums = network.state_features(observations)
         if features is not None:
             sums += features[owners]
@@ -262,7 +264,6 @@ def _own_errors(network: PolicyNetwork, state: Tensor, actions: Tensor, code: Te
         chosen = slice(start, start + at_once)
         part = state[chosen, :, None]
         pairs = torch.addcmul(one, part, code[chosen, None], out=units[: len(part)]).reciprocal_()
-        predicted = (weight @ pairs.flatten(0, 2).T).view(-1, len(part), steps, candidates)
-        targets = (actions[chosen] - bias).permute(2, 0, 1)[..., None]
-        errors[chosen] = predicted.sub_(targets).square_().sum(dim=(0, 2))
+        products = (weight @ pairs.flatten(0, 2).T).view(-1, len(part), steps, candidates)
+        errors[chosen] = network.actions.pair_errors(products, bias, actions[chosen]).sum(dim=1)
     return errors

@@ -11,7 +11,7 @@ import platformdirs
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import write_minari
+from manyways.demonstrations.formats.minari import write_minari
 from manyways.demonstrations.observations import apply, concatenate, entries, rows_of, stack
 from manyways.errors import InputError
 from manyways.files import require_empty

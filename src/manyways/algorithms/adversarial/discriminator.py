@@ -12,35 +12,14 @@ reward a quick death.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-_LEAK = 0.01  # slope of the leaky rectifier below 0
-
-
-class Scorer(nn.Sequential):
-    """Figure 8b: pairs, and maybe a code, → Linear → leaky ReLU → Linear → leaky ReLU → Linear → scores."""
-
-    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
-        super().__init__(
-            nn.Linear(inputs, hidden),
-            nn.LeakyReLU(_LEAK),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(_LEAK),
-            nn.Linear(hidden, outputs),
-        )
-
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights with gain √2, and set the biases to 0."""
-        for layer in self:
-            if isinstance(layer, nn.Linear):
-                nn.init.orthogonal_(layer.weight, 2**0.5, generator=generator)
-                nn.init.zeros_(layer.bias)
+from manyways.algorithms.adversarial.pairs import Pairs, Scorer
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DiscriminatorStep:
     """How a discriminator did on a batch.
 
     Attributes:
@@ -55,87 +34,57 @@ class Judgement:
 
 
 class Discriminator:
-    """GAIL's discriminator with a gradient penalty, differentiated by hand.
+    """GAIL's discriminator with a gradient penalty (Gulrajani et al. 2017).
 
-    The gradient penalty (Gulrajani et al. 2017) is 10 (‖∂logit/∂pair‖ - 1)² on points between the expert's pairs and
-    the policy's. Between the kinks of the rectifiers ∂logit/∂pair is a product of matrices, so its own gradient needs
-    no second differentiation: a step takes two thirds of one by automatic differentiation (benchmarks/adversarial.py).
+    The penalty is 10 (‖∂logit/∂pair‖ - 1)² on points between the expert's pairs and the policy's.
 
     Args:
-        inputs: numbers in a pair, and in a code where it sees that too.
-        hidden: width of the layers.
+        network: gives the logit of a pair.
         learning_rate: of Adam.
         gradient_penalty: its weight.
-        generator: of the first weights.
+        with_codes: whether it judges pairs together with their code.
     """
 
-    def __init__(
-        self, inputs: int, hidden: int, learning_rate: float, gradient_penalty: float, generator: torch.Generator
-    ) -> None:
-        self.network = Scorer(inputs, 1, hidden)
-        self.network.initialize(generator)
+    def __init__(self, network: Scorer, learning_rate: float, gradient_penalty: float, with_codes: bool) -> None:
+        self.network = network
+        self.optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
         self._gradient_penalty = gradient_penalty
-        # As in PPO: all parameters are views of one vector, their gradients of another.
-        self._parameters = list(self.network.parameters())
-        vector = parameters_to_vector(self._parameters).detach()
-        vector_to_parameters(vector, self._parameters)
-        vector.grad = torch.zeros_like(vector)
-        parts = torch.split(vector.grad, [parameter.numel() for parameter in self._parameters])
-        self.gradients = [part.view_as(p) for part, p in zip(parts, self._parameters, strict=True)]
-        self.optimizer = torch.optim.Adam([vector], learning_rate, fused=True)
+        self._with_codes = with_codes
+
+    def _logits(self, pairs: Pairs) -> Tensor:
+        return self.network(pairs, self._with_codes).squeeze(1)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def logits(self, pairs: Tensor) -> Tensor:
-        """Return log D - log(1 - D) of pairs (n, inputs), (n,): the policy's reward."""
-        logits: Tensor = self.network(pairs).squeeze(1)
-        return logits
+    def logits(self, pairs: Pairs) -> Tensor:
+        """Return log D - log(1 - D) of pairs, (n,): the policy's reward."""
+        return self._logits(pairs)
 
-    def step(self, expert: Tensor, policy: Tensor, shares: Tensor) -> Judgement:
+    def step(self, expert: Pairs, policy: Pairs, shares: Tensor) -> DiscriminatorStep:
         """Take a gradient step.
 
         Args:
-            expert: the demonstrations' pairs, (n, inputs).
-            policy: the policy's, (n, inputs).
+            expert: the demonstrations' pairs.
+            policy: the policy's, as many.
             shares: where between them the gradient is looked at, (n, 1), from 0 to 1.
         """
-        judgement = self.differentiate(expert, policy, shares)
+        loss, measured = self.loss(expert, policy, shares)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return judgement
+        return measured
 
-    @torch.no_grad()
-    def differentiate(self, expert: Tensor, policy: Tensor, shares: Tensor) -> Judgement:
-        """Write the loss's gradient to `gradients`; arguments as for `step`."""
-        (w1, b1, w2, b2, w3, b3), count = self._parameters, len(expert)
-        d_w1, d_b1, d_w2, d_b2, d_w3, d_b3 = self.gradients
-        between = policy + shares * (expert - policy)
-        inputs = torch.cat([expert, policy, between])
-        hidden1 = functional.leaky_relu_(torch.addmm(b1, inputs, w1.T), _LEAK)
-        hidden2 = functional.leaky_relu_(torch.addmm(b2, hidden1, w2.T), _LEAK)
-        logits = (hidden2[: 2 * count] @ w3.T + b3).squeeze(1)
-        # The slope of the loss -log D (expert), -log(1 - D) (policy) along the logit: D - 1 and D.
-        slopes = torch.sigmoid(logits)
-        slopes[:count] -= 1
-        slopes /= count
-
-        # ∂logit/∂pair = w3 · slope2 · w2 · slope1 · w1, row by row.
-        slope1, slope2 = ((hidden < 0).float().mul_(_LEAK - 1).add_(1) for hidden in (hidden1, hidden2))
-        own2 = w3 * slope2[2 * count :]
-        through2 = own2 @ w2
-        own1 = through2 * slope1[2 * count :]
-        gradient = own1 @ w1
-        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        along = gradient * ((norm - 1) / norm.clamp_min(1e-12) * (2 * self._gradient_penalty / count))
-        back1 = (along @ w1.T).mul_(slope1[2 * count :])
-        back2 = (back1 @ w2.T).mul_(slope2[2 * count :])
-
-        outer2 = (slopes[:, None] * w3).mul_(slope2[: 2 * count])
-        outer1 = (outer2 @ w2).mul_(slope1[: 2 * count])
-        torch.addmm(slopes[None] @ hidden2[: 2 * count], back2.new_ones(1, count), back2, out=d_w3)
-        d_b3.copy_(slopes.sum())
-        torch.addmm(outer2.T @ hidden1[: 2 * count], own2.T, back1, out=d_w2)
-        torch.sum(outer2, dim=0, out=d_b2)
-        torch.addmm(outer1.T @ inputs[: 2 * count], own1.T, along, out=d_w1)
-        torch.sum(outer1, dim=0, out=d_b1)
-        right = (logits[:count] > 0).sum() + (logits[count:] < 0).sum()
-        losses = functional.softplus(-logits[:count]).mean() + functional.softplus(logits[count:]).mean()
-        return Judgement(losses.item(), (norm - 1).square().mean().item(), right.item() / (2 * count))
+    def loss(self, expert: Pairs, policy: Pairs, shares: Tensor) -> tuple[Tensor, DiscriminatorStep]:
+        """Return the loss, and its parts; arguments as for `step`."""
+        of_expert, of_policy = self._logits(expert), self._logits(policy)
+        entropy = functional.softplus(-of_expert).mean() + functional.softplus(of_policy).mean()
+        between = policy.between(expert, shares)
+        gradients = torch.autograd.grad(
+            self._logits(between).sum(), between.tensors(), create_graph=True, allow_unused=True
+        )
+        squares = sum(gradient.flatten(1).square().sum(dim=1) for gradient in gradients if gradient is not None)
+        # The root's slope is infinite at 0.
+        norm = (squares + 1e-12).sqrt()  # type: ignore[union-attr, operator]
+        penalty = (norm - 1).square().mean()
+        right = (of_expert > 0).sum() + (of_policy < 0).sum()
+        measured = DiscriminatorStep(entropy.item(), penalty.item(), right.item() / (2 * len(expert)))
+        return entropy + self._gradient_penalty * penalty, measured

@@ -5,56 +5,23 @@ q learns from rollouts by maximum likelihood; the reward asks a copy of it that 
 """
 
 import copy
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from manyways.algorithms.adversarial.discriminator import Scorer
-from manyways.algorithms.adversarial.loop import Adversarial, Method
+from manyways.algorithms.adversarial.method import Method
+from manyways.algorithms.adversarial.pairs import Pairs, Scorer, batches
+from manyways.algorithms.adversarial.settings import InfoGAIL
 from manyways.demonstrations import Demonstrations
-from manyways.errors import InputError
 from manyways.latents import Categorical
 from manyways.networks.checkpoints import moments, named, part, restore_moments
 
 _LEAST_LOG_STD = -3.0  # of the Gaussian posterior, so that its likelihood stays finite
 
 
-@dataclass(frozen=True, kw_only=True)
-class InfoGAIL(Adversarial):
-    """Settings of InfoGAIL; those of `Adversarial` otherwise.
-
-    Args:
-        prior: the codes of rollouts.
-        lambda_i: λ_I, the weight of the posterior's log-likelihood in the reward.
-        posterior_learning_rate: of Adam.
-        averaging: weight of the old in the copy of the posterior that the reward asks, at each gradient step.
-    """
-
-    name: ClassVar[str] = "infogail"
-
-    lambda_i: float = 2.0
-    posterior_learning_rate: float = 1e-3
-    averaging: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.lambda_i < 0:
-            raise InputError(f"lambda_i is {self.lambda_i}; give 0 or more")
-        if not self.posterior_learning_rate > 0:
-            raise InputError(f"posterior_learning_rate is {self.posterior_learning_rate}; give more than 0")
-        if not 0 <= self.averaging < 1:
-            raise InputError(f"averaging is {self.averaging}; give a share from 0 to less than 1")
-
-    def method(self, demonstrations: Demonstrations) -> "Informed":
-        """Return what this algorithm adds to the loop."""
-        return Informed(self, demonstrations)
-
-
-class Informed(Method):
+class InfoMethod(Method):
     """Pretraining under random codes; λ_I log q(code | s, a) in the reward."""
 
     settings: InfoGAIL
@@ -64,20 +31,24 @@ class Informed(Method):
         super().__init__(settings, demonstrations, give_codes=self._random_codes)
         self._discrete = isinstance(settings.prior, Categorical)
         size = settings.prior.dimension
-        inputs = demonstrations.observation_size + demonstrations.action_size
-        self.posterior = Scorer(inputs, size if self._discrete else 2 * size, settings.hidden)
-        self.posterior.initialize(torch.Generator().manual_seed(settings.seed + 2))
+        self.posterior = Scorer(
+            demonstrations.observation_space,
+            self.cloning.network.actions.outputs,
+            size if self._discrete else 2 * size,
+            settings.hidden,
+            settings.encoder,
+            settings.seed + 2,
+        ).to(self.device)
         self.slow_posterior = copy.deepcopy(self.posterior).requires_grad_(False)
         self._optimizer = torch.optim.Adam(self.posterior.parameters(), settings.posterior_learning_rate, fused=True)
 
     def _random_codes(self, trajectories: Tensor, number: int) -> Tensor:
-        return torch.from_numpy(
-            self.draw_codes(trajectories.numpy(), np.random.default_rng((self.settings.seed, number, 0)))
-        )
+        rng = np.random.default_rng((self.settings.seed, number, 0))
+        return torch.from_numpy(self.draw_codes(trajectories.cpu().numpy(), rng)).to(self.device)
 
-    def log_likelihood(self, posterior: Scorer, pairs: Tensor, codes: Tensor) -> Tensor:
-        """Return log q(code | s, a) of pairs (n, numbers) and codes (n, code size), (n,)."""
-        scores = posterior(pairs)
+    def log_likelihood(self, posterior: Scorer, pairs: Pairs) -> Tensor:
+        """Return log q(code | s, a) of pairs, (n,)."""
+        scores, codes = posterior(pairs), pairs.codes
         if self._discrete:
             return -functional.cross_entropy(scores, codes.argmax(dim=1), reduction="none")
         mean, log_std = scores.chunk(2, dim=1)
@@ -85,12 +56,12 @@ class Informed(Method):
         squares = ((codes - mean) * torch.exp(-log_std)).square()
         return (-0.5 * squares - log_std - 0.5 * np.log(2 * np.pi)).sum(dim=1)
 
-    def learn(self, pairs: Tensor, codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
+    def learn(self, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
         """Take as many gradient steps on the posterior as the discriminator took."""
         settings = self.settings
         likelihoods = []
-        for rows in settings.batches(len(pairs), rng):
-            loss = -self.log_likelihood(self.posterior, pairs[rows], codes[rows]).mean()
+        for rows in batches(settings, len(pairs), rng):
+            loss = -self.log_likelihood(self.posterior, pairs.rows(rows)).mean()
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -101,11 +72,11 @@ class Informed(Method):
         return {"posterior_log_likelihood": float(np.mean(likelihoods))}
 
     @torch.no_grad()
-    def bonus(self, pairs: Tensor, codes: Tensor) -> Tensor:
+    def bonus(self, pairs: Pairs) -> Tensor:
         """Return λ_I log q(code | s, a), (n,)."""
-        return self.settings.lambda_i * self.log_likelihood(self.slow_posterior, pairs, codes)
+        return self.settings.lambda_i * self.log_likelihood(self.slow_posterior, pairs)
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the posterior, its slow copy and the optimizer's moments."""
         return (
             named("posterior", self.posterior.state_dict())
@@ -113,8 +84,8 @@ class Informed(Method):
             | named("optimizer", moments(self._optimizer))
         )
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state_dict` was taken."""
         self.posterior.load_state_dict(part("posterior", tensors))
         self.slow_posterior.load_state_dict(part("slow", tensors))
         restore_moments(self._optimizer, part("optimizer", tensors))

@@ -5,59 +5,19 @@ line 8: minimise L_PPO + λ_S L_SOG, the squared error on that batch under these
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from manyways.algorithms.adversarial.loop import Adversarial, Method
+from manyways.algorithms.adversarial.method import Method
+from manyways.algorithms.adversarial.settings import SOGGAIL
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations
-from manyways.errors import InputError
-from manyways.latents import Categorical
-from manyways.search import Search
+from manyways.networks.normalization import take
 
 
-@dataclass(frozen=True, kw_only=True)
-class SOGGAIL(Adversarial):
-    """Settings of SOG-GAIL; those of `Adversarial` otherwise.
-
-    Args:
-        prior: the codes to choose from.
-        search: how continuous codes are searched; discrete ones are all tried.
-        lambda_s: λ_S, the weight of L_SOG.
-        sog_minibatch: demonstrated steps that are added to each of PPO's minibatches.
-    """
-
-    name: ClassVar[str] = "sog-gail"
-
-    search: Search = field(default_factory=Search)
-    lambda_s: float = 1.0
-    sog_minibatch: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.lambda_s < 0:
-            raise InputError(f"lambda_s is {self.lambda_s}; give 0 or more")
-        if self.sog_minibatch < 1:
-            raise InputError(f"sog_minibatch is {self.sog_minibatch}; give 1 or more")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings for a file."""
-        settings = super().to_json()
-        if isinstance(self.prior, Categorical):
-            del settings["search"]
-        return settings
-
-    def method(self, demonstrations: Demonstrations) -> "SelfOrganized":
-        """Return what this algorithm adds to the loop."""
-        return SelfOrganized(self, demonstrations)
-
-
-class SelfOrganized(Method):
+class SOGMethod(Method):
     """Rollouts under codes of the prior; λ_S L_SOG beside PPO's loss."""
 
     settings: SOGGAIL
@@ -78,12 +38,12 @@ class SelfOrganized(Method):
             return None
         batch = self.cloning.batch(self.settings.pretraining + update)
         network = self.cloning.network
-        inputs = network.normalized(batch.observations)
+        inputs = network.observations(batch.observations)
 
         def loss() -> Tensor:
-            rows = torch.from_numpy(rng.integers(len(inputs), size=self.settings.sog_minibatch))
-            predicted = network.decode(network.state(inputs[rows]) + network.code(batch.codes[rows]))
-            error = functional.mse_loss(predicted, batch.actions[rows]) * batch.actions.shape[1]
+            rows = torch.from_numpy(rng.integers(len(batch.targets), size=self.settings.sog_minibatch)).to(self.device)
+            outputs = network.decode(network.state_part(take(inputs, rows)) + network.code(batch.codes[rows]))
+            error = network.actions.errors(outputs, batch.targets[rows]).mean()
             self._losses.append(error.detach())
             return self.settings.lambda_s * error
 

@@ -6,9 +6,8 @@ the adversarial loop: rollouts under codes of demonstrations, D(s, a, code) besi
 """
 
 import copy
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +15,17 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from manyways.algorithms.adversarial.loop import Adversarial, Method, Pretraining
+from manyways.algorithms.adversarial.method import Method, Pretraining
+from manyways.algorithms.adversarial.settings import VAEGAIL
 from manyways.demonstrations import Demonstrations
-from manyways.errors import InputError
+from manyways.demonstrations.observations import rows_of
+from manyways.demonstrations.spaces import Space, entry_spaces
 from manyways.latents import Categorical, Gaussian
+from manyways.networks.actions import ContinuousActions
 from manyways.networks.checkpoints import moments, named, part, restore_moments
-from manyways.networks.policy_network import Normalizer, PolicyNetwork
+from manyways.networks.devices import choose_device
+from manyways.networks.encoders import Encoder, encode
+from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies.policy import Policy
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 
@@ -29,64 +33,44 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VAEGAIL(Adversarial):
-    """Settings of VAE-GAIL; those of `Adversarial` otherwise.
-
-    Args:
-        prior: of the policy that is kept: a list of codes stands for as many demonstrations, the middles of groups of
-            their codes; with a continuous prior the policy is kept as it is, with `vae_code_size` numbers.
-        vae_code_size: numbers in the autoencoder's code.
-        vae_iterations: gradient steps of the autoencoder.
-        vae_batch: trajectories in one of them.
-        vae_learning_rate: of Adam.
-        vae_hidden: width of the LSTM in each direction.
-        decoder_hidden: width of the decoder.
-    """
-
-    name: ClassVar[str] = "vae-gail"
-
-    vae_code_size: int = 4
-    vae_iterations: int = 1000
-    vae_batch: int = 32
-    vae_learning_rate: float = 1e-3
-    vae_hidden: int = 64
-    decoder_hidden: int = 300
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting in ("vae_code_size", "vae_iterations", "vae_batch", "vae_hidden", "decoder_hidden"):
-            if getattr(self, setting) < 1:
-                raise InputError(f"{setting} is {getattr(self, setting)}; give 1 or more")
-        if not self.vae_learning_rate > 0:
-            raise InputError(f"vae_learning_rate is {self.vae_learning_rate}; give more than 0")
-
-    def method(self, demonstrations: Demonstrations) -> "Encoded":
-        """Return what this algorithm adds to the loop."""
-        return Encoded(self, demonstrations)
-
-
 class TrajectoryVAE(nn.Module):
-    """The encoder, and a decoder: (code, state) → action and change of the state.
+    """The trajectory encoder, and a decoder: (code, state) → action and change of the state's numbers.
 
     Args:
-        observation_size, action_size, code_size: numbers in each.
+        observation_space: of one step.
+        action_size, code_size: numbers in each.
         hidden: width of the LSTM in each direction.
         decoder_hidden: width of the decoder's two layers.
+        encoder: what makes features of an observation.
     """
 
     def __init__(
-        self, observation_size: int, action_size: int, code_size: int, hidden: int = 64, decoder_hidden: int = 300
+        self,
+        observation_space: Space,
+        action_size: int,
+        code_size: int,
+        hidden: int = 64,
+        decoder_hidden: int = 300,
+        encoder: Encoder = None,
     ) -> None:
         super().__init__()
-        self.encoder = TrajectoryEncoder(observation_size, code_size, hidden)
+        self.encoder = TrajectoryEncoder(observation_space, code_size, hidden, encoder)
+        boxes = entry_spaces(observation_space)
+        self.ndims = {name: len(box.shape) for name, box in boxes.items()}
+        self._flat = [name for name, box in boxes.items() if len(box.shape) == 1]  # whose changes are predicted
+        predicted = action_size + sum(boxes[name].shape[0] for name in self._flat)
         self.decoder = nn.Sequential(
-            nn.Linear(code_size + observation_size, decoder_hidden),
+            nn.Linear(code_size + self.encoder.lstm.input_size, decoder_hidden),
             nn.Tanh(),
             nn.Linear(decoder_hidden, decoder_hidden),
             nn.Tanh(),
-            nn.Linear(decoder_hidden, action_size + observation_size),
+            nn.Linear(decoder_hidden, predicted),
         )
+
+    def changes(self, inputs: Any, following: Any) -> list[Tensor]:
+        """Return how the rows of numbers in normalised observations change from one step to the next."""
+        pairs = [(inputs[name], following[name]) if name else (inputs, following) for name in self._flat]
+        return [after - before for before, after in pairs]
 
 
 class VAETraining:
@@ -103,20 +87,24 @@ class VAETraining:
         self.demonstrations = demonstrations
         self.iteration = 0
         self.loss = float("nan")
-        self._actions = Normalizer(demonstrations.action_size)
-        self._actions.fit(demonstrations.actions)
+        self.device = choose_device(settings.device)
+        actions = ContinuousActions(demonstrations.actions.shape[1])
+        actions.fit(demonstrations.actions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self._network = TrajectoryVAE(
-                demonstrations.observation_size,
-                demonstrations.action_size,
+            network = TrajectoryVAE(
+                demonstrations.observation_space,
+                actions.outputs,
                 settings.vae_code_size,
                 settings.vae_hidden,
                 settings.decoder_hidden,
+                settings.encoder,
             )
-        self.encoder = self._network.encoder
-        self.encoder.observations.fit(demonstrations.observations)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), settings.vae_learning_rate, fused=True)
+        network.encoder.observations.fit(demonstrations.observations)
+        self._actions = actions.to(self.device)
+        self._network = network.to(self.device)
+        self.encoder = network.encoder
+        self._optimizer = torch.optim.Adam(network.parameters(), settings.vae_learning_rate, fused=True)
 
     @property
     def finished(self) -> bool:
@@ -125,19 +113,23 @@ class VAETraining:
 
     def step(self) -> None:
         """Take one gradient step."""
-        settings, demonstrations, encoder = self.settings, self.demonstrations, self.encoder
+        settings, demonstrations, encoder, network = self.settings, self.demonstrations, self.encoder, self._network
         rng = np.random.default_rng((settings.seed, self.iteration, 1))
         chosen = rng.integers(len(demonstrations), size=settings.vae_batch)
         rows, lengths, real = encoder.rows(demonstrations, chosen)
-        observations, following = (encoder.normalized(demonstrations.observations[rows + after]) for after in (0, 1))
-        actions = self._actions.normalize(torch.from_numpy(demonstrations.actions[rows]))
-        wanted = torch.cat([actions, following - observations], dim=2)
-        mean, log_variance = encoder(observations, lengths)
-        noise = torch.from_numpy(rng.standard_normal(mean.shape, dtype=np.float32))
+        real = real.to(self.device)
+        inputs, following = (
+            encoder.normalized(rows_of(demonstrations.observations, rows + after), self.device) for after in (0, 1)
+        )
+        actions = self._actions.targets(torch.from_numpy(demonstrations.actions[rows]).to(self.device))
+        targets = torch.cat([actions, *network.changes(inputs, following)], dim=2)
+        mean, log_variance = encoder(inputs, lengths)
+        noise = torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32)).to(self.device)
         codes = mean + (0.5 * log_variance).exp() * noise
-        every = codes[:, None].expand(*observations.shape[:2], codes.shape[1])
-        told = self._network.decoder(torch.cat([every, observations], dim=2))
-        errors = 0.5 * (told - wanted).square().sum(dim=2)
+        features = encode(encoder.encoder, inputs, network.ndims)
+        every = codes[:, None].expand(*features.shape[:2], codes.shape[1])
+        predicted = network.decoder(torch.cat([every, features], dim=2))
+        errors = 0.5 * (predicted - targets).square().sum(dim=2)
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
         loss = (errors[real].sum() + divergence.sum()) / real.sum()
         self._optimizer.zero_grad()
@@ -148,23 +140,23 @@ class VAETraining:
         if self.finished:
             encoder.standardize(demonstrations)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that `restore` needs."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that `load_state_dict` needs."""
         tensors = named("network", self._network.state_dict()) | named("optimizer", moments(self._optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state` was taken."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go back to where `state_dict` was taken."""
         self._network.load_state_dict(part("network", tensors))
         restore_moments(self._optimizer, part("optimizer", tensors))
         self.iteration = int(tensors["iteration"])
 
 
-class Encoded(Method):
-    """Rollouts under codes of demonstrations, which the discriminator sees."""
+class VAEMethod(Method):
+    """Rollouts under codes of demonstrations, which the discriminator judges."""
 
     settings: VAEGAIL
-    sees_codes = True
+    judges_codes = True
 
     def __init__(self, settings: VAEGAIL, demonstrations: Demonstrations) -> None:
         self.autoencoder = VAETraining(settings, demonstrations)
@@ -187,13 +179,13 @@ class Encoded(Method):
 
     @cached_property
     def inputs(self) -> Tensor:
-        """The demonstrations' codes as the code's layer sees them, (trajectories, code size), once they are learned."""
+        """The demonstrations' codes as the code's layer takes them, (trajectories, code size), once learned."""
         assert self.autoencoder.finished
-        return self.cloning.network.code_inputs(self.autoencoder.encoder.codes(self.demonstrations))
+        return self.cloning.network.code_inputs(self.autoencoder.encoder.codes(self.demonstrations).to(self.device))
 
     def draw_codes(self, starting: Integers, rng: np.random.Generator) -> Floats:
         """Return the codes of demonstrations drawn at random, (n, code size)."""
-        return self.inputs[rng.integers(len(self.inputs), size=len(starting))].numpy()
+        return self.inputs[rng.integers(len(self.inputs), size=len(starting))].cpu().numpy()
 
     def expert_codes(self, rows: Integers) -> Tensor:
         """Return the codes of demonstrated steps (n,), those of their trajectories."""
@@ -202,17 +194,24 @@ class Encoded(Method):
     def policy(self, network: PolicyNetwork, counted: bool) -> Policy:
         """Return the policy; where a list of codes is wanted, with demonstrations' codes that stand for all."""
         if not isinstance(self.settings.prior, Categorical):
-            return Policy(network, self.prior, (), encoder=copy.deepcopy(self.autoencoder.encoder))
+            encoder = copy.deepcopy(self.autoencoder.encoder).cpu()
+            return Policy(network, self.prior, trajectory_encoder=encoder)
         return self._listed(self._restricted(network, self.settings.prior.size), self.settings.prior, counted)
 
     def _restricted(self, network: PolicyNetwork, count: int) -> PolicyNetwork:
         """Return the same policy under `count` codes alone, given one-hot: the code's layer takes them in."""
-        inputs = self.inputs.numpy()
-        middles = KMeans(count, n_init=10, random_state=self.settings.seed).fit(inputs).cluster_centers_
-        chosen = self.inputs[[int(np.square(inputs - middle).sum(axis=1).argmin()) for middle in middles]]
+        inputs = self.inputs.cpu()
+        middles = KMeans(count, n_init=10, random_state=self.settings.seed).fit(inputs.numpy()).cluster_centers_
+        chosen = inputs[[int(np.square(inputs.numpy() - middle).sum(axis=1).argmin()) for middle in middles]]
+        network = network.cpu()
         restricted = PolicyNetwork(
-            len(network.observations.mean), len(network.actions.mean), count, self.settings.hidden
+            network.observation_space,
+            network.action_space,
+            count,
+            self.settings.hidden,
+            encoder=network.encoder,
         )
+        restricted.encoder_name = network.encoder_name
         tensors = dict(network.state_dict())
         tensors["code.weight"] = network.code.weight.detach() @ chosen.T
         restricted.load_state_dict(tensors)

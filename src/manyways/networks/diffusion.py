@@ -12,106 +12,71 @@ predicting the noise.
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from manyways.algorithms.codeless import Codeless
-from manyways.errors import InputError
-from manyways.policies.codeless import CodelessNetwork
+from manyways.demonstrations.spaces import Space
+from manyways.networks.actions import require_continuous
+from manyways.networks.base import linear_weights
+from manyways.networks.chunks import ChunkNetwork
+from manyways.networks.encoders import Encoder
+from manyways.networks.registry import register_network
 
-_NOISE_LEVELS = 100  # in training, as in the paper
+NOISE_LEVELS = 100  # in training, as in the paper
 _TIME_FEATURES = 32
 _LARGEST_BETA = 0.999
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diffusion(Codeless):
-    """Settings of diffusion policy; `fit` runs it.
-
-    Args:
-        window: how many observations are seen, the last included.
-        chunk: how many actions are drawn together.
-        executed: how many of them are done before the next are drawn.
-        denoising_steps: from noise to actions, by DDIM.
-        others: as in `Codeless`.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-
-    name: ClassVar[str] = "diffusion"
-
-    steps_per_batch: int = 2048
-    learning_rate: float = 1e-2
-    window: int = 2
-    chunk: int = 8
-    executed: int = 4
-    denoising_steps: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require_positive("window", "chunk", "executed", "denoising_steps")
-        if self.executed > self.chunk:
-            raise InputError(f"executed is {self.executed}; give at most the {self.chunk} actions of a chunk")
-        if self.denoising_steps > _NOISE_LEVELS:
-            raise InputError(f"denoising_steps is {self.denoising_steps}; give at most {_NOISE_LEVELS}")
-
-    def network(self, observation_size: int, action_size: int) -> "DiffusionNetwork":
-        """Return the network before training."""
-        return DiffusionNetwork(
-            observation_size,
-            action_size,
-            self.window,
-            self.chunk,
-            self.executed,
-            self.denoising_steps,
-            self.hidden,
-        )
-
-
-class DiffusionNetwork(CodelessNetwork):
+@register_network
+class DiffusionNetwork(ChunkNetwork):
     """Finds a chunk of normalised actions in noise, given a window of observations.
 
     Args:
-        observation_size, action_size: numbers in each.
-        window, chunk, executed: as in `CodelessNetwork`.
+        observation_space, action_space: of one step.
+        window, chunk, executed: as in `ActionNetwork`.
         denoising_steps: from noise to actions.
         hidden: width of the layers.
+        encoder: what makes features of an observation.
+        seed: of the encoder's weights, where it is made here.
     """
 
-    kind = Diffusion.name
+    kind = "diffusion"
 
     def __init__(
         self,
-        observation_size: int,
-        action_size: int,
+        observation_space: Space,
+        action_space: Space,
         window: int,
         chunk: int,
         executed: int,
         denoising_steps: int,
         hidden: int,
+        encoder: Encoder = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__(observation_size, action_size, window, chunk, executed)
+        require_continuous(action_space, "diffusion")
+        super().__init__(
+            observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
+        )
         self.denoising_steps = denoising_steps
         self.layers = nn.Sequential(
-            nn.Linear(window * observation_size + chunk * action_size + _TIME_FEATURES, hidden),
+            nn.Linear(window * self.feature_size + chunk * self.actions.outputs + _TIME_FEATURES, hidden),
             nn.SiLU(),
             nn.Linear(hidden, hidden),
             nn.SiLU(),
             nn.Linear(hidden, hidden),
             nn.SiLU(),
         )
-        self.output = nn.Linear(hidden, chunk * action_size)
-        self.register_buffer("signal", cosine_schedule(_NOISE_LEVELS), persistent=False)
+        self.output = nn.Linear(hidden, chunk * self.actions.outputs)
+        self.register_buffer("signal", cosine_schedule(NOISE_LEVELS), persistent=False)
 
     signal: Tensor  # (levels,), the share of the variance that is signal, at each level of noise
 
-    def settings(self) -> dict[str, int]:
+    def settings(self) -> dict[str, Any]:
         """Return what the network is built from."""
         return {
             "window": self.window,
@@ -123,32 +88,39 @@ class DiffusionNetwork(CodelessNetwork):
 
     def matrices(self) -> list[Tensor]:
         """Return the weights of all layers but the last."""
-        return [layer.weight for layer in self.layers if isinstance(layer, nn.Linear)]
+        return [*super().matrices(), *linear_weights(self.layers)]
 
-    def denoise(self, windows: Tensor, noisy: Tensor, levels: Tensor) -> Tensor:
-        """Return the chunks (n, chunk, action size) that noisy ones of levels (n,) were made of."""
-        inputs = torch.cat([windows.flatten(1), noisy.flatten(1), time_features(levels)], dim=1)
+    def denoise(self, features: Tensor, noisy: Tensor, levels: Tensor) -> Tensor:
+        """Return the chunks (n, chunk, action size) that noisy ones of levels (n,) were made of.
+
+        Args:
+            features: (n, window, features), of the observations.
+            noisy: (n, chunk, action size).
+            levels: (n,), of the noise.
+        """
+        inputs = torch.cat([features.flatten(1), noisy.flatten(1), time_features(levels)], dim=1)
         chunks: Tensor = self.output(self.layers(inputs))
         return chunks.view_as(noisy)
 
-    def losses(self, windows: Tensor, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the mean squared error of the normalised actions that are found in noise of a random level."""
         chunks = actions[:, -self.chunk :]
-        levels = torch.randint(_NOISE_LEVELS, (len(chunks),), generator=generator).to(chunks.device)
+        levels = torch.randint(NOISE_LEVELS, (len(chunks),), generator=generator).to(chunks.device)
         noise = torch.randn(chunks.shape, generator=generator).to(chunks.device)
         signal = self.signal[levels, None, None]
         noisy = signal.sqrt() * chunks + (1 - signal).sqrt() * noise
-        return {"actions": functional.mse_loss(self.denoise(windows, noisy, levels), chunks)}
+        return {"actions": functional.mse_loss(self.denoise(self.encoded(windows), noisy, levels), chunks)}
 
-    def draw(self, windows: Tensor, rng: np.random.Generator | None) -> Tensor:
+    def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Return what is left of noise without its noise (DDIM, Song et al. 2021); without `rng`, of zero."""
-        low, high = (self.actions.normalize(limit) for limit in (self.action_low, self.action_high))
-        shape = (len(windows), self.chunk, self.sizes[1])
+        low, high = (self.actions.normalize(limit) for limit in (self.actions.low, self.actions.high))
+        features = self.encoded(windows)
+        shape = (len(features), self.chunk, self.actions.outputs)
         noisy = torch.zeros(shape) if rng is None else torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-        levels = np.linspace(_NOISE_LEVELS - 1, 0, self.denoising_steps).round().astype(int)
+        levels = np.linspace(NOISE_LEVELS - 1, 0, self.denoising_steps).round().astype(int)
         signals = [*self.signal[levels].tolist(), 1.0]
         for level, signal, next_signal in zip(levels, signals[:-1], signals[1:], strict=True):
-            chunks = self.denoise(windows, noisy, torch.full((len(noisy),), int(level))).clamp(low, high)
+            chunks = self.denoise(features, noisy, torch.full((len(noisy),), int(level))).clamp(low, high)
             noise = (noisy - math.sqrt(signal) * chunks) / math.sqrt(1 - signal)
             noisy = math.sqrt(next_signal) * chunks + math.sqrt(1 - next_signal) * noise
         return noisy[:, : self.executed]

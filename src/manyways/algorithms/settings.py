@@ -1,0 +1,306 @@
+"""What can be set: the settings of the algorithms that learn from demonstrations alone. They need no PyTorch.
+
+The command line is made of these classes and their docstrings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from manyways.errors import (
+    InputError,
+    require_above_zero,
+    require_at_least,
+    require_choice,
+    require_share,
+)
+from manyways.latents import Categorical, Prior
+from manyways.search.settings import Search
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+    from torch import nn
+
+    from manyways.algorithms.training import Training
+    from manyways.demonstrations import Demonstrations
+    from manyways.policies.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """Settings that every algorithm has. To write your own, derive from this and from `Training`.
+
+    Args:
+        hidden: width of the network.
+        encoder: what makes features of an observation: flat, conv, a registered name or module:ATTRIBUTE; in Python a
+            torch.nn.Module too. Unless given, conv where there is an image, flat elsewhere.
+        seed: of everything random; the same seed on the same machine gives the same policy.
+        device: such as cpu or cuda; auto takes a GPU where there is one.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    has_codes: ClassVar[bool] = False
+    runs_environments: ClassVar[bool] = False
+
+    hidden: int | None = 128
+    encoder: "str | nn.Module | None" = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "hidden")
+        require_at_least(self, 0, "seed")
+
+    def start(
+        self, demonstrations: "Demonstrations", environment: "VectorEnv[Any, Any, Any] | None" = None
+    ) -> "Training":
+        """Return training at its first iteration, to be stepped, saved and restored by the caller.
+
+        Args:
+            demonstrations: what to learn from.
+            environment: for algorithms that run environments: as many as the settings say. Ended episodes start anew at
+                the next step. Its rewards are not used.
+
+        Raises:
+            InputError: the demonstrations do not fit the settings or the environment.
+        """
+        raise NotImplementedError
+
+    def fit(
+        self,
+        demonstrations: "Demonstrations",
+        environment: "VectorEnv[Any, Any, Any] | None" = None,
+        callback: "Callable[[Training], object] | None" = None,
+        progress: bool | None = None,
+    ) -> "Policy":
+        """Learn from the demonstrations, and return the policy.
+
+        Args:
+            demonstrations: what to learn from.
+            environment: as for `start`.
+            callback: called with the training after each iteration; it may return False to end training.
+            progress: whether to show a progress bar; where a person watches a terminal unless given.
+
+        Raises:
+            InputError: as `start`.
+        """
+        from manyways.algorithms.training import run_to_end
+
+        return run_to_end(self, demonstrations, environment, callback, progress)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings for a file."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name, value in values.items():
+            if hasattr(value, "to_json"):
+                values[name] = value.to_json()
+            elif isinstance(value, Search):
+                values[name] = vars(value)
+        if values["encoder"] is not None and not isinstance(values["encoder"], str):
+            values["encoder"] = type(values["encoder"]).__qualname__
+        if isinstance(values.get("prior"), dict) and values["prior"]["kind"] == "categorical":
+            values.pop("search", None)  # every code is tried
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloning(Algorithm):
+    """Settings of the algorithms that learn from demonstrations alone.
+
+    Args:
+        iterations: gradient steps.
+        learning_rate: of Muon and Adam at the start; falls to 0 linearly.
+    """
+
+    iterations: int = 3000
+    learning_rate: float = 5e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "iterations")
+        require_above_zero(self, "learning_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SOGBC(Cloning):
+    """Settings of SOG-BC (Algorithm 2).
+
+    Args:
+        prior: the codes to choose from.
+        search: how continuous codes are searched; discrete ones are all tried.
+        trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
+        steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
+        hidden: width of the network; 128 as in the paper unless given, and 256 for more than 128 features.
+        init: clusters starts from groups of similar trajectories and keeps asking them; random is the paper's start and
+            the paper's search, by the policy's error alone.
+        warm_up: for which share of the iterations the initial codes are kept.
+    """
+
+    name: ClassVar[str] = "sog-bc"
+    summary: ClassVar[str] = "Behaviour cloning under the code that explains each trajectory best (Algorithm 2)."
+    has_codes: ClassVar[bool] = True
+
+    prior: Prior
+    search: Search = field(default_factory=Search)
+    trajectories_per_batch: int = 64
+    steps_per_trajectory: int = 64
+    hidden: int | None = None
+    init: Literal["clusters", "random"] = "clusters"
+    warm_up: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "trajectories_per_batch", "steps_per_trajectory")
+        require_share(self, "warm_up", below_one=True)
+        require_choice(self, "init", "clusters", "random")
+
+    def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
+        """Return training at its first iteration."""
+        from manyways.algorithms.sog_bc import SOGBCTraining
+
+        return SOGBCTraining(self, demonstrations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BC(Cloning):
+    """Settings of behaviour cloning: SOG-BC's, with a single code.
+
+    Args:
+        trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
+        steps_per_trajectory: steps of each, drawn at random.
+    """
+
+    name: ClassVar[str] = "bc"
+    summary: ClassVar[str] = "Behaviour cloning without codes, which averages different modes into none of them."
+
+    trajectories_per_batch: int = 64
+    steps_per_trajectory: int = 64
+
+    def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
+        """Return training at its first iteration."""
+        return SOGBC(prior=Categorical(1), init="random", **vars(self)).start(demonstrations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithoutCodes(Cloning):
+    """Settings of the algorithms that clone several modes without a code.
+
+    Args:
+        steps_per_batch: demonstrated steps in a gradient step, drawn at random from all.
+    """
+
+    steps_per_batch: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "steps_per_batch")
+
+    def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
+        """Return training at its first iteration."""
+        from manyways.algorithms.without_codes import WithoutCodesTraining
+
+        return WithoutCodesTraining(self, demonstrations)
+
+    def network_settings(self) -> dict[str, int]:
+        """Return what the network is built from beside spaces and encoder."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDN(WithoutCodes):
+    """Settings of MDN.
+
+    Args:
+        components: of the mixture.
+    """
+
+    name: ClassVar[str] = "mdn"
+    summary: ClassVar[str] = "A mixture of Gaussians at every step (Bishop 1994)."
+
+    steps_per_batch: int = 4096
+    learning_rate: float = 1e-2
+    components: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "components")
+
+    def network_settings(self) -> dict[str, Any]:
+        """Return what the network is built from."""
+        return {"components": self.components, "hidden": self.hidden}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeT(WithoutCodes):
+    """Settings of BeT.
+
+    Args:
+        steps_per_batch: windows in a gradient step; every step of a window is learned from.
+        history: observations in a window, the current one included.
+        bins: of the actions.
+        layers: of the transformer, whose width is `hidden`.
+        heads: of its attention.
+        focal: γ of the bins' focal loss, 2 in the paper; 0 is cross-entropy.
+        offset_weight: of the offset's squared error, averaged over the normalised action's numbers.
+    """
+
+    name: ClassVar[str] = "bet"
+    summary: ClassVar[str] = "Behaviour transformer: a bin of actions and an offset (Shafiullah et al. 2022)."
+
+    steps_per_batch: int = 48
+    learning_rate: float = 2e-3
+    history: int = 10
+    bins: int = 64
+    layers: int = 2
+    heads: int = 4
+    focal: float = 0.0
+    offset_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "history", "bins", "layers", "heads")
+        require_at_least(self, 0, "focal", "offset_weight")
+        if self.hidden is None or self.hidden % self.heads:
+            raise InputError(f"hidden is {self.hidden}; give a multiple of the {self.heads} heads")
+
+    def network_settings(self) -> dict[str, Any]:
+        """Return what the network is built from."""
+        return {name: getattr(self, name) for name in ("history", "bins", "layers", "heads", "hidden")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion(WithoutCodes):
+    """Settings of diffusion policy.
+
+    Args:
+        window: observations that are used, the current one included.
+        chunk: actions that are drawn together.
+        executed: how many of them are executed before the next are drawn.
+        denoising_steps: from noise to actions, by DDIM.
+    """
+
+    name: ClassVar[str] = "diffusion"
+    summary: ClassVar[str] = "Diffusion policy: actions drawn from noise, a chunk at a time (Chi et al. 2023)."
+
+    steps_per_batch: int = 2048
+    learning_rate: float = 1e-2
+    window: int = 2
+    chunk: int = 8
+    executed: int = 4
+    denoising_steps: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "window", "chunk", "executed", "denoising_steps")
+        if self.executed > self.chunk:
+            raise InputError(f"executed is {self.executed}; give at most the {self.chunk} actions of a chunk")
+        if self.denoising_steps > 100:
+            raise InputError(f"denoising_steps is {self.denoising_steps}; give at most the 100 levels of noise")
+
+    def network_settings(self) -> dict[str, Any]:
+        """Return what the network is built from."""
+        return {name: getattr(self, name) for name in ("window", "chunk", "executed", "denoising_steps", "hidden")}

@@ -1,0 +1,80 @@
+"""Which columns of numbers vary, and how they are stored without losing what varies."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.errors import InputError
+
+_ROUNDING = 8  # units in the last place; what varies less beside its own size is rounding, not information
+_LEAST_RESOLVED = 1000  # steps of single precision within a standard deviation; with fewer a column stays double
+
+
+def varying(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which columns of `values` (rows, ...) vary by more than their own size and precision explain, (...)."""
+    if values.dtype.kind in "iub":
+        return np.asarray(values.max(axis=0) > values.min(axis=0))
+    largest = np.abs(values).max(axis=0).astype(np.float64)
+    std = values.std(axis=0, dtype=np.float64)
+    return np.asarray(std > _ROUNDING * np.finfo(values.dtype).eps * largest)
+
+
+def inverse_std(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the inverse standard deviation of each column of `values` (rows, ...), 0 where it does not vary."""
+    std = values.std(axis=0, dtype=np.float64)
+    return np.divide(1, std, out=np.zeros_like(std), where=varying(values) & (std > 0)).astype(np.float32)
+
+
+def as_numbers(value: Any, name: str) -> NDArray[Any]:
+    """Return `value` as float32, or as float64 where single precision would lose how a column varies.
+
+    Positions far from the origin, as on maps, need that: at 4,500,000 m single precision has steps of half a metre.
+    Images (uint8) stay as they are.
+
+    Args:
+        value: (steps, ...).
+        name: what to call it in an error.
+
+    Raises:
+        InputError: it is not an array of real numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # nested lists of different lengths
+        raise InputError(f"{name} are not a regular array ({error}); give equal rows") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} are of type {array.dtype}, not real numbers; convert them")
+    if array.dtype == np.uint8 and array.ndim > 2:
+        return array
+    if (array.dtype.kind == "f" and array.dtype.itemsize <= 4) or array.size == 0 or array.dtype.kind == "b":
+        return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is reported so
+        single = array.astype(np.float32)
+        double = array.astype(np.float64, copy=False)
+        step = np.finfo(np.float32).eps * np.abs(double).max(axis=0)
+        std = double.std(axis=0)
+        lost = (std > _ROUNDING * np.finfo(np.float64).eps * np.abs(double).max(axis=0)) & (
+            std < _LEAST_RESOLVED * step
+        )
+    return double if bool(np.any(lost)) and bool(np.isfinite(double).all()) else single
+
+
+def as_actions(value: Any, name: str, discrete: bool | None = None) -> NDArray[Any]:
+    """Return actions: choices as int64, all else as real numbers.
+
+    Args:
+        value: (steps,) or (steps, n).
+        name: what to call it in an error.
+        discrete: whether whole numbers are choices; those of the shape (steps,) are unless told otherwise.
+
+    Raises:
+        InputError: as `as_numbers`, or a choice is negative.
+    """
+    numbers = as_numbers(value, name)
+    whole = np.asarray(value).dtype.kind in "iub"
+    if discrete is False or not whole or (discrete is None and numbers.ndim != 1):
+        return numbers
+    if numbers.size and numbers.min() < 0:
+        raise InputError(f"{name} have the choice {int(numbers.min())}; number the choices from 0")
+    return np.asarray(value).astype(np.int64)

@@ -1,0 +1,129 @@
+"""What an observation and an action are, as Gymnasium's spaces, and the same as JSON for a policy's file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from manyways.demonstrations.observations import Observations
+from manyways.errors import InputError
+
+Space = gym.Space[Any]
+
+
+def observation_space(observations: Observations) -> Space:
+    """Return the space of one step: an unbounded box, or a dictionary of boxes. Images (uint8) are from 0 to 255."""
+    if isinstance(observations, Mapping):
+        return spaces.Dict({name: _box(array) for name, array in observations.items()})
+    return _box(observations)
+
+
+def action_space(actions: NDArray[Any], choices: tuple[int, ...] | None = None) -> Space:
+    """Return the space of one step's action.
+
+    Args:
+        actions: real numbers (steps, n), an unbounded box; whole numbers (steps,), `Discrete`; or (steps, parts),
+            `MultiDiscrete`.
+        choices: how many there are for each part of a discrete action; as many as occur unless given.
+    """
+    if actions.dtype.kind == "f":
+        return _box(actions)
+    numbers = np.atleast_1d(actions.max(axis=0) + 1) if choices is None else np.array(choices)
+    return spaces.Discrete(int(numbers[0])) if actions.ndim == 1 else spaces.MultiDiscrete(numbers)
+
+
+def choices_of(space: Space) -> NDArray[np.int64] | None:
+    """Return how many choices each part of a discrete action has, (parts,); None for an action of real numbers."""
+    if isinstance(space, spaces.Discrete):
+        return np.array([space.n], dtype=np.int64)
+    if isinstance(space, spaces.MultiDiscrete):
+        return np.asarray(space.nvec, dtype=np.int64)
+    return None
+
+
+def is_flat(space: Space) -> bool:
+    """Return whether the space is a box of one dimension: a row of numbers."""
+    return isinstance(space, spaces.Box) and len(space.shape) == 1
+
+
+def entry_spaces(space: Space) -> dict[str, spaces.Box]:
+    """Return the boxes of a dictionary by name; a box alone has the name "".
+
+    Raises:
+        InputError: the space is, or holds, something else than a box.
+    """
+    boxes = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    for name, box in boxes.items():
+        if not isinstance(box, spaces.Box):
+            where = f"the entry {name!r} of an observation" if name else "an observation"
+            raise InputError(f"{where} is {box}; only boxes and dictionaries of boxes can be observed: convert it")
+    return boxes
+
+
+def fits(space: Space, other: Space) -> bool:
+    """Return whether values of `space` have the shape of those of `other`; bounds and precision may differ.
+
+    Of a discrete action there may be fewer choices: demonstrations need not show the last ones.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(other, spaces.Dict):
+        return space.keys() == other.keys() and all(fits(space[name], other[name]) for name in space)
+    choices, others = choices_of(space), choices_of(other)
+    if choices is not None and others is not None:
+        return bool(space.shape == other.shape and np.all(choices <= others))
+    return isinstance(space, spaces.Box) and isinstance(other, spaces.Box) and space.shape == other.shape
+
+
+def describe(space: Space) -> str:
+    """Return what a value of the space is, in a few words for an error."""
+    if isinstance(space, spaces.Dict):
+        return "a dictionary of " + ", ".join(f"{name} {box.shape}" for name, box in space.items())
+    choices = choices_of(space)
+    if choices is not None:
+        return f"one of {choices[0]} choices" if space.shape == () else f"choices among {choices.tolist()}"
+    return f"numbers of shape {space.shape}"
+
+
+def to_json(space: Space) -> dict[str, Any]:
+    """Return what `from_json` turns back into a space of the same kind."""
+    if isinstance(space, spaces.Dict):
+        return {"kind": "dict", "entries": {name: to_json(entry) for name, entry in space.items()}}
+    choices = choices_of(space)
+    if choices is not None:
+        kind = "discrete" if isinstance(space, spaces.Discrete) else "multidiscrete"
+        return {"kind": kind, "choices": choices.tolist()}
+    return {"kind": "box", "shape": list(space.shape or ()), "dtype": str(space.dtype)}
+
+
+def from_json(value: Any) -> Space:
+    """Return the space that `to_json` described.
+
+    Raises:
+        KeyError, TypeError, ValueError: this describes no space.
+    """
+    kind = value["kind"]
+    if kind == "dict":
+        return spaces.Dict({str(name): from_json(entry) for name, entry in value["entries"].items()})
+    if kind == "discrete":
+        return spaces.Discrete(int(value["choices"][0]))
+    if kind == "multidiscrete":
+        return spaces.MultiDiscrete([int(number) for number in value["choices"]])
+    if kind != "box":
+        raise ValueError(f"no space is of the kind {kind!r}")
+    shape, dtype = tuple(int(size) for size in value["shape"]), np.dtype(str(value["dtype"]))
+    if dtype.kind not in "fiu" or any(size < 1 for size in shape):
+        raise ValueError(f"no box has the shape {shape} and the type {dtype}")
+    return _unbounded(shape, dtype)
+
+
+def _box(array: NDArray[Any]) -> spaces.Box:
+    return _unbounded(array.shape[1:], array.dtype)
+
+
+def _unbounded(shape: tuple[int, ...], dtype: Any) -> spaces.Box:
+    # A box's bounds fill arrays of its shape: of an image only as bytes.
+    if dtype == np.uint8:
+        return spaces.Box(0, 255, shape, np.uint8)
+    return spaces.Box(-np.inf, np.inf, shape, np.dtype(dtype).type)

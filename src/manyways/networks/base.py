@@ -1,0 +1,102 @@
+"""What the networks of all policies share: normalisation, the encoder of observations, and what outputs mean."""
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.spaces import Space, entry_spaces
+from manyways.networks.actions import make_actions
+from manyways.networks.encoders import Encoder, encode, encoder_name, features_of, make_encoder
+from manyways.networks.normalization import ObservationNormalizer
+
+
+class ActionNetwork(nn.Module):
+    """From a window of observations, and a code where there is one, to a chunk of actions.
+
+    Inside, everything is in normalised observations and actions; `act` takes and returns real units.
+
+    Args:
+        observation_space, action_space: of one step.
+        encoder: what makes features of a normalised observation; see `networks.encoders`.
+        window: how many observations are used, the current one included.
+        chunk: how many actions are learned for one window, the one for its last observation first.
+        executed: how many of them are executed before the next chunk.
+        seed: of the encoder's weights, where it is made here.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_space: Space,
+        encoder: Encoder = None,
+        *,
+        window: int = 1,
+        chunk: int = 1,
+        executed: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if executed > chunk:
+            raise ValueError(f"{executed} actions cannot be executed of {chunk}")
+        self.observation_space, self.action_space = observation_space, action_space
+        self.window, self.chunk, self.executed = window, chunk, executed
+        self.observations = ObservationNormalizer(observation_space)
+        self.encoder = make_encoder(encoder, observation_space, seed)
+        self.encoder_name = encoder_name(encoder)
+        self.actions = make_actions(action_space)
+        self.feature_size = features_of(self.encoder, observation_space)
+        self._ndims = {name: len(box.shape) for name, box in entry_spaces(observation_space).items()}
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return what the network is built from beside its spaces and encoder, by name."""
+
+    @abstractmethod
+    def act(self, windows: Any, codes: Tensor | None, rng: np.random.Generator | None) -> Tensor:
+        """Return actions (n, executed, ...) in real units, within the demonstrated range.
+
+        Args:
+            windows: observations (n, window, ...), or a dictionary of such tensors.
+            codes: (n, code size); None where there is no code.
+            rng: draws what is left to chance; None takes what is likeliest.
+        """
+
+    def fit(self, demonstrations: Demonstrations, seed: int) -> None:
+        """Measure the normalisation, and whatever else is not learned by gradient steps, on the demonstrations."""
+        self.observations.fit(demonstrations.observations)
+        self.actions.fit(demonstrations.actions)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw orthogonal weights with gain √2 and set the biases to 0; an encoder that was given keeps its own."""
+        if hasattr(self.encoder, "initialize"):
+            self.encoder.initialize(generator)
+        initialize_layers(self, generator, leave_out=self.encoder)
+
+    def encoded(self, inputs: Any) -> Tensor:
+        """Return features (..., features) of normalised observations (..., *shape)."""
+        return encode(self.encoder, inputs, self._ndims)
+
+    def matrices(self) -> list[Tensor]:
+        """Return the weights between the network's inputs and its last layer, which Muon trains."""
+        return linear_weights(self.encoder)
+
+
+def initialize_layers(module: nn.Module, generator: torch.Generator, leave_out: nn.Module | None = None) -> None:
+    """Draw orthogonal weights with gain √2 for linear layers, and set their biases to 0."""
+    left_out = set() if leave_out is None else set(leave_out.modules())
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear) and layer not in left_out:
+            nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
+            nn.init.zeros_(layer.bias)
+
+
+def linear_weights(module: nn.Module) -> list[Tensor]:
+    """Return the matrices of the linear layers in a module."""
+    return [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]

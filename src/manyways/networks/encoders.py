@@ -1,0 +1,210 @@
+"""Owns the encoder slot: what makes a row of features out of a normalised observation, in every network here.
+
+The paper's networks see flat observations, for which there is nothing to encode (`Flat`). For images a small
+convolutional encoder ships (`Convolutional`); any other `torch.nn.Module` can be given.
+"""
+
+import copy
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from manyways.demonstrations.spaces import Space, describe, entry_spaces, is_flat
+from manyways.errors import InputError
+
+Encoder = str | nn.Module | None
+"""The name of a registered encoder or `module:ATTRIBUTE`; a module; None for the one that the observation calls for."""
+
+_FACTORIES: dict[str, Callable[[Space], nn.Module]] = {}
+
+
+def register_encoder(name: str) -> Callable[[Callable[[Space], nn.Module]], Callable[[Space], nn.Module]]:
+    """Return a decorator that makes an encoder known by a name.
+
+    Args:
+        name: what the command line and a policy's file call it.
+
+    What is decorated is a class or function: from the observation's Gymnasium space to a `torch.nn.Module`.
+    That module takes a batch of normalised observations (n, ...), or a dictionary of such tensors, and returns features
+    (n, features).
+    """
+
+    def register(factory: Callable[[Space], nn.Module]) -> Callable[[Space], nn.Module]:
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+@register_encoder("flat")
+class Flat(nn.Module):
+    """Puts the numbers of an observation side by side; it has nothing to learn.
+
+    Args:
+        space: of one observation.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.alone = is_flat(space)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return (n, numbers) of tensors (n, ...)."""
+        if self.alone:
+            return inputs
+        parts = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+@register_encoder("conv")
+class Convolutional(nn.Module):
+    """Three strided convolutions and a linear layer for each image; flat entries stand beside their features.
+
+    An image has the shape (height, width) or (height, width, channels).
+
+    Args:
+        space: of one observation, which has an image.
+        features: for each image.
+    """
+
+    def __init__(self, space: Space, features: int = 128) -> None:
+        super().__init__()
+        boxes = entry_spaces(space)
+        self._images = [name for name, box in boxes.items() if len(box.shape) in (2, 3)]
+        if not self._images:
+            raise InputError(f"the encoder 'conv' needs an image, but an observation is {describe(space)}; take 'flat'")
+        self.towers = nn.ModuleList(_tower(boxes[name].shape, features) for name in self._images)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw orthogonal weights with gain √2 and set the biases to 0."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return (n, features) of an image (n, height, width[, channels]), or of a dictionary with images."""
+        entries = inputs if isinstance(inputs, Mapping) else {"": inputs}
+        parts = [
+            tower(entries[name].movedim(-1, 1) if entries[name].ndim == 4 else entries[name][:, None])
+            for name, tower in zip(self._images, self.towers, strict=True)
+        ]
+        parts += [tensor.flatten(1) for name, tensor in entries.items() if name not in self._images]
+        return torch.cat(parts, dim=1)
+
+
+def _tower(shape: tuple[int, ...], features: int) -> nn.Module:
+    channels = shape[2] if len(shape) == 3 else 1
+    layers = nn.Sequential(
+        nn.Conv2d(channels, 16, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
+    size = 32 * math.prod((edge + 7) // 8 for edge in shape[:2])
+    return layers.append(nn.Linear(size, features)).append(nn.ReLU())
+
+
+def encoder_name(encoder: Encoder) -> str | None:
+    """Return what a settings file calls an encoder: its name, or the class of a module."""
+    return type(encoder).__qualname__ if isinstance(encoder, nn.Module) else encoder
+
+
+def make_encoder(encoder: Encoder, space: Space, seed: int = 0) -> nn.Module:
+    """Return an encoder for observations of this space.
+
+    Args:
+        encoder: a module, which is copied with its weights; a registered name; `module:ATTRIBUTE`, which is imported;
+            None for "flat", or "conv" where there is an image.
+        space: of one observation.
+        seed: of the weights, where the encoder is made here.
+
+    Raises:
+        InputError: there is no such encoder.
+    """
+    if isinstance(encoder, nn.Module):
+        return copy.deepcopy(encoder)
+    if encoder is None:
+        images = any(len(box.shape) in (2, 3) for box in entry_spaces(space).values())
+        encoder = "conv" if images else "flat"
+    factory = _FACTORIES.get(encoder) or _imported(encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = factory(space) if callable(factory) and not isinstance(factory, nn.Module) else factory
+    if not isinstance(made, nn.Module):
+        raise InputError(f"the encoder {encoder} is a {type(made).__name__}; give a torch.nn.Module, or what makes one")
+    return made
+
+
+def shipped_or_registered(name: str | None) -> bool:
+    """Return whether an encoder of this name can be made without importing anything."""
+    return name in _FACTORIES
+
+
+def features_of(encoder: nn.Module, space: Space) -> int:
+    """Return how many features an encoder makes of an observation.
+
+    Raises:
+        InputError: it cannot take such observations, or does not return rows of features.
+    """
+    boxes = entry_spaces(space)
+    zeros = {name: torch.zeros(2, *box.shape) for name, box in boxes.items()}
+    training = encoder.training
+    try:
+        with torch.no_grad():
+            features = encoder.eval()(zeros if "" not in boxes else zeros[""])
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"the encoder {type(encoder).__name__} cannot take a batch of observations, each {describe(space)} "
+            f"({error}); let it take tensors of the shape (n, ...)"
+        ) from error
+    finally:
+        encoder.train(training)
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(
+            f"the encoder {type(encoder).__name__} returns {shape} for 2 observations; let it return (2, features)"
+        )
+    return features.shape[1]
+
+
+def encode(encoder: nn.Module, inputs: Any, ndims: Mapping[str, int]) -> Tensor:
+    """Return features (..., features) of inputs with any leading dimensions.
+
+    Args:
+        encoder: takes one leading dimension.
+        inputs: (..., *shape), or a dictionary of such tensors.
+        ndims: how many dimensions one observation's entries have, by name.
+    """
+    if isinstance(encoder, Flat) and encoder.alone:
+        return inputs  # type: ignore[no-any-return]
+    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
+    lead = first.shape[: first.ndim - next(iter(ndims.values()))]
+    if isinstance(inputs, Mapping):
+        rows: Any = {name: tensor.reshape(-1, *tensor.shape[len(lead) :]) for name, tensor in inputs.items()}
+    else:
+        rows = inputs.reshape(-1, *inputs.shape[len(lead) :])
+    features: Tensor = encoder(rows)
+    return features.view(*lead, -1)
+
+
+def _imported(name: str) -> Any:
+    module, separator, attribute = name.partition(":")
+    if not separator:
+        raise InputError(
+            f"there is no encoder {name!r}; the encoders are {', '.join(_FACTORIES)}, or your own as module:ATTRIBUTE"
+        )
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"there is no encoder {name!r} ({error}); give module:ATTRIBUTE of a module on the path"
+        ) from error

@@ -1,0 +1,103 @@
+"""MDN, behaviour cloning with a mixture density network (Bishop 1994): at every step a mixture of Gaussians.
+
+    observation → encoder → Linear → tanh → Linear → tanh → Linear → weight, mean and σ of every component
+
+Each step draws a component and from it the action, so that different modes need not be averaged; nothing but the
+observation tells the next step which mode it was. Where actions are choices, a component is a distribution over them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from manyways.demonstrations.spaces import Space
+from manyways.networks.base import linear_weights
+from manyways.networks.chunks import ChunkNetwork, choose
+from manyways.networks.encoders import Encoder
+from manyways.networks.registry import register_network
+
+_LEAST_STD = 0.01  # of a component, in standard deviations of the action: demonstrations may have no noise at all
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@register_network
+class MDNNetwork(ChunkNetwork):
+    """A mixture over the normalised action, given the observation: of diagonal Gaussians, or of choices.
+
+    Args:
+        observation_space, action_space: of one step.
+        components: of the mixture.
+        hidden: width of the layers.
+        encoder: what makes features of an observation.
+        seed: of the encoder's weights, where it is made here.
+    """
+
+    kind = "mdn"
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_space: Space,
+        components: int,
+        hidden: int,
+        encoder: Encoder = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(observation_space, action_space, encoder, seed=seed)
+        self.components = components
+        self.trunk = nn.Sequential(
+            nn.Linear(self.feature_size, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
+        )
+        self.parts = 1 if self.actions.discrete else 2  # logits, or means and scales
+        self.head = nn.Linear(hidden, components * (1 + self.parts * self.actions.outputs))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the network is built from."""
+        return {"components": self.components, "hidden": self.head.in_features}
+
+    def matrices(self) -> list[Tensor]:
+        """Return the weights of the encoder and the trunk."""
+        return [*super().matrices(), *linear_weights(self.trunk)]
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw orthogonal weights, and means that differ even where the observation tells nothing."""
+        super().initialize(generator)
+        with torch.no_grad():
+            means = self.head.bias[self.components :].view(self.components, self.parts, -1)[:, 0]
+            means.normal_(generator=generator)
+
+    def mixture(self, windows: Any) -> tuple[Tensor, Tensor]:
+        """Return log weights (n, components), and what each component is made of (n, components, parts, outputs)."""
+        numbers = self.head(self.trunk(self.encoded(windows)[:, -1]))
+        logits, rest = numbers.split([self.components, numbers.shape[1] - self.components], dim=1)
+        return logits.log_softmax(dim=1), rest.unflatten(1, (self.components, self.parts, -1))
+
+    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the mean negative log likelihood of the normalised actions, in nats."""
+        weights, components = self.mixture(windows)
+        if self.actions.discrete:
+            targets = actions.expand(-1, self.components, -1)
+            likelihoods = -self.actions.errors(components[:, :, 0], targets)
+        else:
+            means, stds = components[:, :, 0], functional.softplus(components[:, :, 1]) + _LEAST_STD
+            densities = -0.5 * ((actions - means) / stds).square() - stds.log() - _LOG_SQRT_2PI
+            likelihoods = densities.sum(dim=2)
+        return {"likelihood": -torch.logsumexp(weights + likelihoods, dim=1).mean()}
+
+    def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
+        """Return outputs of a component drawn by its weight; without `rng`, of the heaviest."""
+        weights, components = self.mixture(windows)
+        rows = torch.arange(len(weights))
+        component = weights.argmax(dim=1) if rng is None else choose(weights, rng)
+        chosen = components[rows, component]  # (n, parts, outputs)
+        outputs = chosen[:, 0]
+        if rng is not None and self.actions.discrete:
+            outputs = outputs + torch.from_numpy(rng.gumbel(size=tuple(outputs.shape)).astype(np.float32))
+        elif rng is not None:
+            noise = torch.from_numpy(rng.standard_normal(tuple(outputs.shape), dtype=np.float32))
+            outputs = outputs + (functional.softplus(chosen[:, 1]) + _LEAST_STD) * noise
+        return outputs[:, None]

@@ -1,0 +1,138 @@
+"""Normalisation as measured on the demonstrations: what every network sees in place of raw observations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from manyways.demonstrations.columns import varying
+from manyways.demonstrations.observations import Observations, entries
+from manyways.demonstrations.spaces import Space, entry_spaces
+
+FARTHEST = 10.0  # standard deviations at which normalised observations are cut
+_PRECISE = 1e4  # standard deviations from the origin, beyond which single precision would lose the differences
+_IMAGE_SCALE = 127.5  # bytes go to -1 to 1
+
+Inputs = Tensor | dict[str, Tensor]
+"""Normalised observations as an encoder takes them: (n, ...), or a dictionary of such tensors."""
+
+
+class Normalizer(nn.Module):
+    """Shifts and scales each column to mean 0 and standard deviation 1, as measured on the demonstrations.
+
+    A column that does not vary there is normalised to 0 whatever comes later, and restored to the value it had.
+
+    Args:
+        shape: of one step's numbers.
+    """
+
+    mean: Tensor  # in double precision: of positions far from the origin single precision loses the differences
+    std: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(shape))
+
+    def fit(self, values: NDArray[Any]) -> None:
+        """Measure the columns of `values` (rows, ...)."""
+        std = values.std(axis=0, dtype=np.float64)
+        std[~varying(values)] = 0.0
+        self.mean.copy_(torch.from_numpy(np.asarray(values.mean(axis=0, dtype=np.float64))))
+        self.std.copy_(torch.from_numpy(std))
+
+    @property
+    def scale(self) -> Tensor:
+        """The inverse standard deviations, 0 where a column does not vary."""
+        return torch.where(self.std > 0, 1 / self.std, 0.0)
+
+    @property
+    def precise(self) -> bool:
+        """Whether some column lies so far from the origin that raw values must be in double precision."""
+        return bool((self.mean.abs() > _PRECISE * self.std)[self.std > 0].any())
+
+    def normalize(self, values: Tensor) -> Tensor:
+        """Return (values - mean) / std in single precision, (..., *shape)."""
+        return (values - self.mean.to(values.dtype)).float() * self.scale
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Return values * std + mean, (..., *shape)."""
+        return values * self.std + self.mean.to(values.dtype)
+
+
+class ImageScaler(nn.Module):
+    """Takes images of bytes to numbers from -1 to 1; there is nothing to measure."""
+
+    precise = False
+
+    def fit(self, values: NDArray[Any]) -> None:
+        """Do nothing."""
+
+    def normalize(self, values: Tensor) -> Tensor:
+        """Return images (..., height, width[, channels]) as numbers from -1 to 1."""
+        return values.float() / _IMAGE_SCALE - 1
+
+
+class ObservationNormalizer(nn.Module):
+    """Normalises observations of any space: numbers by their moments, cut at ±10 deviations, images by their range.
+
+    Args:
+        space: of one observation.
+    """
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+        boxes = entry_spaces(space)
+        self._names = list(boxes)
+        # By place, because a module's name can hold less than a dictionary's.
+        self.parts = nn.ModuleList(_normalizer(box) for box in boxes.values())
+
+    def fit(self, observations: Observations) -> None:
+        """Measure observations (steps, ...)."""
+        for name, array in entries(observations):
+            self.part(name).fit(array)
+
+    def part(self, name: str = "") -> Any:
+        """Return what normalises one entry of a dictionary, or the box."""
+        return self.parts[self._names.index(name)]
+
+    @property
+    def precise(self) -> bool:
+        """Whether raw observations must be given in double precision."""
+        return any(self.part(name).precise for name in self._names)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a flat observation has."""
+        return len(self.part().mean)
+
+    def forward(self, observations: Any) -> Any:
+        """Return normalised observations (..., *shape), or a dictionary of them."""
+        if isinstance(observations, Mapping):
+            return {name: self._normalized(name, observations[name]) for name in self._names}
+        return self._normalized("", observations)
+
+    def _normalized(self, name: str, values: Tensor) -> Tensor:
+        normalized: Tensor = self.part(name).normalize(values)
+        return normalized.clamp(-FARTHEST, FARTHEST)
+
+
+def to_tensors(observations: Any, device: Any = None) -> Any:
+    """Return arrays as tensors on a device, entry by entry."""
+    if isinstance(observations, Mapping):
+        return {name: torch.from_numpy(array).to(device) for name, array in observations.items()}
+    return torch.from_numpy(observations).to(device)
+
+
+def take(inputs: Any, rows: Any) -> Any:
+    """Return these rows of tensors, entry by entry."""
+    return {name: tensor[rows] for name, tensor in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
+
+
+def _normalizer(box: spaces.Box) -> nn.Module:
+    return ImageScaler() if box.dtype == np.uint8 and len(box.shape) > 1 else Normalizer(box.shape)

@@ -1,0 +1,116 @@
+"""A policy to its folder and back. Networks are built without memory first, and take the tensors of the file.
+
+So a description that claims an absurd size is refused before anything is allocated.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from manyways.clustering.groups import Groups
+from manyways.demonstrations import spaces
+from manyways.errors import InputError
+from manyways.latents import Gaussian, prior_from_json
+from manyways.networks.base import ActionNetwork
+from manyways.networks.checkpoints import named, part
+from manyways.networks.encoders import Encoder, shipped_or_registered
+from manyways.networks.policy_network import PolicyNetwork
+from manyways.networks.registry import network_class
+from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
+from manyways.policies.trajectory_encoder import TrajectoryEncoder
+
+if TYPE_CHECKING:
+    from manyways.policies.policy import Policy
+
+
+def save(policy: "Policy", folder: Path) -> None:
+    """Write the policy; see `Policy.save`."""
+    network = policy.network
+    tensors = named("network", network.state_dict())
+    if policy.groups is not None:
+        tensors |= named("groups", {name: torch.from_numpy(value) for name, value in policy.groups.tensors().items()})
+    if policy.trajectory_encoder is not None:
+        tensors |= named("trajectory_encoder", policy.trajectory_encoder.state_dict())
+    description = {
+        "kind": network.kind,
+        "prior": None if policy.prior is None else policy.prior.to_json(),
+        "trajectories": list(policy.counts),
+        "observation_space": spaces.to_json(network.observation_space),
+        "action_space": spaces.to_json(network.action_space),
+        "encoder": network.encoder_name,
+        "network": network.settings(),
+        "chosen_code": None if policy.chosen_code is None else policy.chosen_code.tolist(),
+    }
+    write_files(folder, description, tensors)
+
+
+def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Policy":
+    """Read a policy; see `Policy.load`."""
+    description, tensors = read_files(folder)
+    path = folder / DESCRIPTION_FILE
+    try:
+        name = description["encoder"]
+        if encoder is None and name is not None and not shipped_or_registered(name):
+            raise InputError(
+                f"{folder} has a policy with the encoder {name}, which is not in its files; give it: "
+                "load_policy(folder, encoder=...), or register it with register_encoder"
+            )
+        prior = None if description["prior"] is None else prior_from_json(description["prior"])
+        network = _network(description, name if encoder is None else encoder, prior)
+        network.load_state_dict(part("network", tensors), assign=True)
+        _require_real(network, path)
+        stored = {key: tensor.numpy() for key, tensor in part("groups", tensors).items()}
+        encoding = part("trajectory_encoder", tensors)
+        policy = cls(
+            network,
+            prior,
+            tuple(int(count) for count in description["trajectories"]),
+            seed,
+            Groups.from_tensors(stored) if stored else None,
+            TrajectoryEncoder.from_tensors(encoding, network.observation_space, name if encoder is None else encoder)
+            if encoding
+            else None,
+        )
+        if description["chosen_code"] is not None:
+            assert prior is not None
+            policy = policy._with_chosen(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
+    return policy
+
+
+def _network(description: dict[str, Any], encoder: Encoder, prior: Any) -> ActionNetwork:
+    """Return the network that the description is of, its tensors without memory."""
+    observation_space, action_space = (spaces.from_json(description[f"{of}_space"]) for of in ("observation", "action"))
+    settings = {name: int(value) for name, value in description["network"].items()}
+    if min(settings.values(), default=1) < 1:
+        raise ValueError("a number below 1")
+    with torch.device("meta"):
+        if description["kind"] == PolicyNetwork.kind:
+            return PolicyNetwork(
+                observation_space,
+                action_space,
+                prior.dimension,
+                settings["hidden"],
+                isinstance(prior, Gaussian),
+                encoder,
+            )
+        return network_class(description["kind"])(observation_space, action_space, encoder=encoder, **settings)
+
+
+def _require_real(network: nn.Module, path: Path) -> None:
+    """Raise `InputError` where a tensor of the network was not in the file."""
+    missing = [name for name, tensor in _tensors(network) if tensor.is_meta]
+    if missing:
+        raise InputError(f"{path} lacks {missing[0]}; restore it or train again")
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+
+
+def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*network.named_parameters(), *network.named_buffers()]

@@ -1,0 +1,150 @@
+"""What a policy remembers between two steps, as one row of numbers for each environment.
+
+    the code | observations before the current one | actions that wait to be executed | how many of them there are
+
+Where one observation is used and one action executed, the state is the code alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from manyways.demonstrations.observations import apply
+from manyways.demonstrations.spaces import Space, choices_of, entry_spaces
+from manyways.errors import InputError
+from manyways.networks.base import ActionNetwork
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(eq=False)
+class Memory:
+    """What was observed and what waits to be executed, for n environments.
+
+    Attributes:
+        past: observations before the current one, (n, window - 1, ...), or a dictionary of such arrays.
+        waiting: actions to execute, (n, executed, ...), of which the first `left` count.
+        left: (n,).
+    """
+
+    past: Any
+    waiting: NDArray[Any]
+    left: NDArray[np.int64]
+
+
+class StateLayout:
+    """How a policy's state is laid out.
+
+    Args:
+        network: the policy's.
+        code_size: numbers in a code; 0 without one.
+    """
+
+    def __init__(self, network: ActionNetwork, code_size: int) -> None:
+        self.code_size = code_size
+        self._window, self._executed = network.window, network.executed
+        self._boxes = entry_spaces(network.observation_space)
+        self._is_dict = "" not in self._boxes
+        space = network.action_space
+        self._action_shape = tuple(space.shape or ())
+        self._action_type: Any = np.int64 if choices_of(space) is not None else np.float32
+        self.remembers = self._window > 1 or self._executed > 1
+        observed = sum(int(np.prod(box.shape)) for box in self._boxes.values())
+        self._past = (self._window - 1) * observed
+        self._waiting = (self._executed - 1) * int(np.prod(self._action_shape))
+        self.size = code_size + (self._past + self._waiting + 1 if self.remembers else 0)
+
+    def fresh(self, current: Any, count: int) -> Memory:
+        """Return the memory of episodes that start: the current observation stands for those before it."""
+        past = apply(lambda array: np.repeat(array[:, None], self._window - 1, axis=1), current)
+        waiting = np.zeros((count, self._executed, *self._action_shape), self._action_type)
+        return Memory(past, waiting, np.zeros(count, np.int64))
+
+    def unpack(self, states: Floats, memory: Memory, going_on: NDArray[np.bool_]) -> None:
+        """Write what the rows of `states` (n, size) remember into `memory`, where an episode goes on.
+
+        Raises:
+            InputError: the state is none that `pack` returned.
+        """
+        if not self.remembers or not going_on.any():
+            return
+        rows = states[going_on][:, self.code_size :]
+        left = rows[:, -1]
+        if not np.isin(left, np.arange(self._executed)).all():
+            raise InputError("the state is not one that this policy's predict returned; give that, or None")
+        start = 0
+        for name, box in self._boxes.items():
+            numbers = (self._window - 1) * int(np.prod(box.shape))
+            part = rows[:, start : start + numbers].reshape(len(rows), self._window - 1, *box.shape)
+            past = memory.past[name] if self._is_dict else memory.past
+            past[going_on] = part
+            start += numbers
+        waiting = rows[:, start : start + self._waiting]
+        memory.waiting[going_on, :-1] = waiting.reshape(len(rows), self._executed - 1, *self._action_shape)
+        memory.left[going_on] = left
+
+    def pack(self, codes: Floats, windows: Any, memory: Memory) -> Floats:
+        """Return the states (n, size) after a step, from codes (n, code size) and windows (n, window, ...)."""
+        if not self.remembers:
+            return codes
+        count = len(codes)
+        parts = [codes]
+        for name in self._boxes:
+            window = windows[name] if self._is_dict else windows
+            parts.append(window[:, 1:].reshape(count, -1))
+        parts += [memory.waiting[:, 1:].reshape(count, -1), memory.left[:, None] - 1]
+        # Double precision where an observation needs it.
+        dtype = np.float64 if any(part.dtype == np.float64 for part in parts[1:-2]) else np.float32
+        return np.concatenate(parts, axis=1, dtype=dtype)
+
+
+def as_batch(observation: Any, space: Space, precise: bool) -> tuple[Any, int, bool]:
+    """Return observations (n, ...), how many there are, and whether a single one was given.
+
+    Args:
+        observation: one or many, of the space.
+        space: of one observation.
+        precise: whether numbers are needed in double precision.
+
+    Raises:
+        InputError: they have another shape, an entry is missing, or a number is not finite.
+    """
+    boxes = entry_spaces(space)
+    if ("" in boxes) == isinstance(observation, dict):
+        needed = "an array" if "" in boxes else f"a dictionary of {', '.join(boxes)}"
+        raise InputError(f"the observation is a {type(observation).__name__}; this policy takes {needed}")
+    arrays, counts = {}, set()
+    for name, box in boxes.items():
+        what = f"the entry {name!r} of the observation" if name else "the observation"
+        if name and name not in observation:
+            raise InputError(f"{what} is missing; it has {', '.join(observation) or 'nothing'}")
+        array = _numbers(observation[name] if name else observation, box.dtype, precise, what)
+        single = array.shape == box.shape
+        if not single and array.shape[1:] != box.shape:
+            raise InputError(
+                f"{what} has shape {array.shape}; this policy acts on {box.shape} or (environments, "
+                f"{', '.join(map(str, box.shape))})"
+            )
+        arrays[name] = array[None] if single else array
+        counts.add((len(arrays[name]), single))
+    if len(counts) > 1:
+        raise InputError(
+            "the entries of the observation are of different numbers of environments; give as many of each"
+        )
+    count, single = counts.pop()
+    return (arrays if "" not in boxes else arrays[""]), count, single
+
+
+def _numbers(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+        kept = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
+        array = array if kept and array.dtype in (dtype, np.float64) else array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is a {type(value).__name__}, not numbers ({error}); give an array") from error
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"{what} has {array[place]} at {place}; mend the environment, or reset it")
+    return array
