@@ -8,9 +8,9 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from manyways import SOG, Categorical, Gaussian, InputError
-from manyways.clustering.groups import ComponentCodes
+from manyways.clustering.initial_codes import ComponentCodes
 from manyways.reproduce.posterior_gap import LinearGaussian
-from manyways.search import Search
+from manyways.search.settings import Search
 
 
 class Centres(nn.Module):
@@ -45,7 +45,7 @@ def two_groups(points=400, seed=0):
 
 
 def test_responsibilities_are_those_of_equation_12():
-    model = SOG(Centres([[0.0], [2.0]]), Categorical(2), assignment="soft", sigma=0.8)
+    model = SOG(Centres([[0.0], [2.0]]), Categorical(2), assignment="soft", sigma=0.8).model()
     model.weights = torch.tensor([0.3, 0.7])
     joint = np.array([0.3, 0.7]) * norm.pdf(np.array([[0.5], [1.9]]), [0.0, 2.0], 0.8)
     expected = joint / joint.sum(axis=1, keepdims=True)
@@ -55,17 +55,16 @@ def test_responsibilities_are_those_of_equation_12():
 def test_weights_are_the_mean_responsibilities_of_equation_13():
     y, _ = two_groups()
     network = Centres([[-1.0], [1.0]])
-    model = SOG(network, Categorical(2), assignment="soft", sigma=2.0, epochs=1, batch_size=1000, learning_rate=1e-9)
-    before = model.responsibilities(None, y).mean(dim=0)
-    model.fit(None, y)
+    sog = SOG(network, Categorical(2), assignment="soft", sigma=2.0, epochs=1, batch_size=1000, learning_rate=1e-9)
+    before = sog.model().responsibilities(None, y).mean(dim=0)
+    model = sog.fit(None, y)
     np.testing.assert_allclose(model.weights, before, atol=1e-5)
 
 
 def test_soft_em_finds_a_mixture_with_its_weights_and_sigma():
     y, groups = two_groups()
     network = Centres([[-1.0], [1.0]])
-    model = SOG(network, Categorical(2), assignment="soft", epochs=60, batch_size=100, learning_rate=0.1)
-    model.fit(None, y)
+    model = SOG(network, Categorical(2), assignment="soft", epochs=60, batch_size=100, learning_rate=0.1).fit(None, y)
     means = [y[groups == group].mean() for group in (0, 1)]
     np.testing.assert_allclose(network.centres.detach().flatten(), means, atol=0.05)
     np.testing.assert_allclose(model.weights, [0.25, 0.75], atol=0.01)
@@ -91,7 +90,7 @@ def test_sigma_is_measured_as_the_residual():
 
 
 def test_likelihood_of_a_mixture_is_exact():
-    model = SOG(Centres([[0.0, 1.0], [2.0, -1.0]]), Categorical(2), sigma=0.6)
+    model = SOG(Centres([[0.0, 1.0], [2.0, -1.0]]), Categorical(2), sigma=0.6).model()
     y = np.random.default_rng(0).normal(size=(5, 2))
     densities = [norm.pdf(y, centre, 0.6).prod(axis=1) for centre in ([0.0, 1.0], [2.0, -1.0])]
     np.testing.assert_allclose(model.log_likelihood(None, y), np.log(np.mean(densities, axis=0)), rtol=1e-5)
@@ -101,7 +100,7 @@ def test_likelihood_of_a_linear_gaussian_model_is_near_its_closed_form():
     generator = torch.Generator().manual_seed(0)
     network = LinearGaussian(2, 3, 5, 1.0, generator)
     x, y = network.sample(30, generator)
-    model = SOG(network, Gaussian(2), sigma=1.0)
+    model = SOG(network, Gaussian(2), sigma=1.0).model()
     few, many = (
         np.abs(model.log_likelihood(x, y, samples=n).numpy() - network.log_likelihood(x, y)) for n in (100, 30_000)
     )
@@ -113,7 +112,7 @@ def test_likelihood_of_a_linear_gaussian_model_is_near_its_closed_form():
 def test_a_gaussian_code_is_found_where_least_squares_has_it(search):
     plane = np.array([[1.0, 0.3, 0.0], [0.2, 1.0, 0.5]])
     codes = np.random.default_rng(0).normal(size=(20, 2)).clip(-1.5, 1.5)
-    model = SOG(Centres(plane), Gaussian(2), search=search)
+    model = SOG(Centres(plane), Gaussian(2), search=search).model()
     np.testing.assert_allclose(model.encode(None, codes @ plane, refine=15), codes, atol=0.15)
     np.testing.assert_allclose(model.reconstruct(None, codes @ plane, refine=15), codes @ plane, atol=0.2)
 
@@ -122,8 +121,8 @@ def test_candidates_that_are_shared_are_the_same_as_those_of_each_point():
     plane = [[1.0, 0.3, 0.0], [0.2, 1.0, 0.5]]
     y = np.random.default_rng(0).normal(size=(15, 3))
     search = Search(candidates=20, block=1, rounds=2)
-    shared = SOG(Centres(plane), Gaussian(2), search=search).encode(None, y)
-    own = SOG(Shifted(plane), Gaussian(2), search=search).encode(np.zeros((15, 3)), y)
+    shared = SOG(Centres(plane), Gaussian(2), search=search).model().encode(None, y)
+    own = SOG(Shifted(plane), Gaussian(2), search=search).model().encode(np.zeros((15, 3)), y)
     np.testing.assert_array_equal(shared, own)
 
 
@@ -134,7 +133,7 @@ def test_memory_is_bounded_and_changes_nothing():
     results = []
     for evaluations in (64, 4096):
         network = Shifted(plane)
-        model = SOG(network, Gaussian(4), sigma=1.0, search=Search(candidates=16, block=2), evaluations=evaluations)
+        model = SOG(network, Gaussian(4), sigma=1.0, search=Search(candidates=16, block=2), evaluations=evaluations).model()
         codes = model.encode(x, y, refine=2)
         results.append((codes, model.decode(codes, x), model.log_likelihood(x, y, samples=64)))
         assert network.most <= evaluations
@@ -144,7 +143,7 @@ def test_memory_is_bounded_and_changes_nothing():
 
 def test_neighbours_never_make_a_code_worse():
     y = np.random.default_rng(0).normal(size=(40, 3))
-    model = SOG(Centres(np.eye(3)), Gaussian(3), search=Search(candidates=5, block=1, rounds=1))
+    model = SOG(Centres(np.eye(3)), Gaussian(3), search=Search(candidates=5, block=1, rounds=1)).model()
     errors = [(model.reconstruct(None, y, refine=n) - torch.tensor(y)).square().sum(dim=1) for n in (0, 1, 10)]
     assert (errors[1] <= errors[0] + 1e-6).all()
     assert (errors[2] <= errors[1] + 1e-6).all()
@@ -160,15 +159,15 @@ def test_a_curve_without_labels_is_learned_and_the_same_seed_gives_the_same_weig
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 2))
         epochs = []
-        model = SOG(network, Gaussian(1), search=Search(candidates=40), local=local, epochs=40, learning_rate=1e-2)
-        model.fit(None, y, lambda model, epochs=epochs: epochs.append((model.epoch, model.loss)))
+        sog = SOG(network, Gaussian(1), search=Search(candidates=40), local=local, epochs=40, learning_rate=1e-2)
+        model = sog.fit(None, y, lambda model, epochs=epochs: epochs.append((model.epoch, model.loss)))
         weights.append(network[0].weight.detach().clone())
     assert [epoch for epoch, _ in epochs] == list(range(1, 41))
     assert model.loss < 0.02 < epochs[0][1]
     np.testing.assert_array_equal(*weights)
 
 
-def test_first_codes_lead_where_a_random_network_would_not():
+def test_initial_codes_lead_where_a_random_network_would_not():
     # Eight numbers, each with a part of its own in all outputs.
     codes = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     y = codes @ np.random.default_rng(1).normal(size=(8, 12)).astype(np.float32)
@@ -178,8 +177,8 @@ def test_first_codes_lead_where_a_random_network_would_not():
         torch.manual_seed(0)
         network = nn.Linear(8, 12, bias=False)
         settings = {"search": Search(candidates=8, block=1, rounds=1), "local": 4, "epochs": 30, "batch_size": 32}
-        model = SOG(network, Gaussian(8), learning_rate=0.1, **settings)
-        losses[name] = model.fit(None, y, first_codes=given).loss
+        model = SOG(network, Gaussian(8), learning_rate=0.1, **settings).fit(None, y, initial_codes=given)
+        losses[name] = model.loss
     assert losses["given"] < losses["found"] / 3
     near = model.encode(None, y, near=first, refine=5)
     np.testing.assert_array_equal(model.encode(None, y, near=first), first)
@@ -213,22 +212,23 @@ def test_what_cannot_be_used_is_refused_in_a_sentence():
             SOG(network, prior, **settings)
     with pytest.raises(InputError, match="a Gaussian has no end of them"):
         SOG(network, Gaussian(2), assignment="soft")
-    model = SOG(network, prior)
+    sog = SOG(network, prior)
+    model = sog.model()
     for call, words in (
-        (lambda: model.fit(None, np.zeros((0, 1))), "y has no points"),
-        (lambda: model.fit(np.zeros((3, 1)), y), r"x has the shape \(3, 1\) and y has 4 points"),
-        (lambda: model.fit(None, [[math.nan]]), "y has numbers that are not finite"),
-        (lambda: model.fit(None, np.zeros((4, 2))), r"the network returns \(1,\) for a point of y"),
+        (lambda: sog.fit(None, np.zeros((0, 1))), "y has no points"),
+        (lambda: sog.fit(np.zeros((3, 1)), y), r"x has the shape \(3, 1\) and y has 4 points"),
+        (lambda: sog.fit(None, [[math.nan]]), "y has numbers that are not finite"),
+        (lambda: sog.fit(None, np.zeros((4, 2))), r"the network returns \(1,\) for a point of y"),
         (lambda: model.log_likelihood(None, y), "sigma is not known before `fit`"),
         (lambda: model.log_likelihood(None, y, samples=0), "samples is 0"),
         (lambda: model.decode([[1.0]]), r"codes have the shape \(1, 1\)"),
         (lambda: model.decode(np.eye(2), np.zeros((3, 1))), "2 codes for 3 x"),
-        (lambda: model.fit(None, y, first_codes=np.eye(2)), "give SOG local=8, or no first codes"),
-        (lambda: SOG(network, prior, local=8).fit(None, y, first_codes=np.eye(2)), "for a Gaussian's begins"),
+        (lambda: sog.fit(None, y, initial_codes=np.eye(2)), "give SOG local=8, or no initial codes"),
+        (lambda: SOG(network, prior, local=8).fit(None, y, initial_codes=np.eye(2)), "for a Gaussian's begins"),
         (lambda: model.encode(None, y, near=np.eye(2)), "leave out `near`"),
-        (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, first_codes=np.eye(2)), r"give \(4, 2\)"),
-        (lambda: SOG(network, Gaussian(2)).encode(None, y, near=np.full((4, 2), math.nan)), "all finite"),
-        (lambda: SOG(network, Gaussian(2), sigma=1.0).responsibilities(None, y), "cannot be listed"),
+        (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, initial_codes=np.eye(2)), r"give \(4, 2\)"),
+        (lambda: SOG(network, Gaussian(2)).model().encode(None, y, near=np.full((4, 2), math.nan)), "all finite"),
+        (lambda: SOG(network, Gaussian(2), sigma=1.0).model().responsibilities(None, y), "cannot be listed"),
     ):
         with pytest.raises(InputError, match=words):
             call()

@@ -5,7 +5,7 @@ import pytest
 
 import manyways
 from manyways import InputError
-from manyways.clustering.count import _believed, _first_actions, _room, _with_room
+from manyways.clustering.count import _first_actions, _select_partition, _separated_groups, _separation
 from manyways.demonstrations.synthetic import Motions
 
 
@@ -55,10 +55,10 @@ def test_ten_trajectories_of_each_way_are_enough_if_all_parts_agree():
 def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two():
     rng = np.random.default_rng(0)
     line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)
-    assert _room(line[:100], line[100:]) == pytest.approx(3.4, abs=0.2)  # 3 apart, each of variance 3/4 and a little
+    assert _separation(line[:100], line[100:]) == pytest.approx(3.4, abs=0.2)  # 3 apart, each of variance 3/4 and a little
     halves = (np.arange(200) >= 100).astype(np.int64)
-    assert _with_room(line, halves) == 1
-    assert _with_room(line + 9 * halves[:, None].astype(np.float32), halves) == 2
+    assert _separated_groups(line, halves) == 1
+    assert _separated_groups(line + 9 * halves[:, None].astype(np.float32), halves) == 2
 
 
 def test_first_actions_tell_ways_apart_that_chance_mixes_later():
@@ -71,7 +71,7 @@ def test_first_actions_tell_ways_apart_that_chance_mixes_later():
     others = np.eye(4)[rng.permutation(ways)] + 0.01 * rng.normal(size=(120, 4))
 
     def count(firsts):
-        return _believed(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0).ways
+        return _select_partition(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0).modes
 
     assert count(firsts) == 4
     assert count(others) == 2  # what is not within the groups of trajectories says nothing of them

@@ -1,13 +1,19 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import manyways
 from manyways import Demonstrations, Gaussian
-from manyways.clustering.groups import ComponentCodes, Embedding, Groups, cluster, embed, groups, isolated
+from manyways.clustering.embedding import Embedding, kernel_mean_embedding
+from manyways.clustering.groups import Groups
+from manyways.clustering.initial_codes import ComponentCodes
+from manyways.clustering.mixture import cluster, isolated
 from manyways.demonstrations.synthetic import Motions, relations
-from manyways.evaluation import normalized_mutual_information, purity
+from manyways.evaluation.metrics import normalized_mutual_information, purity
+from manyways.search.factored import trajectory_losses
+
+
+def groups(demonstrations, codes, seed):
+    return Groups.fit(demonstrations, codes, seed).nats(demonstrations).argmin(axis=1)
 
 
 def random_trajectory(rng, steps=50):
@@ -71,35 +77,21 @@ def test_one_relation_among_many_numbers_is_found(size):
     assert purity(groups(demonstrations, 3, seed=0), kinds) > 0.97
 
 
-def test_in_smooth_motions_no_answers_are_reliable():
+def test_in_smooth_motions_no_response_is_reliable():
     demonstrations, _ = Motions(kinds=5, per_kind=10, noise=0.05).draw(seed=0)
-    assert Embedding.fit(demonstrations, seed=0).answers.shape == (4, 0)
+    assert Embedding.fit(demonstrations, seed=0).response_correlations.shape == (4, 0)
 
 
-def test_an_answer_has_its_sign_and_a_number_that_stands_still_has_none():
+def test_a_response_has_its_sign_and_a_number_that_stands_still_has_none():
     rng = np.random.default_rng(0)
     demonstrations, _ = relations(2, 10, seed=0, size=3)
     embedding = Embedding.fit(demonstrations, seed=0)
     states = rng.normal(size=(60, 3)).astype(np.float32)
     states[:, 2] = 1
     actions = np.stack([states[:, 0], -states[:, 1]], axis=1)
-    answers = embedding._answers(states, actions).reshape(3, 2)
-    np.testing.assert_array_equal(answers[2], 0)
-    assert answers[0, 0] > 0.5 > -0.5 > answers[1, 1]
-
-
-def test_groups_from_before_there_were_answers_are_still_read(demonstrations):
-    found = Groups.fit(demonstrations, 2, seed=0)
-    size = demonstrations.observation_size * demonstrations.action_size
-    embedding = replace(found.embedding, answers=np.zeros((size, 0), np.float32))
-    kept = found.embedding.answers.shape[1]
-    if kept:
-        embedding = replace(embedding, centre=embedding.centre[:-kept], components=embedding.components[:-kept])
-    old = replace(found, embedding=embedding, reach=np.inf)
-    tensors = old.tensors()
-    for name in ("change_scale", "answers", "reach"):
-        del tensors[name]
-    np.testing.assert_array_equal(Groups.from_tensors(tensors).nats(demonstrations), old.nats(demonstrations))
+    responses = embedding._correlations(states, actions).reshape(3, 2)
+    np.testing.assert_array_equal(responses[2], 0)
+    assert responses[0, 0] > 0.5 > -0.5 > responses[1, 1]
 
 
 def test_the_metric_counts_a_direction_little_in_which_groups_spread():
@@ -147,7 +139,7 @@ def test_the_search_mends_groups_that_are_wrong():
     assert purity(random, kinds) < 0.8
     while not training.finished:
         training.step()
-    found = manyways.search.trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
+    found = trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
     assert purity(found, kinds) > 0.97
 
 
@@ -159,7 +151,7 @@ def test_a_policy_that_was_saved_judges_by_the_same_groups(policy, demonstration
 
 
 def test_from_the_papers_start_the_policy_has_no_groups(demonstrations):
-    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, first_codes="random")
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, init="random")
     assert settings.fit(demonstrations).groups is None
 
 
@@ -180,7 +172,7 @@ def test_an_embedding_depends_on_what_is_done_and_not_on_order_or_length():
             (observations, actions + 1),
         ]
     )
-    embeddings = embed(demonstrations, seed=0)
+    embeddings = kernel_mean_embedding(demonstrations, seed=0)
     np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-5)
     np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-5)
     assert np.abs(embeddings[3] - embeddings[0]).max() > 0.1

@@ -1,12 +1,14 @@
 import numpy as np
 import torch
 
-from manyways.networks.policy_network import Normalizer, PolicyNetwork
+from manyways.demonstrations.spaces import box
+from manyways.networks.normalization import Normalizer
+from manyways.networks.policy_network import PolicyNetwork
 
 
 def test_columns_are_normalised_and_restored():
     values = np.random.default_rng(0).normal([5, -3], [0.01, 200], (500, 2)).astype(np.float32)
-    normalizer = Normalizer(2)
+    normalizer = Normalizer((2,))
     normalizer.fit(values)
     normal = normalizer.normalize(torch.from_numpy(values))
     torch.testing.assert_close(normal.mean(dim=0), torch.zeros(2), atol=1e-4, rtol=0)
@@ -16,7 +18,7 @@ def test_columns_are_normalised_and_restored():
 
 def test_a_constant_column_stays_silent_when_it_later_varies():
     values = np.stack([np.full(50, 1e4 / 3), np.arange(50)], axis=1).astype(np.float32)
-    normalizer = Normalizer(2)
+    normalizer = Normalizer((2,))
     normalizer.fit(values)
     later = torch.tensor([[9e9, 3.0]])
     assert normalizer.normalize(later)[0, 0] == 0
@@ -25,7 +27,7 @@ def test_a_constant_column_stays_silent_when_it_later_varies():
 
 
 def test_the_network_is_figure_8():
-    network = PolicyNetwork(4, 2, 3, hidden=16)
+    network = PolicyNetwork(box(4), box(2), 3, hidden=16)
     network.initialize(torch.Generator().manual_seed(0))
     observation, code = torch.randn(5, 4), torch.eye(3)[torch.tensor([0, 1, 2, 0, 1])]
     first, _, second = network.state

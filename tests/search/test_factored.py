@@ -4,12 +4,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyways import Demonstrations, InputError, search
+from manyways import Demonstrations, InputError, Search
+from manyways.demonstrations.spaces import box
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
+from manyways.search import factored as search
+from manyways.search.coordinates import coordinate_search, search_nearby
 
 
 def network_of(observation_size, action_size, codes, hidden, scale=1.0):
-    network = PolicyNetwork(observation_size, action_size, codes, hidden)
+    network = PolicyNetwork(box(observation_size), box(action_size), codes, hidden)
     network.initialize(torch.Generator().manual_seed(0))
     with torch.no_grad():
         network.code.weight.mul_(scale)
@@ -60,8 +63,8 @@ def test_sums_far_beyond_the_exponentials_range_stay_finite():
 def test_chunks_change_nothing(monkeypatch, demonstrations):
     network = network_of(3, 2, 5, 16)
     whole = search.trajectory_losses(network, demonstrations, torch.eye(5))
-    monkeypatch.setattr(search.factored, "_HIDDEN_NUMBERS", 5 * 16 * 3)
-    monkeypatch.setattr(search.factored, "_MOST_STEPS", 7)
+    monkeypatch.setattr(search, "_HIDDEN_NUMBERS", 5 * 16 * 3)
+    monkeypatch.setattr(search, "_MOST_STEPS", 7)
     np.testing.assert_allclose(search.trajectory_losses(network, demonstrations, torch.eye(5)), whole, rtol=1e-5)
 
 
@@ -82,7 +85,7 @@ def test_memory_does_not_grow_with_the_steps():
     for steps in (1_000, 30_000):
         demonstrations = Demonstrations.from_arrays([(rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)))])
         peak = _peak_numbers(lambda d=demonstrations: search.trajectory_losses(network, d, torch.eye(64)))
-        assert peak <= max(search.factored._HIDDEN_NUMBERS, search.factored._ACTION_NUMBERS)
+        assert peak <= max(search._HIDDEN_NUMBERS, search._ACTION_NUMBERS)
 
 
 def _peak_numbers(call):
@@ -139,7 +142,7 @@ def batch_losses(network, features, actions, codes):
 @pytest.mark.parametrize("race", [False, True])
 def test_a_batch_gets_the_best_of_all_candidates(race):
     network, features, actions, _ = continuous_batch(1, noise=0.1)
-    settings = search.Search(candidates=64, race=race, near="prior")
+    settings = Search(candidates=64, race=race, near="prior")
     found = search.search_batch(
         network, features, actions, settings, torch.zeros(6, 1), torch.Generator().manual_seed(7)
     )
@@ -157,7 +160,7 @@ def test_blocks_and_rounds_find_the_code_that_acted(dimension, block):
     network, features, actions, _ = continuous_batch(dimension)
     losses = []
     for rounds in (1, 6):
-        settings = search.Search(candidates=400, block=block, rounds=rounds, race=False, near="prior")
+        settings = Search(candidates=400, block=block, rounds=rounds, race=False, near="prior")
         found = search.search_batch(
             network, features, actions, settings, torch.zeros(6, dimension), torch.Generator().manual_seed(0)
         )
@@ -190,12 +193,12 @@ def test_the_found_loss_is_the_loss_of_the_found_code_and_no_round_makes_it_wors
         seen.append(values.shape)
         return values
 
-    given_search = search.Search(candidates=candidates, block=block, rounds=rounds, race=race)
-    codes, least = search.coordinate_search(losses, torch.zeros(7, dimension), given_search)
+    given_search = Search(candidates=candidates, block=block, rounds=rounds, race=race)
+    codes, least = coordinate_search(losses, torch.zeros(7, dimension), given_search)
     torch.testing.assert_close(least, (codes - target).square().sum(dim=1))
     blocks = -(-dimension // block)
     assert seen == [(7, candidates)] * (blocks * (rounds if blocks > 1 else 1))
-    nearer, less = search.search_nearby(losses, codes, given_search)
+    nearer, less = search_nearby(losses, codes, given_search)
     torch.testing.assert_close(less, (nearer - target).square().sum(dim=1))
     if candidates > 1:
         assert (less <= least + 1e-6).all()
@@ -211,7 +214,7 @@ def test_all_trajectories_of_a_data_set_get_their_codes():
             pairs.append((states.numpy(), network(states, code.expand(length, -1)).numpy()))
     demonstrations = Demonstrations.from_arrays(pairs)
     found, losses = search.search_trajectories(
-        network, demonstrations, search.Search(candidates=500, rounds=6), torch.zeros(6, 2)
+        network, demonstrations, Search(candidates=500, rounds=6), torch.zeros(6, 2)
     )
     for code, loss, (states, done) in zip(found, losses, demonstrations, strict=True):
         expected = plain_losses(network, torch.from_numpy(states), torch.from_numpy(done), code[None]).mean()
@@ -221,4 +224,4 @@ def test_all_trajectories_of_a_data_set_get_their_codes():
 
 def test_a_search_of_nothing_is_refused():
     with pytest.raises(InputError, match="candidates of the search is 0; give 1 or more"):
-        search.Search(candidates=0)
+        Search(candidates=0)

@@ -11,6 +11,7 @@ The searched codes and the weights are constants to the gradient. The search see
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -18,10 +19,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from manyways.algorithms.sog_bc import choose_device
-from manyways.errors import InputError
+from manyways.errors import InputError, require_above_zero, require_at_least, require_choice
 from manyways.latents import Categorical, Gaussian, Prior
-from manyways.search import Search, coordinate_search
+from manyways.networks.devices import choose_device
+from manyways.search.coordinates import coordinate_search
+from manyways.search.settings import Search
 
 _POINTS_AT_ONCE = 2**12  # searched together; what is kept of each is a loss for every candidate
 _LOSSES_AT_ONCE = 2**22  # (point, sample) pairs of a likelihood
@@ -29,12 +31,13 @@ _SMALLEST_SIGMA = 1e-6
 _SMALLEST_STEP = 0.02  # of the local search, in standard deviations of the prior
 
 
+@dataclass(frozen=True)
 class SOG:
-    """A generative model y = f(z, x) + σ·noise with a latent code z that is searched, not encoded (Section 3).
+    """Settings of SOG for any (x, y): y = f(z, x) + σ·noise with a latent code z that is searched, not encoded.
 
         model = SOG(network, Categorical(3)).fit(x, y)
         codes = model.encode(x, y)
-        other_way = model.decode(model.prior.code(1)[None], x[:1])
+        other_code = model.decode(model.prior.code(1)[None], x[:1])
 
     Where there is no x (pure generation) give None for it: the network is then called as `network(z)`, and the search
     decodes each candidate once for all points where they share it.
@@ -49,8 +52,8 @@ class SOG:
         search: how a Gaussian's codes are searched: samples of the prior (Algorithm 1) where a block is the whole code,
             coordinate-wise (Algorithm 4) otherwise.
         local: from the second epoch on, a point tries its last winner and so many neighbours of it instead of the whole
-            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian. With `first_codes` for `fit`
-            the first epoch does the same, near those.
+            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian. With `initial_codes` for
+            `fit` the first epoch does the same, near those.
         epochs: how often every point is seen.
         batch_size: points in a gradient step.
         learning_rate: of Adam at the start; falls to 0 linearly.
@@ -59,131 +62,132 @@ class SOG:
             weights are the caller's.
         device: "auto" takes a GPU where there is one.
 
-    Attributes:
-        weights: (codes,), π of Equation 13; all equal under hard assignment. Empty for a Gaussian.
-        sigma: as given, or as measured in the last epoch; None before that.
-        epoch: how many epochs were done.
-        loss: mean of ‖f(z, x) - y‖² over the last epoch's points, under their codes or weighted by responsibilities.
-
     Raises:
         InputError: a setting is out of its range.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        prior: Prior,
-        *,
-        assignment: Literal["hard", "soft"] = "hard",
-        sigma: float | None = None,
-        search: Search | None = None,
-        local: int = 0,
-        epochs: int = 100,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        evaluations: int = 2**12,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        if assignment not in ("hard", "soft"):
-            raise InputError(f"assignment is {assignment!r}; give 'hard' or 'soft'")
-        if assignment == "soft" and isinstance(prior, Gaussian):
+    network: nn.Module
+    prior: Prior
+    assignment: Literal["hard", "soft"] = field(default="hard", kw_only=True)
+    sigma: float | None = field(default=None, kw_only=True)
+    search: Search = field(default_factory=Search, kw_only=True)
+    local: int = field(default=0, kw_only=True)
+    epochs: int = field(default=100, kw_only=True)
+    batch_size: int = field(default=128, kw_only=True)
+    learning_rate: float = field(default=1e-3, kw_only=True)
+    evaluations: int = field(default=2**12, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    device: str = field(default="auto", kw_only=True)
+
+    def __post_init__(self) -> None:
+        require_choice(self, "assignment", "hard", "soft")
+        if self.assignment == "soft" and isinstance(self.prior, Gaussian):
             raise InputError("soft assignment weighs every code, and a Gaussian has no end of them; give 'hard'")
-        if sigma is not None and not 0 < sigma < math.inf:
-            raise InputError(f"sigma is {sigma}; give more than 0, or None to measure it")
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("evaluations", evaluations)):
-            if value < 1:
-                raise InputError(f"{name} is {value}; give 1 or more")
-        for name, value in (("local", local), ("seed", seed)):
-            if value < 0:
-                raise InputError(f"{name} is {value}; give 0 or more")
-        if not learning_rate > 0:
-            raise InputError(f"learning_rate is {learning_rate}; give more than 0")
-        self.prior = prior
-        self.assignment = assignment
-        self.sigma = sigma
-        self.search = search or Search()
-        self.local = local
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.evaluations = evaluations
-        self.seed = seed
-        self.epoch = 0
-        self.loss = float("nan")
-        self._device = choose_device(device)
-        self.network = network.to(self._device)
-        self._all_codes = torch.empty(0, prior.dimension, device=self._device)
-        if isinstance(prior, Categorical):
-            self._all_codes = torch.from_numpy(prior.enumerate()).to(self._device)
-        self.weights = torch.full((len(self._all_codes),), 1 / max(1, len(self._all_codes)), device=self._device)
-        self._sigma_is_given = sigma is not None
+        require_above_zero(self, "sigma", "learning_rate")
+        require_at_least(self, 1, "epochs", "batch_size", "evaluations")
+        require_at_least(self, 0, "local", "seed")
+        choose_device(self.device)
+
+    def model(self) -> "SOGModel":
+        """Return the model with the network as it stands."""
+        return SOGModel(self)
 
     def fit(
         self,
         x: ArrayLike | Tensor | None,
         y: ArrayLike | Tensor,
-        callback: Callable[["SOG"], object] | None = None,
+        callback: "Callable[[SOGModel], object] | None" = None,
         *,
-        first_codes: ArrayLike | Tensor | None = None,
-    ) -> "SOG":
+        initial_codes: ArrayLike | Tensor | None = None,
+    ) -> "SOGModel":
         """Learn from points.
 
         Args:
             x: (points, ...), or None where y alone is generated.
             y: (points, ...).
-            callback: called with this model after each epoch.
-            first_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives for y:
+            callback: called with the model after each epoch; it may return False to end training.
+            initial_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives for y:
                 from a random network the first winners are a lottery. Only where `local` is given.
 
         Returns:
-            This model.
+            The model, with this network.
 
         Raises:
             InputError: there are no points, x and y differ in their number, a number is not finite, the network
                 returns another shape than y's, or first codes are not one for each point, or not for a local search.
         """
-        inputs, targets = self._points(x, y)
-        self._require_shape(inputs, targets)
+        model = self.model()
+        inputs, targets = model._points(x, y)
+        model._require_shape(inputs, targets)
         generator = torch.Generator().manual_seed(self.seed)
         optimizer = torch.optim.Adam(self.network.parameters(), self.learning_rate)
         batches = math.ceil(len(targets) / self.batch_size)
-        if self.assignment == "soft" and not self._sigma_is_given:
-            self.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
-        if first_codes is not None and not (self.local and isinstance(self.prior, Gaussian)):
+        if self.assignment == "soft" and self.sigma is None:
+            model.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
+        if initial_codes is not None and not (self.local and isinstance(self.prior, Gaussian)):
             raise InputError(
-                "first codes are where a local search for a Gaussian's begins; give SOG local=8, or no first codes"
+                "initial codes are where a local search for a Gaussian's begins; give SOG local=8, or no initial codes"
             )
-        winners = self._codes(first_codes, len(targets))
+        winners = model._codes(initial_codes, len(targets))
         for epoch in range(self.epochs):
-            error, shares = 0.0, torch.zeros_like(self.weights)
-            order = torch.randperm(len(targets), generator=generator).to(self._device)
+            error, shares = 0.0, torch.zeros_like(model.weights)
+            order = torch.randperm(len(targets), generator=generator).to(targets.device)
             for number, rows in enumerate(order.tensor_split(batches)):
                 part = None if inputs is None else inputs[rows]
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * (1 - (epoch * batches + number) / (self.epochs * batches))
                 optimizer.zero_grad()
                 if self.assignment == "hard":
-                    last = winners[rows] if self.local and (epoch or first_codes is not None) else None
-                    winners[rows], _ = self._search(part, targets[rows], generator, last)
-                    error += self._backward(part, targets[rows], winners[rows])
+                    last = winners[rows] if self.local and (epoch or initial_codes is not None) else None
+                    winners[rows], _ = model._search(part, targets[rows], generator, last)
+                    error += model._backward(part, targets[rows], winners[rows])
                 else:
-                    responsibilities = self._responsibilities(part, targets[rows])
+                    responsibilities = model._responsibilities(part, targets[rows])
                     shares += responsibilities.sum(dim=0)
-                    for code, weights in zip(self._all_codes, responsibilities.T, strict=True):
+                    for code, weights in zip(model.all_codes, responsibilities.T, strict=True):
                         codes = code.expand(len(rows), -1)
-                        error += self._backward(part, targets[rows], codes, weights)
+                        error += model._backward(part, targets[rows], codes, weights)
                 optimizer.step()
-            self.loss = error / len(targets)
-            self.epoch = epoch + 1
+            model.loss = error / len(targets)
+            model.epoch = epoch + 1
             if self.assignment == "soft":
-                self.weights = shares / shares.sum()  # Equation 13
-            if not self._sigma_is_given:
-                self.sigma = max(math.sqrt(self.loss / targets[0].numel()), _SMALLEST_SIGMA)
+                model.weights = shares / shares.sum()  # Equation 13
+            if self.sigma is None:
+                model.sigma = max(math.sqrt(model.loss / targets[0].numel()), _SMALLEST_SIGMA)
             self.network.eval()
-            if callback is not None:
-                callback(self)
-        return self
+            if callback is not None and callback(model) is False:
+                break
+        return model
+
+
+class SOGModel:
+    """A generative model with searched codes: what `SOG.fit` returns.
+
+    Args:
+        settings: with the network and the prior.
+
+    Attributes:
+        settings, network, prior: of the model.
+        weights: (codes,), π of Equation 13; all equal under hard assignment. Empty for a Gaussian.
+        sigma: as set, or as measured in the last epoch; None before that.
+        epoch: how many epochs were done.
+        loss: mean of ‖f(z, x) - y‖² over the last epoch's points, under their codes or weighted by responsibilities.
+        all_codes: (codes, dimension), of a Categorical.
+    """
+
+    def __init__(self, settings: SOG) -> None:
+        self.settings = settings
+        self.prior = settings.prior
+        self.search = settings.search
+        self.sigma = settings.sigma
+        self.epoch = 0
+        self.loss = float("nan")
+        self._device = choose_device(settings.device)
+        self.network = settings.network.to(self._device)
+        self.all_codes = torch.empty(0, self.prior.dimension, device=self._device)
+        if isinstance(self.prior, Categorical):
+            self.all_codes = torch.from_numpy(self.prior.enumerate()).to(self._device)
+        self.weights = torch.full((len(self.all_codes),), 1 / max(1, len(self.all_codes)), device=self._device)
 
     @torch.no_grad()
     def encode(
@@ -209,7 +213,7 @@ class SOG:
             InputError: x and y do not fit together, or not the network, or `near` is not a code of a Gaussian for each.
         """
         inputs, targets = self._points(x, y)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.settings.seed)
         continuous = isinstance(self.prior, Gaussian)
         if near is not None and not continuous:
             raise InputError("a Categorical's codes are all tried, there is no search near some; leave out `near`")
@@ -283,11 +287,11 @@ class SOG:
             raise InputError(f"samples is {samples}; give 1 or more")
         inputs, targets = self._points(x, y)
         if isinstance(self.prior, Categorical):
-            return torch.logsumexp(self._log_joint(inputs, targets, self._all_codes, self.weights.log()), dim=1).cpu()
-        generator = torch.Generator().manual_seed(self.seed)
+            return torch.logsumexp(self._log_joint(inputs, targets, self.all_codes, self.weights.log()), dim=1).cpu()
+        generator = torch.Generator().manual_seed(self.settings.seed)
         total = targets.new_full((len(targets),), -torch.inf, dtype=torch.float64)
-        for start in range(0, samples, self.evaluations):
-            count = min(self.evaluations, samples - start)
+        for start in range(0, samples, self.settings.evaluations):
+            count = min(self.settings.evaluations, samples - start)
             codes = torch.randn(count, self.prior.dimension, generator=generator).to(self._device)
             for rows in _chunks(len(targets), max(1, _LOSSES_AT_ONCE // count)):
                 part = None if inputs is None else inputs[rows]
@@ -314,10 +318,10 @@ class SOG:
         self.network.eval()
         codes = y.new_zeros(len(y), self.prior.dimension)
         if isinstance(self.prior, Categorical):
-            least, index = self._errors(x, y, codes, slice(0, self.prior.dimension), self._all_codes).min(dim=1)
-            return self._all_codes[index], least
+            least, index = self._errors(x, y, codes, slice(0, self.prior.dimension), self.all_codes).min(dim=1)
+            return self.all_codes[index], least
         if last is not None:
-            return self._search_near(x, y, last, self.local, generator)
+            return self._search_near(x, y, last, self.settings.local, generator)
         return coordinate_search(partial(self._errors, x, y), codes, self.search, generator)
 
     @torch.no_grad()
@@ -338,7 +342,7 @@ class SOG:
         errors = torch.cat(
             [
                 self._pair_errors(None if x is None else x[rows], y[rows], tried[rows])
-                for rows in _chunks(count, max(1, self.evaluations // tried.shape[1]))
+                for rows in _chunks(count, max(1, self.settings.evaluations // tried.shape[1]))
             ]
         )
         least, index = errors.min(dim=1)
@@ -356,7 +360,7 @@ class SOG:
             # Not by way of a matrix product, which loses small distances between large numbers.
             return torch.cdist(y.flatten(1), outputs, compute_mode="donot_use_mm_for_euclid_dist").square_()
         errors = []
-        for rows in _chunks(len(y), max(1, self.evaluations // len(candidates))):
+        for rows in _chunks(len(y), max(1, self.settings.evaluations // len(candidates))):
             own = others[rows, None].repeat(1, len(candidates), 1)
             own[:, :, block] = candidates
             errors.append(self._pair_errors(None if x is None else x[rows], y[rows], own))
@@ -370,7 +374,7 @@ class SOG:
 
     def _outputs(self, x: Tensor | None, codes: Tensor) -> Tensor:
         self.network.eval()
-        parts = _chunks(len(codes), self.evaluations)
+        parts = _chunks(len(codes), self.settings.evaluations)
         return torch.cat([self._call(None if x is None else x[rows], codes[rows]) for rows in parts])
 
     def _call(self, x: Tensor | None, codes: Tensor) -> Tensor:
@@ -386,7 +390,7 @@ class SOG:
         return total.item()
 
     def _responsibilities(self, x: Tensor | None, y: Tensor) -> Tensor:
-        return self._log_joint(x, y, self._all_codes, self.weights.log()).softmax(dim=1).float()
+        return self._log_joint(x, y, self.all_codes, self.weights.log()).softmax(dim=1).float()
 
     def _log_joint(self, x: Tensor | None, y: Tensor, codes: Tensor, log_weights: Tensor) -> Tensor:
         """Return log p(y | z, x) plus the codes' log weights, (points, codes), in float64."""

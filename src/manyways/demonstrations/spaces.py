@@ -44,6 +44,11 @@ def choices_of(space: Space) -> NDArray[np.int64] | None:
     return None
 
 
+def box(size: int) -> spaces.Box:
+    """Return the space of a row of `size` real numbers."""
+    return _unbounded((size,), np.float32)
+
+
 def is_flat(space: Space) -> bool:
     """Return whether the space is a box of one dimension: a row of numbers."""
     return isinstance(space, spaces.Box) and len(space.shape) == 1
@@ -55,7 +60,7 @@ def entry_spaces(space: Space) -> dict[str, spaces.Box]:
     Raises:
         InputError: the space is, or holds, something else than a box.
     """
-    boxes = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    boxes: dict[str, Any] = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
     for name, box in boxes.items():
         if not isinstance(box, spaces.Box):
             where = f"the entry {name!r} of an observation" if name else "an observation"

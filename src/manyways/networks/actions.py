@@ -104,7 +104,7 @@ class DiscreteActions(nn.Module):
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy, summed over the parts, in nats, (...)."""
-        parts = outputs.split(self.choices, dim=-1)
+        parts = torch.split(outputs, self.choices, dim=-1)
         losses = [
             torch.logsumexp(logits, dim=-1) - logits.gather(-1, targets[..., [part]])[..., 0]
             for part, logits in enumerate(parts)
@@ -125,7 +125,7 @@ class DiscreteActions(nn.Module):
         """Return the likeliest choices, (...[, parts]); with `rng`, they are drawn by their probabilities."""
         if rng is not None:  # the greatest after Gumbel noise is drawn by the softmax
             outputs = outputs + torch.from_numpy(rng.gumbel(size=tuple(outputs.shape)).astype(np.float32))
-        parts = [logits.argmax(dim=-1) for logits in outputs.split(self.choices, dim=-1)]
+        parts = [logits.argmax(dim=-1) for logits in torch.split(outputs, self.choices, dim=-1)]
         return parts[0] if self.single else torch.stack(parts, dim=-1)
 
     @property

@@ -30,6 +30,9 @@ class ActionNetwork(nn.Module):
     """
 
     kind: ClassVar[str]
+    # Modules, whose attributes PyTorch types as a tensor or a module.
+    actions: Any
+    encoder: Any
 
     def __init__(
         self,

@@ -185,7 +185,7 @@ def encode(encoder: nn.Module, inputs: Any, ndims: Mapping[str, int]) -> Tensor:
         ndims: how many dimensions one observation's entries have, by name.
     """
     if isinstance(encoder, Flat) and encoder.alone:
-        return inputs  # type: ignore[no-any-return]
+        return inputs
     first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
     lead = first.shape[: first.ndim - next(iter(ndims.values()))]
     if isinstance(inputs, Mapping):

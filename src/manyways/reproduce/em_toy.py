@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manyways.algorithms import SOG
+from manyways.algorithms.sog import SOG, SOGModel
 from manyways.errors import InputError
 from manyways.evaluation import purity
 from manyways.files import write_json
@@ -103,7 +103,7 @@ def learn(
     history = History()
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
 
-    def after_epoch(model: SOG) -> None:
+    def after_epoch(model: SOGModel) -> None:
         codes = model.encode(x, y)
         history.loss.append(model.loss)
         errors = model.decode(codes, x) - y

@@ -19,14 +19,14 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from manyways.algorithms import SOG
-from manyways.clustering.groups import ComponentCodes
+from manyways.algorithms.sog import SOG, SOGModel
+from manyways.clustering.initial_codes import ComponentCodes
 from manyways.errors import InputError
 from manyways.files import read_json, read_tensors, write_json, write_tensors
 from manyways.latents import Gaussian
 from manyways.reproduce.image_data import Images, ImageTask, load_images
 from manyways.reproduce.image_models import VAE, generator
-from manyways.search import Search
+from manyways.search.settings import Search
 from manyways.visual.figures import code_colours, save
 
 Floats = NDArray[np.float32]
@@ -122,7 +122,7 @@ def reproduce_images(
         networks = generator(settings.dimension, shape, settings.width)
         vae = VAE(settings.dimension, shape, settings.width)
     prior = Gaussian(settings.dimension)
-    sog = SOG(
+    learner = SOG(
         networks,
         prior,
         search=settings.search(),
@@ -135,11 +135,11 @@ def reproduce_images(
     )
     known = train[:_MOST_NEIGHBOURS]
     first: dict[str, Any] = dict.fromkeys(("train", "test", "known"))
-    if sog.local:
+    if learner.local:
         components = ComponentCodes.fit(train.flatten(1).numpy(), prior)
         for name, part in (("train", train), ("test", test), ("known", known)):
             first[name] = components(part.flatten(1).numpy())
-    seconds = _train_or_read(sog, vae, train, first["train"], out, settings, images.source, progress)
+    sog, seconds = _train_or_read(learner, vae, train, first["train"], out, settings, images.source, progress)
 
     update = progress("encoding", 2)
     if settings.dimension <= _SAMPLED:
@@ -170,19 +170,19 @@ def reproduce_images(
 
 
 def _train_or_read(
-    sog: SOG,
+    learner: SOG,
     vae: VAE,
     train: Tensor,
-    first_codes: Floats | None,
+    initial_codes: Floats | None,
     out: Path,
     settings: ImageSettings,
     source: str,
     progress: Callable[[str, int], Callable[[int, str], None]],
-) -> dict[str, float]:
-    """Train both networks, or read them where they were trained before; return the seconds that it took each."""
+) -> tuple[SOGModel, dict[str, float]]:
+    """Train both networks, or read them where they were trained before; return the model and the seconds of each."""
     weights, about = out / "networks.safetensors", out / "networks.json"
     asked = {"settings": asdict(settings), "source": source, "images": float(train.double().sum())}
-    networks = torch.nn.ModuleDict({"sog": sog.network, "vae": vae})
+    networks = torch.nn.ModuleDict({"sog": learner.network, "vae": vae})
     if about.exists() and weights.exists():
         known = read_json(about)
         if isinstance(known, dict) and known.get("asked") == asked:
@@ -191,10 +191,14 @@ def _train_or_read(
             except RuntimeError as error:
                 raise InputError(f"{weights} is not of these settings; remove it and run this again") from error
             networks.eval()
-            return dict(known["seconds"])
+            return learner.model(), dict(known["seconds"])
     seconds = {}
     update, start = progress("SOG", settings.epochs), time.process_time()
-    sog.fit(None, train, lambda model: update(model.epoch, f"squared error {model.loss:.2f}"), first_codes=first_codes)
+
+    def after_epoch(model: SOGModel) -> None:
+        update(model.epoch, f"squared error {model.loss:.2f}")
+
+    sog = learner.fit(None, train, after_epoch, initial_codes=initial_codes)
     seconds["SOG"] = time.process_time() - start
     done, start = progress("VAE", settings.epochs), time.process_time()
     vae.train_on(
@@ -208,7 +212,7 @@ def _train_or_read(
     seconds["VAE"] = time.process_time() - start
     write_tensors(weights, networks.state_dict())
     write_json(about, {"asked": asked, "seconds": seconds})
-    return seconds
+    return sog, seconds
 
 
 def _score(
@@ -230,7 +234,7 @@ def _score(
 def _draw(
     task: ImageTask,
     out: Path,
-    sog: SOG,
+    sog: SOGModel,
     images: Images,
     codes: dict[str, Tensor],
     reconstructions: dict[str, Tensor],
@@ -264,7 +268,7 @@ def _show(panel: Any, picture: Floats, **keywords: Any) -> None:
         panel.imshow(picture, **keywords)
 
 
-def _plane(sog: SOG, images: Images, codes: Tensor) -> Figure:
+def _plane(sog: SOGModel, images: Images, codes: Tensor) -> Figure:
     """Draw Figure 14: what every code of two numbers generates, and where images of each label lie."""
     prior = sog.prior
     assert isinstance(prior, Gaussian)
@@ -291,7 +295,7 @@ def _plane(sog: SOG, images: Images, codes: Tensor) -> Figure:
     return figure
 
 
-def _nested_sweep(sog: SOG, images: Images, middle: Tensor, inner: int = 6, outer: int = 3) -> Figure:
+def _nested_sweep(sog: SOGModel, images: Images, middle: Tensor, inner: int = 6, outer: int = 3) -> Figure:
     """Draw Figure 15: blocks over two numbers of the code, in a block over two more.
 
     The others are those of one image: with all of them 0, a code is nearer to the middle of the prior than any image's.
@@ -329,7 +333,7 @@ def _nested_sweep(sog: SOG, images: Images, middle: Tensor, inner: int = 6, oute
     return figure
 
 
-def _influence(sog: SOG, middle: Tensor, steps: int = 12) -> list[int]:
+def _influence(sog: SOGModel, middle: Tensor, steps: int = 12) -> list[int]:
     """Return the numbers of a code, that which changes the image most first."""
     dimension = sog.prior.dimension
     changes = []

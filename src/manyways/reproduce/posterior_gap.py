@@ -20,11 +20,11 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
-from manyways.algorithms import SOG
+from manyways.algorithms.sog import SOG, SOGModel
 from manyways.errors import InputError
 from manyways.files import write_json
 from manyways.latents import Gaussian
-from manyways.search import Search
+from manyways.search.settings import Search
 from manyways.visual.figures import code_colours, save
 
 Floats = NDArray[np.floating[Any]]
@@ -152,7 +152,10 @@ def check_identity(points: int, seed: int) -> dict[str, Any]:
     bounds = bound(norms, np.linalg.eigvalsh(covariance))
     tight = bound(norms, np.linalg.eigvalsh(covariance), factor=0.5)
 
-    sog = SOG(model, Gaussian(2), sigma=model.sigma, search=Search(candidates=1000, block=2), device="cpu", seed=seed)
+    settings = SOG(
+        model, Gaussian(2), sigma=model.sigma, search=Search(candidates=1000, block=2), device="cpu", seed=seed
+    )
+    sog = settings.model()
     found = sog.encode(x, y, refine=20).double().numpy()
     sampled = sog.log_likelihood(x, y, samples=20_000).numpy()
     by_candidates = []
@@ -218,7 +221,7 @@ def train(candidates: int, epochs: int, points: int, seed: int) -> dict[str, lis
         model.a.mul_(0.1)  # a model whose codes mean nothing yet: the posterior is nearly the prior
     terms: dict[str, list[float]] = {"log_likelihood": [], "objective": [], "gap": []}
 
-    def follow(sog: SOG) -> None:
+    def follow(sog: SOGModel) -> None:
         asked, answers = x[points:], y[points:]
         codes = sog.encode(asked, answers).double().numpy()
         terms["log_likelihood"].append(float(model.log_likelihood(asked, answers).mean()))
@@ -236,7 +239,7 @@ def train(candidates: int, epochs: int, points: int, seed: int) -> dict[str, lis
         seed=seed,
         device="cpu",
     )
-    follow(sog)
+    follow(sog.model())
     sog.fit(x[:points], y[:points], follow)
     terms["true_log_likelihood"] = [float(truth.log_likelihood(x[points:], y[points:]).mean())]
     return terms

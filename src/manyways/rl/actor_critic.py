@@ -43,7 +43,7 @@ class ActorCritic(nn.Module):
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.actor = PolicyNetwork(observation_space, action_space, code_size, hidden, False, encoder, seed)
         self.log_std = nn.Parameter(torch.full((self.actor.actions.outputs,), log_std))
-        self.value_encoder = make_encoder(encoder, observation_space, seed)
+        self.value_encoder: Any = make_encoder(encoder, observation_space, seed)
         self._ndims = {name: len(box.shape) for name, box in entry_spaces(observation_space).items()}
         self.critic = nn.Sequential(
             nn.Linear(features_of(self.value_encoder, observation_space) + code_size, hidden),

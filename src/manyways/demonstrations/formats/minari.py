@@ -44,7 +44,7 @@ def read(path: Path) -> Trajectories:
             actions.append(as_actions(episode["actions"], f"actions in {path}", choices is not None))
             # Minari keeps the observation after the last action, on which nobody acted.
             kept = slice(0, len(actions[-1]))
-            observations.append(apply(lambda array, kept=kept: np.asarray(array)[kept], episode["observations"]))
+            observations.append(rows_of(apply(np.asarray, episode["observations"]), kept))
     if not actions:
         raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
     lengths = np.array([len(array) for array in actions], dtype=np.int64)
@@ -154,7 +154,6 @@ def write_minari(
         require_space(partial, numbers + 18 * len(actions) + 2**16 * len(lengths))
         try:
             # Absolute, because Minari 0.5 joins a relative folder to itself when it asks for the data set's size.
-            # Without JPEG, which loses detail of images.
             storage = MinariStorage.new(
                 partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5", jpeg_encoding=False
             )
