@@ -115,9 +115,7 @@ def test_policies_of_discrete_actions_are_evaluated_and_disturbed(in_envpool):
         assert switched.observations.shape == (4, switched.active.shape[1] + 1, 4)
         found = PolicyEvaluator(task, None, None, episodes=2)(Pusher(task))
         assert found.agreement == 1
-        with pytest.raises(
-            InputError, match=r"an observation of the policy is .*\(10,\).* but of balance"
-        ):
+        with pytest.raises(InputError, match=r"an observation of the policy is .*\(10,\).* but of balance"):
             evaluate(Actor(3), task, episodes=3)
     finally:
         _TASKS.pop("balance", None)

@@ -19,7 +19,7 @@ MODES = velocities((-0.5, 0.5))
 
 
 class Line(gym.Env):
-    """A point that goes where it is told; rewarded near the mode's place."""
+    """A point that moves by its action; rewarded near the mode's place."""
 
     def __init__(self, mode=None):
         self.observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
@@ -173,19 +173,19 @@ def test_a_checkpoint_of_ppo_holds_everything(line):
 def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
     training = modes_ppo(costs=(0.5,), costly_steps=500).start(line)
     modes = torch.arange(2).repeat_interleave(4)
-    seen = []
+    rollouts = []
     learn = training._ppo.learn
-    monkeypatch.setattr(training._ppo, "learn", lambda rollout: (seen.append(rollout), learn(rollout))[1])
+    monkeypatch.setattr(training._ppo, "learn", lambda rollout: (rollouts.append(rollout), learn(rollout))[1])
     for _ in range(4):
         before = training.steps
         training.step()
-        rollout = seen[-1]
+        rollout = rollouts[-1]
         wanted = -(rollout.observations[1:, :, 0] - torch.tensor(MODES.values)[modes]).abs()
         costs = (wanted - rollout.rewards)[rollout.valid]
         of_first = (modes == 0).expand_as(rollout.valid)[rollout.valid]
         cost = 0.5 * max(0.0, 1 - before / 500)
         torch.testing.assert_close(costs, torch.where(of_first, cost, 0.0), atol=1e-5, rtol=0)
-    assert training.steps > 500 > seen[0].valid.sum()
+    assert training.steps > 500 > rollouts[0].valid.sum()
 
 
 def test_a_phase_goes_on_from_the_networks_of_the_one_before(line):

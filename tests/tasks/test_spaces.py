@@ -61,7 +61,7 @@ def test_no_noise_leaves_actions_without_bounds_finite_and_noise_is_refused_ther
     unbounded = Box(-np.inf, np.inf, (2,))
     np.testing.assert_array_equal(disturbed(unbounded, np.ones((3, 2)), 0.0, np.random.default_rng(0)), 1)
     require_noise(unbounded, 0.0, "swing")
-    with pytest.raises(InputError, match=r"the actions of swing have no bounds; give its action space finite ones, or a noise of 0"):
+    with pytest.raises(InputError, match="swing have no bounds; give its action space finite ones, or a noise of 0"):
         require_noise(unbounded, 0.1, "swing")
     with pytest.raises(InputError, match=r"the noise is -1; give 0 or more"):
         require_noise(BOX, -1, "swing")

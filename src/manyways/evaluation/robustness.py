@@ -98,7 +98,7 @@ def with_random_actions(
 ) -> Disturbed:
     """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 7).
 
-    Which steps those are and what is done in them depends on the seed alone, so that policies are compared under the
+    Which steps those are, and the random actions, depend on the seed alone, so that policies are compared under the
     same disturbance.
 
     Args:

@@ -1,6 +1,6 @@
 """The environment underneath a task, in Gymnasium's form and in EnvPool's.
 
-Both step the same engine; both are given the same settings, under the names each has for them.
+Both step the same engine and get the same settings, under the names each has for them.
 """
 
 import importlib.util
