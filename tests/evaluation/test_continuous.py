@@ -57,7 +57,6 @@ def demonstrations():
     return Demonstrations.from_arrays([(np.zeros((4, 3)), np.zeros((4, 1)))] * COUNT)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # EnvPool's own box
 def test_a_policy_that_follows_its_code_returns_what_the_expert_does(task, demonstrations):
     evaluation = evaluate_continuous(Follower(task), task, demonstrations, labels(), episodes=COUNT)
     assert evaluation.return_mean == pytest.approx(evaluation.expert_return_mean, abs=1e-5)
@@ -68,7 +67,6 @@ def test_a_policy_that_follows_its_code_returns_what_the_expert_does(task, demon
     assert ContinuousEvaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_without_an_expert_its_row_is_left_out(task, demonstrations):
     alone = replace(task, scripted_expert=None)
     evaluation = evaluate_continuous(Follower(task), alone, demonstrations, labels(), episodes=COUNT)
@@ -79,7 +77,6 @@ def test_without_an_expert_its_row_is_left_out(task, demonstrations):
         assert getattr(evaluation, name) == getattr(whole, name)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_policies_are_evaluated_on_the_way_under_the_codes_of_demonstrations(task, demonstrations):
     found = PolicyEvaluator(task, demonstrations, labels(), episodes=COUNT)(Follower(task))
     assert found.return_mean == pytest.approx(0, abs=1e-5)

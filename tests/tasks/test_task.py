@@ -130,7 +130,6 @@ def test_a_task_registers_itself_on_first_use_and_again_when_it_is_declared_othe
 
 
 @pytest.mark.parametrize("in_envpool", [True, False])
-@pytest.mark.filterwarnings("ignore::UserWarning")  # EnvPool's own box
 def test_rewards_of_one_dimension_are_one_sentence(declare, in_envpool):
     task = declare(Base("Pendulum-v1", in_envpool=in_envpool), lambda step, wanted: -abs(step.observation[:, 0]))
     environment = task.make_vec(3)
