@@ -115,7 +115,7 @@ def test_progress_is_told_and_too_few_episodes_and_wrong_sizes_are_refused(polic
     small = Diffusion(iterations=1, hidden=8).fit(demonstrations)
     for other in (policy, small):
         with pytest.raises(
-            InputError, match=r"an observation of the policy is .*\(3,\) and an action .*, but of circles"
+            InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"
         ):
             evaluate_coverage(other, get_task("circles"), episodes=4)
 

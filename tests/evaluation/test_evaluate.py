@@ -53,7 +53,7 @@ def test_the_mean_and_std_are_over_rollouts_under_their_own_mode():
 def test_too_few_episodes_and_a_policy_of_another_size_are_refused(policy):
     with pytest.raises(InputError, match="2 episodes cannot show 3 codes"):
         evaluate(Actor(3), get_task("circles"), episodes=2)
-    with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\) and an action .*, but of circles"):
+    with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"):
         evaluate(policy, get_task("circles"), episodes=4)
 
 

@@ -204,7 +204,7 @@ class Task:
         wanted = self.spaces
         if not (fits(observation_space, wanted[0]) and fits(action_space, wanted[1])):
             raise InputError(
-                f"an observation of {what} is {describe(observation_space)} and an action {describe(action_space)}, but "
+                f"an observation of {what} is {describe(observation_space)}, an action {describe(action_space)}, but "
                 f"of {self.name} {describe(wanted[0])} and {describe(wanted[1])}; use what was made for this task"
             )
 
