@@ -133,7 +133,9 @@ def test_memory_is_bounded_and_changes_nothing():
     results = []
     for evaluations in (64, 4096):
         network = Shifted(plane)
-        model = SOG(network, Gaussian(4), sigma=1.0, search=Search(candidates=16, block=2), evaluations=evaluations).model()
+        model = SOG(
+            network, Gaussian(4), sigma=1.0, search=Search(candidates=16, block=2), evaluations=evaluations
+        ).model()
         codes = model.encode(x, y, refine=2)
         results.append((codes, model.decode(codes, x), model.log_likelihood(x, y, samples=64)))
         assert network.most <= evaluations

@@ -2,13 +2,16 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import manyways
 from manyways import Demonstrations, Policy
 
 QUICK = ("--iterations", "60", "--hidden", "16")
@@ -22,7 +25,7 @@ def data(tmp_path, demonstrations, labels):
 
 @pytest.fixture
 def run_folder(tmp_path, data, command):
-    assert command("train", "--data", data, "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
+    assert command("train", data, "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
     return tmp_path / "run"
 
 
@@ -43,13 +46,16 @@ def test_ones_own_data_from_file_to_codes_and_page(command, tmp_path, data, labe
     assert "24 trajectories" in out
     assert "labels of 2 modes" in out
     run = tmp_path / "run"
-    code, out, _ = command("train", "--data", data, "--modes", 2, "--out", run, "--iterations", 300, "--hidden", 32)
+    code, out, _ = command("train", data, "--modes", 2, "--out", run, "--iterations", 300, "--hidden", 32)
     assert code == 0
     assert f"Wrote {run / 'policy.safetensors'}" in out
-    assert f"Next: manyways report {run}" in out
+    assert f"Next: manyways modes {run}" in out
     code, out, _ = command("modes", run, "--data", data, "--out", tmp_path / "modes.json")
+    assert f"Next: manyways report {run}" in out
+    assert "purity 1.0000" in out
     result = json.loads((tmp_path / "modes.json").read_text())
     assert np.array(result["losses"]).shape == (24, 2)
+    assert result["counts"] == [12, 12]
     assert result["codes"] == np.argmin(result["losses"], axis=1).tolist()
     assert result["purity"] == result["normalized_mutual_information"] == 1
     assert len(set(zip(result["codes"], labels.tolist(), strict=True))) == 2
@@ -64,9 +70,23 @@ def test_labels_never_reach_training(command, tmp_path, data, demonstrations, la
     weights = set()
     for name in ("data", "unlabelled", "lying"):
         out = tmp_path / name
-        assert command("train", "--data", tmp_path / f"{name}.npz", "--modes", 2, "--out", out, *QUICK)[0] == 0
+        assert command("train", tmp_path / f"{name}.npz", "--modes", 2, "--out", out, *QUICK)[0] == 0
         weights.add((out / "policy.safetensors").read_bytes())
     assert len(weights) == 1
+
+
+def test_trajectories_without_a_label_among_others_are_not_scored(
+    command, tmp_path, run_folder, demonstrations, labels
+):
+    some = np.where(np.arange(24) < 6, labels, -1)
+    demonstrations.save(tmp_path / "some.npz", modes=some)
+    code, out, _ = command("modes", run_folder, "--data", tmp_path / "some.npz", "--out", tmp_path / "modes.json")
+    assert code == 0
+    assert "18 trajectories have none" in out
+    result = json.loads((tmp_path / "modes.json").read_text())
+    assert result["purity"] == 1
+    assert result["unlabelled"] == 18
+    assert "labels of 2 modes" in command("inspect", tmp_path / "some.npz")[1]
 
 
 def test_unlabelled_data_has_codes_but_no_agreement(command, tmp_path, run_folder, demonstrations):
@@ -82,7 +102,7 @@ def test_circles_from_collecting_to_the_page(command, tmp_path, monkeypatch):
     run = Path("runs/demo")  # relative, as people type it
     data = run / "demonstrations"
     assert command("collect", "circles", "--episodes", 12, "--out", data)[0] == 0
-    options = ("--task", "circles", "--data", data, "--out", run, "--iterations", 300)
+    options = ("--task", "circles", data, "--out", run, "--iterations", 300)
     code, out, _ = command("train", *options)
     assert code == 0
     assert f"Next: manyways evaluate {run}" in out
@@ -119,9 +139,41 @@ def _smaller(task, episodes):
 def test_the_commands_explain_themselves(command):
     code, out, _ = command("--help")
     assert code == 0
-    for name in ("collect", "inspect", "train", "modes", "evaluate", "report"):
+    for name in ("algorithms", "collect", "inspect", "train", "modes", "evaluate", "report", "robustness", "film"):
         assert name in out
         assert command(name, "--help")[0] == 0
+
+
+def test_the_version_is_printed(command):
+    assert command("--version")[:2] == (0, f"{manyways.__version__}\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    for arguments in (["--help"], ["tasks"], ["train", "sog-gail", "--help"]):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "manyways", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        process.stdout.read(1)
+        process.stdout.close()
+        error = process.stderr.read().decode()
+        process.wait()
+        assert error == ""
+
+
+def test_a_notebooks_backend_for_pictures_does_no_harm(command, run_folder):
+    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    result = subprocess.run(
+        [sys.executable, "-m", "manyways", "report", run_folder], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_too_little_memory_is_one_sentence(command, tmp_path, data, monkeypatch):
+    def full(*arguments, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr("manyways.runs.workflow.train", full)
+    assert_refused(command("train", data, "--modes", 2, "--out", tmp_path / "run"), "the memory is not enough")
 
 
 BAD_DATA = {
@@ -150,7 +202,7 @@ BAD_DATA = {
 def test_data_that_cannot_be_used_is_refused_and_leaves_nothing(command, tmp_path, case):
     arrays, message = BAD_DATA[case]
     np.savez(tmp_path / "bad.npz", **arrays)
-    result = command("train", "--data", tmp_path / "bad.npz", "--modes", 1, "--out", tmp_path / "run")
+    result = command("train", tmp_path / "bad.npz", "--modes", 1, "--out", tmp_path / "run")
     assert_refused(result, message)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.npz"]
 
@@ -160,7 +212,7 @@ def test_a_missing_file_and_one_that_is_no_npz_are_refused(command, tmp_path):
     for name, message in (("nowhere.npz", "does not exist"), ("text.npz", "is not an NPZ file")):
         for arguments in (
             ("inspect", tmp_path / name),
-            ("train", "--data", tmp_path / name, "--modes", 2, "--out", tmp_path / "run"),
+            ("train", tmp_path / name, "--modes", 2, "--out", tmp_path / "run"),
         ):
             assert_refused(command(*arguments), name, message)
     assert [p.name for p in tmp_path.iterdir()] == ["text.npz"]
@@ -168,14 +220,14 @@ def test_a_missing_file_and_one_that_is_no_npz_are_refused(command, tmp_path):
 
 def test_wrong_names_and_numbers_are_refused_with_what_there_is(command, tmp_path, data):
     out = tmp_path / "run"
-    on_data = ("train", "--data", data, "--out", out)
+    on_data = ("train", data, "--out", out)
     assert_refused(command("train", "--task", "squares", "--out", out), "no task 'squares'", "circles")
     assert_refused(command("collect", "squares", "--out", out), "no task 'squares'", "circles")
-    assert_refused(command(*on_data, "--modes", 2, "--algorithm", "magic"), "no algorithm 'magic'", "sog-bc")
+    assert_refused(command("train", "magic", data, "--out", out), "no algorithm 'magic'", "sog-bc")
     assert_refused(command(*on_data, "--modes", 25), "25 codes are more than the 24 trajectories")
     assert_refused(command(*on_data, "--modes", 0), "0 codes is empty")
     assert_refused(command(*on_data), "give --modes K")
-    assert_refused(command("train", "--out", out), "give --task NAME or --data PATH")
+    assert_refused(command("train", "--out", out), "give --task NAME or the demonstrations' path")
     assert_refused(command(*on_data, "--modes", 2, "--device", "tricorder"), "no device 'tricorder'")
     assert_refused(command(*on_data, "--modes", 2, "--iterations", 0), "iterations is 0")
     assert_refused(command("collect", "circles", "--episodes", 0, "--out", out), "0 episodes")
@@ -183,7 +235,7 @@ def test_wrong_names_and_numbers_are_refused_with_what_there_is(command, tmp_pat
 
 
 def test_a_folder_of_something_else_is_refused(command, tmp_path, data):
-    assert_refused(command("train", "--data", data, "--modes", 2, "--out", tmp_path), "holds something else (data.npz)")
+    assert_refused(command("train", data, "--modes", 2, "--out", tmp_path), "holds something else (data.npz)")
     assert_refused(command("collect", "circles", "--episodes", 3, "--out", tmp_path), "holds something already")
     assert_refused(command("evaluate", tmp_path), "is not the folder of a run")
     assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
@@ -204,7 +256,7 @@ def test_a_run_folder_with_a_damaged_file_is_refused(command, run_folder, data):
 
 
 def test_data_of_another_task_is_refused_before_training(command, tmp_path, data):
-    result = command("train", "--task", "circles", "--data", data, "--out", tmp_path / "run")
+    result = command("train", "--task", "circles", data, "--out", tmp_path / "run")
     assert_refused(result, data, "3 numbers an observation and 2 an action, but circles has (10,) and (2,)")
     assert not (tmp_path / "run").exists()
 
@@ -245,21 +297,15 @@ def test_a_data_set_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_says_how_to_go_on(command, tmp_path, data, monkeypatch):
-    from manyways.algorithms.sog_bc import Training
-
-    step = Training.step
-
-    def interrupted(self):
-        step(self)
-        if self.iteration == 20:
-            raise KeyboardInterrupt
-
-    arguments = ("train", "--data", data, "--modes", 2, "--out", tmp_path / "run", *QUICK)
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", interrupted)
-        code, _, error = command(*arguments)
-    assert code == 130
-    assert "run the same command again to go on" in error
-    assert command(*arguments)[0] == 0
-    assert Policy.load(tmp_path / "run").counts == (12, 12)
+def test_an_interrupt_says_how_to_go_on(tmp_path, data):
+    train = [sys.executable, "-m", "manyways", "train", data, "--modes", "2", "--out", "run", "--iterations", "3000"]
+    process = subprocess.Popen([*train, "--hidden", "16"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "tensorboard").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert error == "manyways: interrupted; run the same command again to go on\n"
+    assert (tmp_path / "run" / "checkpoint" / "training.safetensors").exists()

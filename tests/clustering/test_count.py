@@ -55,7 +55,9 @@ def test_ten_trajectories_of_each_way_are_enough_if_all_parts_agree():
 def test_halves_of_one_line_count_as_one_and_lines_with_room_between_them_as_two():
     rng = np.random.default_rng(0)
     line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)
-    assert _separation(line[:100], line[100:]) == pytest.approx(3.4, abs=0.2)  # 3 apart, each of variance 3/4 and a little
+    assert _separation(line[:100], line[100:]) == pytest.approx(
+        3.4, abs=0.2
+    )  # 3 apart, each of variance 3/4 and a little
     halves = (np.arange(200) >= 100).astype(np.int64)
     assert _separated_groups(line, halves) == 1
     assert _separated_groups(line + 9 * halves[:, None].astype(np.float32), halves) == 2

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from manyways.algorithms.adversarial.sog_gail import SOGGAIL
+from manyways.algorithms import SOGGAIL
 from manyways.demonstrations import Demonstrations
 from manyways.evaluation import PolicyEvaluator, PolicyReturns
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.rl.random_actions import RandomActions
-from manyways.runs.run import Run
+from manyways.runs import train
 from manyways.tasks import get_task
 
 QUICK = ("--total-steps", 640, "--environments", 4, "--steps-per-update", 32, "--pretraining", 20, "--hidden", 16)
@@ -27,29 +27,39 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def start(path, data, **changes):
-    small = {
-        "prior": Categorical(3),
-        "total_steps": 1024,
-        "environments": 4,
-        "steps_per_update": 32,
-        "pretraining": 20,
-        "hidden": 16,
-        "updates_per_restart": 2,
-        "warm_up_updates": 1,
-    }
-    settings, demonstrations = SOGGAIL(**(small | changes)), Demonstrations.load(data)
-    run = Run.create(path, settings, demonstrations, task="circles", data=str(data), command="manyways train")
-    return run, settings.start(demonstrations, get_task("circles").make_vec(settings.environments))
+SMALL = {
+    "prior": Categorical(3),
+    "total_steps": 1024,
+    "environments": 4,
+    "steps_per_update": 32,
+    "pretraining": 20,
+    "hidden": 16,
+    "updates_per_restart": 2,
+    "warm_up_updates": 1,
+}
+
+
+@pytest.fixture
+def evaluated_by(monkeypatch):
+    """Return a function that puts another evaluator in the place of the usual one."""
+
+    def put(evaluator):
+        monkeypatch.setattr("manyways.runs.workflow._evaluator", lambda *arguments: evaluator)
+
+    return put
+
+
+def start(path, data, callback=None):
+    return train(SOGGAIL(**SMALL), path, data=data, task="circles", callback=callback)
 
 
 def test_sog_gail_from_the_command_line_to_page_and_robustness(command, tmp_path, circles_folder):
     run = tmp_path / "run"
-    train = ("train", "--task", "circles", "--data", circles_folder, "--algorithm", "sog-gail", "--out", run, *QUICK)
-    code, output, _ = command(*train)
+    training = ("train", "sog-gail", circles_folder, "--task", "circles", "--out", run, *QUICK)
+    code, output, _ = command(*training)
     assert code == 0
     assert "best iteration" in output
-    best = json.loads((run / "best" / "judged.json").read_text())
+    best = json.loads((run / "best" / "evaluated.json").read_text())
     code, output, _ = command("evaluate", run, "--episodes", 6)
     assert code == 0
     assert "when nobody chooses" in output
@@ -65,37 +75,56 @@ def test_sog_gail_from_the_command_line_to_page_and_robustness(command, tmp_path
     assert code == 0
     assert "random actions" in output
     result = json.loads((run / "robustness.json").read_text())
-    assert 0 <= result["switching"]["survived"] <= 1
+    assert len(result["switching"]["return_by_code"]) == 3
     assert result["random_actions"]["share"] == 0.2
     assert (run / "switching.png").stat().st_size > 5_000
     # The same command again has nothing left to do.
     before = (run / "policy.safetensors").read_bytes()
-    assert command(*train)[0] == 0
+    assert command(*training)[0] == 0
     assert (run / "policy.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("algorithm", ["mdn", "bet", "diffusion"])
-def test_a_policy_without_codes_is_trained_and_evaluated_by_what_its_rollouts_are_of(
-    command, tmp_path, circles_folder, algorithm
-):
+def test_a_policy_without_codes_is_trained_evaluated_and_reported(command, tmp_path, circles_folder, algorithm):
     run = tmp_path / "run"
-    options = ("--task", "circles", "--data", circles_folder, "--out", run, "--iterations", 15, "--hidden", 16)
-    assert command("train", "--algorithm", algorithm, *options)[0] == 0
+    options = ("--task", "circles", "--out", run, "--iterations", 15, "--hidden", 16)
+    code, output, _ = command("train", algorithm, circles_folder, *options)
+    assert code == 0
+    assert f"Next: manyways evaluate {run}" in output
     code, output, _ = command("evaluate", run, "--episodes", 4)
     assert code == 0
     assert "each of the mode it is closest to" in output
+    assert f"Next: manyways report {run}" in output
     assert sum(json.loads((run / "evaluation.json").read_text())["mode_counts"]) == 4
-    for refused in ("report", "modes", "film", "robustness"):
+    code, output, _ = command("report", run)
+    assert code == 0
+    assert "in a browser" in output
+    for refused in ("modes", "robustness"):
         code, _, error = command(refused, run)
         assert code == 2
         assert f"{algorithm} has no codes" in error
-        assert "manyways evaluate" in error
 
 
-def test_behaviour_cloning_has_one_way(command, tmp_path, circles_folder):
+def test_a_policy_without_codes_on_ones_own_data_leads_to_its_page(command, tmp_path, demonstrations):
+    """Each next step that is advised works, and none is advised twice."""
+    demonstrations.save(tmp_path / "data.npz")
     run = tmp_path / "run"
-    options = ("--task", "circles", "--data", circles_folder, "--out", run, "--iterations", 15, "--hidden", 16)
-    assert command("train", "--algorithm", "bc", *options)[0] == 0
+    options = ("--out", run, "--iterations", 15, "--hidden", 16)
+    code, output, _ = command("train", "mdn", tmp_path / "data.npz", *options)
+    assert f"Next: manyways report {run}" in output
+    code, output, _ = command("report", run)
+    assert code == 0
+    assert "in a browser" in output
+    for refused in ("evaluate", "film", "robustness"):
+        code, _, error = command(refused, run)
+        assert code == 2
+        assert f"manyways report {run}" in error
+
+
+def test_behaviour_cloning_has_one_mode(command, tmp_path, circles_folder):
+    run = tmp_path / "run"
+    options = ("--task", "circles", "--out", run, "--iterations", 15, "--hidden", 16)
+    assert command("train", "bc", circles_folder, *options)[0] == 0
     assert Policy.load(run).prior == Categorical(1)
     code, output, _ = command("evaluate", run, "--episodes", 4)
     assert code == 0
@@ -105,19 +134,14 @@ def test_behaviour_cloning_has_one_way(command, tmp_path, circles_folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--algorithm", "sog-gail", "--data", "DATA", "--modes", 3), ("needs --task NAME", "sog-bc")),
-        (("--algorithm", "gail", "--task", "circles", "--lambda-s", 1), ("--lambda-s is no setting of gail",)),
-        (("--algorithm", "gail", "--task", "circles", "--modes", 3), ("gail has no codes", "--modes")),
-        (("--algorithm", "mdn", "--task", "circles", "--modes", 3), ("mdn has no codes", "--modes")),
-        (("--algorithm", "sog-bc", "--task", "circles", "--total-steps", 9), ("--total-steps is no setting",)),
-        (("--algorithm", "mdn", "--task", "circles", "--block", 2), ("--block", "no setting of mdn")),
-        (("--algorithm", "sog-gail", "--task", "circles", "--random-actions", 1.5), ("random_actions is 1.5",)),
+        (("sog-gail", "DATA", "--modes", 3), ("needs a task", "sog-bc")),
+        (("sog-gail", "DATA", "--task", "circles", "--random-actions", 1.5), ("random_actions is 1.5",)),
+        (("sog-gail", "DATA", "--task", "fetch-reach"), ("observations",)),
     ],
 )
 def test_what_an_algorithm_cannot_use_is_refused(command, tmp_path, circles_folder, options, words):
     given = [circles_folder if option == "DATA" else option for option in options]
-    data = () if "DATA" in options else ("--data", circles_folder)
-    code, _, error = command("train", *given, *data, "--out", tmp_path / "run")
+    code, _, error = command("train", *given, "--out", tmp_path / "run")
     assert code == 2
     assert error.count("\n") == 1
     for word in words:
@@ -125,29 +149,39 @@ def test_what_an_algorithm_cannot_use_is_refused(command, tmp_path, circles_fold
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("gail", "--lambda-s", 1), ("gail", "--modes", 3), ("mdn", "--block", 2), ("sog-bc", "--total-steps", 9)],
+)
+def test_what_is_no_setting_of_an_algorithm_is_no_option(command, tmp_path, options):
+    code, _, error = command("train", *options, "--task", "circles", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{options[1]}" in error
+    assert not (tmp_path / "run").exists()
+
+
 class Stop(Exception):
     pass
 
 
-def test_a_run_that_failed_between_restarts_goes_on_to_the_same_weights(tmp_path, circles_folder, monkeypatch):
-    monkeypatch.setattr("manyways.runs.run._SECONDS_BETWEEN_CHECKPOINTS", -1.0)  # a checkpoint wherever one may be
-    judge = PolicyEvaluator(get_task("circles"), Demonstrations.load(circles_folder), None, episodes=1)
-    whole, training = start(tmp_path / "whole", circles_folder)
-    whole.train(training, judge=judge)
-    run, training = start(tmp_path / "broken", circles_folder)
+def test_a_run_that_failed_between_restarts_goes_on_to_the_same_weights(
+    tmp_path, circles_folder, monkeypatch, evaluated_by
+):
+    monkeypatch.setattr("manyways.runs.loop._SECONDS_BETWEEN_CHECKPOINTS", -1.0)  # a checkpoint wherever one may be
+    evaluated_by(PolicyEvaluator(get_task("circles"), Demonstrations.load(circles_folder), None, episodes=1))
+    whole = start(tmp_path / "whole", circles_folder)
 
     def break_off(training):
         if training.iteration == 20 + 5:  # after the restart at 4, before the one at 6
             raise Stop
 
     with pytest.raises(Stop):
-        run.train(training, break_off, judge)
-    run, training = start(tmp_path / "broken", circles_folder)
-    run.train(training, judge=judge)
+        start(tmp_path / "broken", circles_folder, break_off)
+    run = start(tmp_path / "broken", circles_folder)
     for name in (
         "policy.safetensors",
         "best/policy.safetensors",
-        "best/judged.json",
+        "best/evaluated.json",
         "checkpoint/training.safetensors",
     ):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes(), name
@@ -156,44 +190,38 @@ def test_a_run_that_failed_between_restarts_goes_on_to_the_same_weights(tmp_path
     assert one == other
 
 
-def test_the_best_policy_is_the_one_whose_rollouts_returned_most(tmp_path, circles_folder):
-    returns = iter([5.0, 9.0, 7.0, 8.0])
-    seen = []
+def test_a_callback_ends_training_between_restarts(tmp_path, circles_folder, evaluated_by):
+    evaluated_by(lambda policy: PolicyReturns(1.0, (), None))
+    run = start(tmp_path / "run", circles_folder, lambda training: training.iteration < 20 + 5)
+    assert run.metrics()[-1]["iteration"] == 25
+    assert run.policy("last").prior == Categorical(3)
+    whole = start(tmp_path / "whole", circles_folder)
+    start(tmp_path / "run", circles_folder)
+    assert (run.path / "policy.safetensors").read_bytes() == (whole.path / "policy.safetensors").read_bytes()
 
-    def judge(policy):
-        seen.append(policy.network.output.weight.clone())
+
+def test_the_best_policy_is_the_one_whose_rollouts_returned_most(tmp_path, circles_folder, evaluated_by):
+    returns = iter([5.0, 9.0, 7.0, 8.0])
+    evaluated = []
+
+    def evaluator(policy):
+        evaluated.append(weights_of(policy))
         return PolicyReturns(next(returns), (1.0, 2.0), 0.5)
 
-    run, training = start(tmp_path / "run", circles_folder)
-    run.train(training, judge=judge)
+    evaluated_by(evaluator)
+    run = start(tmp_path / "run", circles_folder)
     assert run.best == {"iteration": 24, "environment_steps": 512, "return_mean": 9.0}
-    assert torch.equal(run.policy().network.output.weight, seen[1])
-    assert torch.equal(run.policy("best").network.output.weight, seen[1])
-    assert torch.equal(run.policy("last").network.output.weight, seen[3])
-    judged = [line for line in run.metrics() if "return_mean" in line]
-    assert [line["return_mean"] for line in judged] == [5, 9, 7, 8]
-    assert judged[0]["return/code-1"] == 2
-    assert judged[0]["code_mode_agreement"] == 0.5
+    assert torch.equal(weights_of(run.policy()), evaluated[1])
+    assert torch.equal(weights_of(run.policy("best")), evaluated[1])
+    assert torch.equal(weights_of(run.policy("last")), evaluated[3])
+    lines = [line for line in run.metrics() if "return_mean" in line]
+    assert [line["return_mean"] for line in lines] == [5, 9, 7, 8]
+    assert lines[0]["return/code-1"] == 2
+    assert lines[0]["code_mode_agreement"] == 0.5
 
 
-def test_a_judge_takes_the_return_under_the_matched_modes(circles_folder):
-    task = get_task("circles")
-    judge = PolicyEvaluator(task, Demonstrations.load(circles_folder), None, episodes=2)
-
-    class Scripted(Policy):
-        def __init__(self):
-            self.prior = Categorical(3)
-            self.order = np.array([2, 0, 1])
-
-        observation_size, action_size = 10, 2
-
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return task.expert(observation, self.order[state.argmax(axis=1)]), state
-
-    verdict = judge(Scripted())
-    assert verdict.return_mean == pytest.approx(998, abs=2)
-    assert verdict.agreement == 1
-    assert len(verdict.returns) == 3
+def weights_of(policy):
+    return torch.cat([parameter.detach().flatten().clone() for parameter in policy.network.parameters()])
 
 
 def test_random_actions_are_as_frequent_as_asked_and_the_same_for_the_same_seed():

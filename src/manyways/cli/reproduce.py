@@ -30,11 +30,11 @@ def em_toy(
         points: Of each data set.
         seed: The first of the seeds.
     """
-    from manyways.cli.console import counting
+    from manyways.cli.console import progress
     from manyways.cli.reproduction_tables import show_em_toy
     from manyways.reproduce.em_toy import reproduce_em_toy
 
-    with counting("em-toy", 4 * max(0, seeds), "trainings") as count:
+    with progress.section("em-toy", 4 * max(0, seeds), "trainings") as count:
         results = reproduce_em_toy(out, seeds=seeds, epochs=epochs, points=points, seed=seed, callback=count)
     show_em_toy(results)
     _written(out)
@@ -52,11 +52,11 @@ def posterior_gap(
         epochs: Of each training.
         seed: Of everything random.
     """
-    from manyways.cli.console import counting
+    from manyways.cli.console import progress
     from manyways.cli.reproduction_tables import show_posterior_gap
     from manyways.reproduce.posterior_gap import reproduce_posterior_gap
 
-    with counting("posterior-gap", 4, "parts") as count:
+    with progress.section("posterior-gap", 4, "parts") as count:
         results = reproduce_posterior_gap(out, points=points, epochs=epochs, seed=seed, callback=count)
     show_posterior_gap(results)
     _written(out)
@@ -158,7 +158,7 @@ def _images(task: "ImageTask", chosen: _ImageOptions, *, download: bool = False,
 
         def start(what: str, total: int) -> Any:
             bars.close()  # the bar before it is done
-            return bars.enter_context(progress(what, total, ""))
+            return bars.enter_context(progress.section(what, total))
 
         results = reproduce_images(task, chosen.out, settings, chosen.data, download=download, said=say, progress=start)
     show_images(results)

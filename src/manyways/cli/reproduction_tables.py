@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from rich.table import Column, Table
-
-from manyways.cli.console import console, say
+from manyways.cli.console import console, say, table
 
 _EM_NAMES = {
     "sog": "SOG",
@@ -16,7 +14,7 @@ _EM_NAMES = {
 
 def show_em_toy(results: dict[str, Any]) -> None:
     """Print the losses, purities and likelihoods, as means over the seeds."""
-    table = _table("", "loss", "one-hot loss", "purity 1", "3", "end", "log p(y|x)")
+    rows = table("", "loss", "one-hot loss", "purity 1", "3", "end", "log p(y|x)")
     for name, label in _EM_NAMES.items():
         runs = results["runs"][name]
         purities = [run["purity_by_epoch"] for run in runs]
@@ -28,8 +26,8 @@ def show_em_toy(results: dict[str, Any]) -> None:
             f"{_mean([run['final_purity'] for run in runs]):.3f}",
             f"{_mean([run['log_likelihood_nats'] for run in runs]):.3f}",
         )
-        table.add_row(label, *values)
-    console.print(table)
+        rows.add_row(label, *values)
+    console.print(rows)
     say(
         f"means over {len(results['settings']['seeds'])} seeds; purity after epochs 1, 3 and the last; "
         "the likelihood in nats, at the data's σ"
@@ -64,27 +62,20 @@ def show_posterior_gap(results: dict[str, Any]) -> None:
 
 def show_images(results: dict[str, Any]) -> None:
     """Print errors and accuracies beside each other."""
-    table = _table("", "squared error an image", "a pixel", "k-NN accuracy", "seconds of training")
+    rows = table("", "squared error an image", "a pixel", "k-NN accuracy", "seconds of training")
     for name, score in results["scores"].items():
         accuracy = "no labels" if score["knn_accuracy"] is None else f"{score['knn_accuracy']:.1%}"
         seconds = results["training_seconds"].get(name)
-        table.add_row(
+        rows.add_row(
             name,
             f"{score['squared_error_an_image']:.2f}",
             f"{score['squared_error_a_number']:.5f}",
             accuracy,
             "" if seconds is None else f"{seconds:.0f}",
         )
-    console.print(table)
+    console.print(rows)
     say(f"on {results['data']['test']:,} test images; data: {results['data']['source']}")
 
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _table(first: str, *numbers: str) -> Table:
-    table = Table(Column(first, no_wrap=True))
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table

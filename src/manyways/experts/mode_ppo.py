@@ -151,13 +151,8 @@ class ModePPOTraining:
         Only that observations are cut at ten standard deviations is left out.
         """
         actor: Any = copy.deepcopy(self._ppo.network.actor).cpu().double()
-        first, second, last, of_mode, observed = (
-            actor.state[0],
-            actor.state[2],
-            actor.output,
-            actor.code,
-            actor.observations.part(),
-        )
+        first, second, last = actor.state[0], actor.state[2], actor.output
+        of_mode, observed = actor.code, actor.observations.part()
         # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
         weight = first.weight * observed.scale
         bias = first.bias - weight @ observed.mean

@@ -15,7 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from manyways.files import write_error
 
 
-class EventWriter:
+class TensorBoard:
     """Appends scalars to a new events file in `folder`.
 
     Args:
@@ -38,7 +38,7 @@ class EventWriter:
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._write(Event(wall_time=time.time(), step=start, session_log=SessionLog(status=SessionLog.START)))
 
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Append the value of each tag at a step."""
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))

@@ -72,12 +72,14 @@ class ContinuousModes:
         low, high: the box's corners, as many numbers as a mode has.
         name: what the numbers are, with units.
         tolerance: within which distance of its mode an episode must end to have hit it; None where none is asked for.
+        labels: of each number, with units, for pictures; `name` unless given.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     name: str
     tolerance: float | None = None
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return 1: an environment can report the reward under its own mode only."""

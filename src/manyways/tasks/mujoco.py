@@ -206,7 +206,9 @@ TASKS = (
     Task(
         name="fetch-reach",
         environment="manyways/FetchReach-v0",
-        modes=ContinuousModes((-0.15,) * 3, (0.15,) * 3, "goal in m from the gripper's start", HIT_DISTANCE),
+        modes=ContinuousModes(
+            (-0.15,) * 3, (0.15,) * 3, "goal in m from the gripper's start", HIT_DISTANCE, ("x (m)", "y (m)", "z (m)")
+        ),
         episode_steps=50,
         demonstrations=1000,
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "y (m)")),

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -35,6 +35,7 @@ def paths_by_code(
     codes: int,
     labels: tuple[str, str],
     names: Sequence[str] | None = None,
+    bar: tuple[str, float, float] | None = None,
 ) -> Figure:
     """Draw paths in the plane in the colours of their codes, as Figure 1's first row: one panel a group.
 
@@ -42,10 +43,11 @@ def paths_by_code(
         groups: for each panel its title, its paths (steps, 2) and their codes (paths,).
         codes: how many codes there are.
         labels: of the two axes, with units.
-        names: of the codes, for the legend.
+        names: of the codes, for the legend; none at all for no legend.
+        bar: where codes are a range, what the colours mean: the quantity, and its lowest and highest value.
     """
     colours = code_colours(codes)
-    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="compressed")
     panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for panel, (title, paths, path_codes) in zip(panels, groups, strict=True):
         alpha = float(np.clip(30 / max(1, len(paths)), 0.25, 0.9))
@@ -54,6 +56,10 @@ def paths_by_code(
         panel.set(title=title, xlabel=labels[0], ylabel=labels[1])
         if all(label.endswith("(m)") for label in labels):
             panel.set_aspect("equal")
+    if bar is not None:
+        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*bar[1:]), ListedColormap(colours))
+        figure.colorbar(scale, ax=list(panels), label=bar[0], fraction=0.04)
+        return figure
     used = sorted({int(code) for *_, path_codes in groups for code in path_codes})
     _legend(figure, used, colours, names, len(groups))
     return figure
@@ -63,14 +69,14 @@ def _legend(
     figure: Figure, used: Sequence[int], colours: Sequence[str], names: Sequence[str] | None, panels: int
 ) -> None:
     """Name the codes that were used below all panels, if there are not too many."""
-    if len(used) <= 12:
+    if len(used) <= 12 and names != ():
         named = {code: f"code {code}" if names is None else names[code] for code in used}
         handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=named[code]) for code in used]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * panels, len(used)), frameon=False)
 
 
 def mode_count(votes: dict[int, float], lengths: dict[int, float], best: int) -> Figure:
-    """Draw the evidence for the number of ways.
+    """Draw the evidence for the number of modes.
 
     Args:
         votes: for each number that a part of the trajectories gave, by what share of the parts.
@@ -85,22 +91,22 @@ def mode_count(votes: dict[int, float], lengths: dict[int, float], best: int) ->
     names = [str(number) for number in votes]
     colours = [_FEW_COLOURS[0] if number == best else "#bbbbbb" for number in votes]
     right.bar(names, [100 * share for share in votes.values()], color=colours)
-    right.set(title="what parts of the data say", xlabel="ways", ylabel="parts (%)", ylim=(0, 100))
+    right.set(title="what parts of the data say", xlabel="modes", ylabel="parts (%)", ylim=(0, 100))
     return figure
 
 
 def codes_and_modes(
-    probabilities: Floats, achieved: Floats, spread: Floats, name: str, modes: tuple[Floats, Floats]
+    probabilities: Floats, achieved: Floats, spread: Floats, names: Sequence[str], modes: tuple[Floats, Floats]
 ) -> Figure:
-    """Draw what continuous codes achieve, each value over each number of the code.
+    """Draw what continuous codes achieve, each value over each dimension of the code.
 
-    For a code of one number that is Figure 5, with the spread of the value.
+    For a code of one dimension that is Figure 5, with the spread of the value.
 
     Args:
         probabilities: (episodes, code size), the prior's CDF of the codes.
         achieved: (episodes, values), the mean of each episode.
         spread: (episodes, values), the standard deviation within each.
-        name: of the values, with units.
+        names: of each value, with units, for its row of panels.
         modes: the lowest and the highest of the demonstrated ones, (values,).
     """
     size, values = probabilities.shape[1], achieved.shape[1]
@@ -116,9 +122,10 @@ def codes_and_modes(
         for edge in modes:
             panel.axhline(edge[value], color="#333333", linewidth=0.8, linestyle="--")
         if value == values - 1:
-            panel.set_xlabel("code" if size == 1 else f"number {number} of the code")
+            panel.set_xlabel("code" if size == 1 else f"dimension {number} of the code")
+        if number == 0:
+            panel.set_ylabel(names[value])
         _grid(panel)
-    figure.supylabel(name)
     figure.suptitle("over the prior's CDF of the code; dashed: the range of the demonstrated modes", fontsize=9)
     return figure
 
@@ -136,7 +143,8 @@ def expert_modes(task: Task, rollouts: Rollouts, modes: NDArray[Any]) -> Figure:
         return paths_by_code([(task.name, drawn, modes)], len(task.modes), task.picture.labels, task.modes.names)
     # Colours go from the lowest to the highest of the mode's first number.
     order = np.argsort(np.argsort(modes[:, 0]))
-    return paths_by_code([(f"{task.name}: {task.modes}", drawn, order)], len(modes), task.picture.labels)
+    bar = ((task.modes.labels or (task.modes.name,))[0], float(modes[:, 0].min()), float(modes[:, 0].max()))
+    return paths_by_code([(task.name, drawn, order)], len(modes), task.picture.labels, bar=bar)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -174,7 +182,7 @@ def switched_paths(
         names: of the codes, for the legend.
     """
     colours = code_colours(codes)
-    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 5.0), layout="compressed")
     panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for panel, (title, paths) in zip(panels, groups, strict=True):
         alpha = float(np.clip(10 / max(1, len(paths)), 0.25, 0.9))
@@ -199,7 +207,7 @@ def adversarial_curves(metrics: Sequence[dict[str, Any]]) -> Figure:
     """
     updates = [line for line in metrics if "environment_steps" in line]
     figure = Figure(figsize=(10.4, 3.6), layout="constrained")
-    returns, judged, code = figure.subplots(1, 3)
+    returns, accuracy, information = figure.subplots(1, 3)
     lines = [line for line in updates if "return_mean" in line]
     names = sorted({name for line in lines for name in line if name.startswith("return/code-")})
     for name, colour in zip(names, code_colours(max(1, len(names))), strict=False):
@@ -207,13 +215,13 @@ def adversarial_curves(metrics: Sequence[dict[str, Any]]) -> Figure:
         returns.plot(*_over_steps(own, name), color=colour, linewidth=0.8, alpha=0.7)
     returns.plot(*_over_steps(lines, "return_mean"), color="#333333", linewidth=1.6)
     returns.set(ylabel="return: mean, and each code")
-    judged.plot(*_over_steps(updates, "discriminator_accuracy"), color="#333333", linewidth=1.2)
-    judged.set(ylabel="accuracy of the discriminator", ylim=(0.4, 1.02))
-    told = [line for line in updates if "code_information" in line]
-    code.plot(*_over_steps(told, "code_information"), color="#333333", linewidth=1.2)
-    code.set(ylabel="the action's information on the code (nats)")
-    code.set_ylim(bottom=min(0.0, *code.get_ylim()))
-    for panel in (returns, judged, code):
+    accuracy.plot(*_over_steps(updates, "discriminator_accuracy"), color="#333333", linewidth=1.2)
+    accuracy.set(ylabel="accuracy of the discriminator", ylim=(0.4, 1.02))
+    lines = [line for line in updates if "code_information" in line]
+    information.plot(*_over_steps(lines, "code_information"), color="#333333", linewidth=1.2)
+    information.set(ylabel="the action's information on the code (nats)")
+    information.set_ylim(bottom=min(0.0, *information.get_ylim()))
+    for panel in (returns, accuracy, information):
         panel.set(xlabel="environment steps")
         panel.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
         _grid(panel)
@@ -224,24 +232,42 @@ def _over_steps(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float]
     return [line["environment_steps"] for line in lines], [line[name] for line in lines]
 
 
-def loss_curve(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Draw the loss of cloning over the iterations, both logarithmic."""
+def loss_curve(metrics: Sequence[dict[str, Any]], of_the_mean: float | None = None) -> Figure:
+    """Draw the loss of cloning over the iterations, the latter logarithmic.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+        of_the_mean: the loss of a policy that always predicts the mean action; None where that says nothing.
+    """
     metrics = [line for line in metrics if "environment_steps" not in line] or metrics
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     panel = figure.subplots()
-    panel.plot(_iterations(metrics), [line["loss"] for line in metrics], color="#333333", linewidth=1.2)
-    panel.set(xscale="log", yscale="log", xlabel="iteration", ylabel="loss (squared error of the normalised action)")
+    losses = [line["loss"] for line in metrics]
+    panel.plot(_iterations(metrics), losses, color="#333333", linewidth=1.2)
+    # A log-likelihood may be negative.
+    panel.set(xscale="log", yscale="log" if min(losses) > 0 else "linear", xlabel="iteration", ylabel="loss")
+    if of_the_mean is not None:
+        panel.axhline(of_the_mean, color="#888888", linestyle="--", linewidth=1)
+        panel.annotate(
+            "the mean action", (0.99, of_the_mean), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+        )
     _grid(panel)
     return figure
 
 
-def code_usage(metrics: Sequence[dict[str, Any]]) -> Figure:
-    """Draw which share of the trajectories each code wins over the iterations: the self-organisation of Figure 9."""
-    usage = np.array([line["code_usage"] for line in metrics])  # (lines, codes)
+def code_usage(metrics: Sequence[dict[str, Any]], label: str = "share of trajectories won by each code") -> Figure:
+    """Draw which share of the trajectories each code wins over the iterations: the self-organisation of Figure 9.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+        label: what the shares are.
+    """
+    names = sorted((name for name in metrics[0] if name.startswith("code_usage/")), key=lambda name: int(name[11:]))
+    usage = np.array([[line[name] for name in names] for line in metrics])  # (lines, codes)
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.stackplot(_iterations(metrics), usage.T, colors=code_colours(usage.shape[1]), alpha=0.85, linewidth=0)
-    panel.set(xscale="log", xlabel="iteration", ylabel="share of trajectories won by each code", ylim=(0, 1))
+    panel.set(xscale="log", xlabel="iteration", ylabel=label, ylim=(0, 1))
     panel.margins(x=0)
     return figure
 

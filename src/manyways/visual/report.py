@@ -2,36 +2,150 @@
 
 import base64
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import manyways
 from manyways.demonstrations import Demonstrations
-from manyways.evaluation import ContinuousEvaluation, Evaluation, normalized_mutual_information, purity
-from manyways.evaluation.rollouts import roll_out_codes
+from manyways.demonstrations.spaces import describe
+from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
+from manyways.runs import inputs, workflow
+from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
-from manyways.tasks import ContinuousModes, Task
+from manyways.runs.workflow import Codes
+from manyways.tasks import ContinuousModes, DiscreteModes, Task
 from manyways.visual import figures
+from manyways.visual.trajectories import draw_trajectories
 
-_DRAWN = 150  # demonstrations in the picture; more only hide each other
-_ROLLOUT_SEED = 0
-_COLOURS = 20  # for the codes of a continuous prior
-_STEPS_FOR_PLANE = 100_000  # more do not move the principal components
+_EPISODES = 100  # of an evaluation that the page asks for
+_PATHS_SHOWN = 8  # with switched codes, in one picture
 
-Floats = NDArray[np.float32]
+
+def report(
+    run: str | Path | Run,
+    *,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Write report.html into the run's folder and return its path.
+
+    Args:
+        run: finished; it is evaluated first if it is on a task whose modes fit its codes, and has not been.
+        data: demonstrations; those of the run unless given.
+        weights: folder of the expert to compare with; that of the run, or the one that ships, unless given.
+        progress: receives what is said on the way.
+
+    Raises:
+        InputError: the run is not finished, or a file of it is damaged.
+        WriteError: the system refused to write.
+    """
+    run = run if isinstance(run, Run) else Run.open(Path(run))
+    policy, task = run.policy(), inputs.task_of(run, weights)
+    _, demonstrations, labels = inputs.load_data(run, data)
+    evaluation = run.evaluation()
+    if evaluation is None and task is not None and _matches(policy, task):
+        evaluation, _ = workflow.evaluate(run, episodes=_EPISODES, weights=weights, progress=progress)
+    codes = None
+    if policy.prior is not None:
+        with progress.section("searching the trajectories' codes"):
+            codes = workflow.find_codes(policy, demonstrations, labels)
+    with progress.section("drawing"):
+        page = _page(run, policy, demonstrations, codes, task, evaluation)
+    path = run.path / "report.html"
+    write_bytes(path, page.encode())
+    return path
+
+
+def draw_switching(run: Run, task: Task, disturbed: Disturbed, switching: Switching) -> Path:
+    """Draw some rollouts through which the code was switched (Figure 6), as RUN/switching.png, and return its path.
+
+    Colours are those of the modes, in their order; codes without a mode follow.
+    """
+    modes = task.discrete_modes.names
+    left = [code for code, mode in enumerate(disturbed.assignment) if mode is None]
+    place = [len(modes) + left.index(code) if mode is None else mode for code, mode in enumerate(disturbed.assignment)]
+    names = [*modes, *(f"code {code}" for code in left)]
+    paths = [(points, np.array(place)[active]) for points, active in switching.paths(task)[:_PATHS_SHOWN]]
+    path = run.path / "switching.png"
+    figures.save(figures.switched_paths([(run.title, paths)], len(names), task.picture.labels, names), path)
+    return path
+
+
+def _matches(policy: Policy, task: Task) -> bool:
+    """Whether codes and modes are both discrete or both continuous, so that they can be scored by each other."""
+    listed = isinstance(task.modes, DiscreteModes)
+    return listed if policy.prior is None else isinstance(policy.prior, Categorical) == listed
+
+
+def _page(
+    run: Run,
+    policy: Policy,
+    demonstrations: Demonstrations,
+    codes: Codes | None,
+    task: Task | None,
+    evaluation: Evaluation | ContinuousEvaluation | Coverage | None,
+) -> str:
+    """Return the page as HTML."""
+    metrics = run.metrics()
+    matched = evaluation if isinstance(evaluation, Evaluation) else None
+    achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
+    coverage = evaluation if isinstance(evaluation, Coverage) else None
+    of_the_mean = None if codes is None else policy.uninformed_loss
+    pictures = {
+        "trajectories": draw_trajectories(policy, demonstrations, codes, task),
+        "loss": figures.loss_curve(metrics, of_the_mean),
+    }
+    if any(line.get("code_usage/0") for line in metrics):  # where codes are searched
+        listed = isinstance(policy.prior, Categorical)
+        what = "share of trajectories won by each code" if listed else "share of codes in each tenth of the prior"
+        pictures["usage"] = figures.code_usage(metrics, what)
+    if any("discriminator_accuracy" in line for line in metrics):
+        pictures["adversarial"] = figures.adversarial_curves(metrics)
+    counted = run.config["mode_count"]
+    if counted is not None:
+        votes, lengths = (
+            {int(number): value for number, value in counted[name].items()} for name in ("votes", "description_length")
+        )
+        pictures["mode_count"] = figures.mode_count(votes, lengths, int(counted["best"]))
+    if achieved is not None and task is not None:
+        pictures["achieved"] = _achieved(achieved, policy, task)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.jinja").render(
+        title=run.title,
+        version=manyways.__version__,
+        config=run.config,
+        settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
+        prior=policy.prior,
+        discrete=isinstance(policy.prior, Categorical),
+        demonstrations=demonstrations,
+        observation=describe(demonstrations.observation_space),
+        action=describe(demonstrations.action_space),
+        rows=_rows(codes, task, matched) if codes is not None and codes.counts is not None else [],
+        modes=task.discrete_modes.names if task and (matched or coverage) else (),
+        evaluation=evaluation,
+        matched=matched,
+        achieved=achieved,
+        coverage=coverage,
+        codes=codes,
+        loss=None if codes is None else float(codes.encoding.losses.mean()),
+        of_the_mean=of_the_mean,
+        seconds=metrics[-1]["seconds"],
+        steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
+        pictures={name: _embedded(picture) for name, picture in pictures.items()},
+        commands=_commands(run, len(demonstrations)),
+        best=run.best,
+        counted=counted,
+    )
 
 
 @dataclass(frozen=True)
@@ -47,124 +161,25 @@ class _Row:
     matched: int | None
 
 
-def write_report(
-    run: Run,
-    demonstrations: Demonstrations,
-    labels: NDArray[Any] | None,
-    task: Task | None,
-    evaluation: Evaluation | ContinuousEvaluation | None,
-) -> Path:
-    """Write report.html into the run's folder and return its path.
-
-    Args:
-        run: finished.
-        demonstrations: what it was trained on, or other trajectories of the kind.
-        labels: ground truth for scoring, where there is any; those of a continuous range are left out.
-        task: the run's task; without one there are no rollouts.
-        evaluation: of the run, where there is one.
-
-    Raises:
-        InputError: the run is not finished, or a file of it is damaged.
-        WriteError: the system refused to write.
-    """
-    policy = run.coded_policy()
-    metrics = run.metrics()
-    codes = policy.encode(demonstrations).codes
-    discrete = isinstance(policy.prior, Categorical)
-    matched = evaluation if isinstance(evaluation, Evaluation) else None
-    achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
-    indices = codes.argmax(axis=1)
-    scored = discrete and labels is not None and labels.ndim == 1
-    pictures = {
-        "trajectories": _trajectories(policy, demonstrations, codes, task),
-        "loss": figures.loss_curve(metrics),
-    }
-    if any(sum(line["code_usage"]) > 0 for line in metrics):  # where codes are searched
-        pictures["usage"] = figures.code_usage(metrics)
-    if any("environment_steps" in line for line in metrics):
-        pictures["adversarial"] = figures.adversarial_curves(metrics)
-    counted = run.config.get("mode_count")
-    if counted is not None:
-        votes, lengths = (
-            {int(number): value for number, value in counted[name].items()} for name in ("votes", "description_length")
-        )
-        pictures["mode_count"] = figures.mode_count(votes, lengths, int(counted["best"]))
-    if achieved is not None and task is not None:
-        pictures["achieved"] = _achieved(achieved, policy, task)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("report.html.jinja").render(
-        title=run.title,
-        version=manyways.__version__,
-        config=run.config,
-        settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
-        prior=policy.prior,
-        discrete=discrete,
-        demonstrations=demonstrations,
-        rows=_rows(policy, indices, task, matched) if discrete else [],
-        modes=task.discrete_modes.names if task and matched else (),
-        evaluation=evaluation,
-        matched=matched,
-        achieved=achieved,
-        purity=purity(indices, labels) if scored and labels is not None else None,
-        nmi=normalized_mutual_information(indices, labels) if scored and labels is not None else None,
-        seconds=metrics[-1]["seconds"],
-        steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
-        pictures={name: _embedded(picture) for name, picture in pictures.items()},
-        commands=_commands(run),
-        best=run.best,
-        counted=counted,
-    )
-    path = run.path / "report.html"
-    write_bytes(path, page.encode())
-    return path
-
-
-def _rows(policy: Policy, codes: NDArray[np.int64], task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
-    size = policy.discrete_prior.size
-    colours = figures.code_colours(size)
+def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
+    assert codes.counts is not None
+    counts = codes.counts
+    colours = figures.code_colours(len(counts))
     rows = []
-    for code, count in enumerate(np.bincount(codes, minlength=size)):
+    for code, count in enumerate(counts):
         matched = evaluation.assignment[code] if evaluation else None
         rows.append(
             _Row(
                 code=code,
                 colour=colours[code],
                 trajectories=int(count),
-                share=count / len(codes),
+                share=count / counts.sum(),
                 mode=task.discrete_modes.names[matched] if task and matched is not None else None,
                 returns=evaluation.return_matrix[code] if evaluation else [],
                 matched=matched,
             )
         )
     return rows
-
-
-def _trajectories(policy: Policy, demonstrations: Demonstrations, codes: Floats, task: Task | None) -> Figure:
-    """Return the demonstrations by code and, where there is a task, rollouts under codes beside them."""
-    count, colours = _colours(policy, codes)
-    shown = np.random.default_rng(0).permutation(len(demonstrations))[:_DRAWN]
-    if task is None:
-        project, labels = _plane(demonstrations)
-        paths = [project(demonstrations[i][0]) for i in shown]
-        return figures.paths_by_code([("demonstrations", paths, colours[shown])], count, labels)
-    tried = policy.prior.enumerate() if isinstance(policy.prior, Categorical) else codes[shown[:_COLOURS]]
-    rollouts = roll_out_codes(policy, task, tried, None, _ROLLOUT_SEED, keep_observations=True)
-    imitated = [task.picture.points(rollouts.observations_of(episode)) for episode in range(len(tried))]
-    under = "under each code" if isinstance(policy.prior, Categorical) else "under some of their codes"
-    groups = [
-        ("demonstrations, unlabelled", [task.picture.points(demonstrations[i][0]) for i in shown], colours[shown]),
-        (f"imitated: one rollout {under}", imitated, _colours(policy, tried)[1]),
-    ]
-    return figures.paths_by_code(groups, count, task.picture.labels)
-
-
-def _colours(policy: Policy, codes: Floats) -> tuple[int, NDArray[np.int64]]:
-    """Return how many colours there are, and which of them each code has: of a continuous one by its first number."""
-    if isinstance(policy.prior, Categorical):
-        return policy.prior.size, codes.argmax(axis=1)
-    return _COLOURS, np.minimum(policy.prior.cdf(codes[:, 0]) * _COLOURS, _COLOURS - 1).astype(np.int64)
 
 
 def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> Figure:
@@ -174,25 +189,9 @@ def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> F
         policy.prior.cdf(evaluation.codes),
         np.array(evaluation.achieved_mean),
         np.array(evaluation.achieved_std),
-        task.modes.name,
+        task.modes.labels or (task.modes.name,) * task.modes.dimension,
         (np.array(task.modes.low), np.array(task.modes.high)),
     )
-
-
-def _plane(demonstrations: Demonstrations) -> tuple[Callable[[Floats], Floats], tuple[str, str]]:
-    """Return what puts observations (steps, observation size) into a plane (steps, 2), and the names of its axes."""
-    size = demonstrations.observation_size
-    if size == 1:
-        return _against_steps, ("step", "observation")
-    if size == 2:
-        return lambda observations: observations, ("observation 0", "observation 1")
-    every = max(1, demonstrations.steps // _STEPS_FOR_PLANE)
-    projection = make_pipeline(StandardScaler(), PCA(2)).fit(demonstrations.observations[::every])
-    return projection.transform, ("first principal component of the observations", "second principal component")
-
-
-def _against_steps(observations: Floats) -> Floats:
-    return np.column_stack([np.arange(len(observations)), observations])
 
 
 def _embedded(figure: Figure) -> str:
@@ -200,7 +199,16 @@ def _embedded(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(figures.png(figure)).decode()
 
 
-def _commands(run: Run) -> list[str]:
-    folder = shlex.quote(str(run.path))
-    evaluate = [f"manyways evaluate {folder}"] if run.config["task"] else []
-    return [run.config["command"], *evaluate, f"manyways report {folder}"]
+def _commands(run: Run, trajectories: int) -> list[str]:
+    """Return what to type to get this page again."""
+    folder, train = shlex.quote(str(run.path)), run.config["provenance"]["command"]
+    task, data = run.config["task"], run.config["data"]
+    commands = [train]
+    if task and data and Path(data).is_dir() and Path(data).name in train:  # else `train` collects by itself
+        place = next((word for word in shlex.split(train) if word.endswith(Path(data).name)), data)
+        commands.insert(0, f"manyways collect {task} --episodes {trajectories} --out {shlex.quote(place)}")
+    if run.config["settings"].get("prior"):
+        commands.append(f"manyways modes {folder}")
+    if task:
+        commands.append(f"manyways evaluate {folder}")
+    return [*commands, f"manyways report {folder}"]

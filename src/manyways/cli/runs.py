@@ -1,0 +1,145 @@
+"""The commands that take a run's folder: arguments to calls, nothing more."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+_optional = tyro.conf.arg(help_behavior_hint="(optional)")
+Which = Annotated[Literal["best", "last"] | None, _optional]
+OptionalPath = Annotated[Path | None, _optional]
+
+
+def modes(
+    run: Path, /, *, data: Annotated[str | None, _optional] = None, out: OptionalPath = None, policy: Which = None
+) -> None:
+    """Write the code of every trajectory, and how well the codes agree with labels, if there are any.
+
+    For discrete codes also the loss under each code. For continuous ones also the spread of nearly as good codes: for
+    each dimension, which share of the prior explains the trajectory with a loss at most a tenth above the least.
+
+    Args:
+        run: Folder of a finished run.
+        data: Demonstrations; those that the run was trained on unless given.
+        out: File to write; RUN/modes.json unless given.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+    """
+    from manyways.cli.console import progress, what_next
+    from manyways.cli.shown import show_codes
+    from manyways.runs import workflow
+
+    show_codes(workflow.modes(run, data=data, out=out, policy=policy, progress=progress))
+    what_next(run / "modes.json" if out is None else out, _next("report", run))
+
+
+def evaluate(
+    run: Path, /, *, episodes: int = 100, seed: int = 0, policy: Which = None, weights: OptionalPath = None
+) -> None:
+    """Roll out every code, match codes to modes, and write RUN/evaluation.json.
+
+    Beside that: which modes its rollouts are of when nobody chooses the code, and of a policy without codes that alone.
+
+    Of continuous codes are rolled out those of demonstrations, each beside the expert in its mode, and ones drawn from
+    the prior.
+
+    Args:
+        run: Folder of a finished run on a task.
+        episodes: How many rollouts, spread evenly over the codes; ten times as many of drawn continuous codes.
+        seed: Of the environments.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+        weights: Folder of the expert to compare with; that of the run, or the one that ships, unless given.
+    """
+    from manyways.cli.console import progress, what_next
+    from manyways.cli.shown import show_evaluation
+    from manyways.runs import workflow
+    from manyways.runs.inputs import require_task
+    from manyways.runs.run import Run
+
+    opened = Run.open(run)
+    found = workflow.evaluate(opened, episodes=episodes, seed=seed, policy=policy, weights=weights, progress=progress)
+    show_evaluation(*found, require_task(opened))
+    what_next(opened.evaluation_file, _next("report", run))
+
+
+def report(run: Path, /, *, data: Annotated[str | None, _optional] = None, weights: OptionalPath = None) -> None:
+    """Write RUN/report.html, one page of pictures and numbers that needs no network.
+
+    Args:
+        run: Folder of a finished run; evaluated first if it is on a task and has not been.
+        data: Demonstrations; those that the run was trained on unless given.
+        weights: Folder of the expert to compare with; that of the run, or the one that ships, unless given.
+    """
+    from manyways.cli.console import progress, what_next
+    from manyways.visual.report import report as write_report
+
+    path = write_report(run, data=data, weights=weights, progress=progress)
+    what_next(path, f"open {shlex.quote(str(path))} in a browser")
+
+
+def film(run: Path, /, *, out: OptionalPath = None, seconds: float = 8.0, seed: int = 0, policy: Which = None) -> None:
+    """Film one episode under every code, as RUN/films/code-N.mp4; without codes, one episode.
+
+    Of continuous codes, each dimension is taken at 10%, 50% and 90% of the prior while the others are in the middle.
+
+    Args:
+        run: Folder of a finished run on a task.
+        out: Folder of the films; RUN/films unless given.
+        seconds: Of simulated time at most.
+        seed: Of the environment.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+    """
+    from manyways.cli.console import progress, say
+    from manyways.visual.run_films import film as film_run
+
+    for path in film_run(run, out=out, seconds=seconds, seed=seed, policy=policy, progress=progress):
+        say(f"Wrote {path}")
+
+
+def robustness(
+    run: Path,
+    /,
+    *,
+    random_actions: float = 0.2,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Which = None,
+    weights: OptionalPath = None,
+) -> None:
+    """Disturb the policy, and write RUN/robustness.json and RUN/switching.png (Figures 6 and 7).
+
+    Once some actions are random; once the code is switched inside each rollout, through all codes in random order.
+
+    Args:
+        run: Folder of a finished run on a task with a list of modes.
+        random_actions: Share of the actions that are random.
+        episodes: How many rollouts of each kind.
+        seed: Of the environments and of what is random.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+        weights: Folder of the task's expert; that of the run, or the one that ships, unless given.
+    """
+    from manyways.cli.console import progress, say, what_next
+    from manyways.cli.shown import show_robustness
+    from manyways.runs import workflow
+    from manyways.runs.inputs import require_task
+    from manyways.runs.run import Run
+    from manyways.visual.report import draw_switching
+
+    opened = Run.open(run)
+    disturbed, switching = workflow.robustness(
+        opened,
+        random_actions=random_actions,
+        episodes=episodes,
+        seed=seed,
+        policy=policy,
+        weights=weights,
+        progress=progress,
+    )
+    show_robustness(disturbed, switching)
+    picture = draw_switching(opened, require_task(opened), disturbed, switching)
+    say(f"Wrote {run / 'robustness.json'}")
+    what_next(picture, _next("film", run))
+
+
+def _next(command: str, run: Path) -> str:
+    return f"manyways {command} {shlex.quote(str(run))}"

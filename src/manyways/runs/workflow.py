@@ -1,0 +1,350 @@
+"""What one does with a run, each in one call: train, find codes, evaluate, disturb.
+
+The command line and the benchmarks call these functions and have no logic of their own. They write their files into the
+run's folder, return what they found, and print nothing: `Progress` receives what they say on their way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from manyways.errors import InputError
+from manyways.files import write_json
+from manyways.runs.inputs import (
+    load_data,
+    require_task,
+    resolve_demonstrations,
+    resolve_mode_count,
+    resolve_prior,
+    resolve_task,
+)
+from manyways.runs.lock import training_in
+from manyways.runs.loggers import Logger, make_loggers, require_loggers
+from manyways.runs.progress import SILENT, Progress
+from manyways.runs.run import Run, Which, require_room
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from manyways.demonstrations import Demonstrations
+    from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
+    from manyways.policies.explanation import Encoding
+    from manyways.policies.policy import Policy
+    from manyways.runs.loop import Callback
+    from manyways.tasks import Task
+
+    Labels = NDArray[np.generic]
+
+
+def train(
+    settings: Any,
+    out: str | Path,
+    *,
+    data: "str | Path | Demonstrations | None" = None,
+    task: "str | Task | None" = None,
+    modes: int | Literal["auto"] | None = None,
+    code_size: int | None = None,
+    weights: str | Path | None = None,
+    loggers: Sequence[str | Logger] = ("tensorboard",),
+    callback: "Callback | None" = None,
+    progress: Progress = SILENT,
+    command: str | None = None,
+) -> Run:
+    """Train into a run's folder, or go on where a run of the same settings and data stopped.
+
+    Args:
+        settings: of an algorithm, such as `SOGBC()`; without a `prior` it gets one from the next four arguments.
+        out: folder of the run: new, empty, or that of the same run.
+        data: demonstrations, or where they are (an NPZ file, the folder of a Minari data set, the id of a local one);
+            the task's own unless given, which are collected on first use.
+        task: to evaluate in, and to train in where the algorithm runs environments.
+        modes: how many codes, or "auto" to count the modes in the demonstrations; a task's own number unless given.
+        code_size: dimensions of a continuous code, instead of `modes`.
+        weights: folder of the task's expert; the one that ships unless given.
+        loggers: names (`LOGGERS`) and objects of one's own; metrics.jsonl is always written.
+        callback: called with the training after each iteration; returns False to end it there, with the policy so far.
+        progress: receives what is said on the way.
+        command: how a person does it again; what this process was started with unless given.
+
+    Raises:
+        InputError: something that was given cannot be used, or another process trains in this folder.
+        KeyboardInterrupt: the user interrupted; the same call goes on from there.
+        WriteError: the system refused to write; the same call goes on from the last checkpoint.
+    """
+    from manyways.runs.loop import resume, train_to_end
+    from manyways.runs.provenance import data_fingerprint, provenance
+
+    out = Path(out)
+    require_room(out)
+    require_loggers(loggers)
+    chosen = resolve_task(task, weights)
+    source, demonstrations = resolve_demonstrations(settings, data, chosen, progress)
+    name = task if isinstance(task, str) else task.name if task is not None else None
+    with training_in(out):
+        prior, mode_count = getattr(settings, "prior", None), None
+        if settings.has_codes and prior is None:
+            if modes == "auto" and code_size is None:
+                mode_count = resolve_mode_count(demonstrations, out, settings.seed, progress)
+            prior = resolve_prior(chosen, mode_count["best"] if mode_count else modes, code_size)
+            settings = replace(settings, prior=prior)
+        elif modes is not None or code_size is not None:
+            problem = "has its prior already" if settings.has_codes else "has no codes to choose from"
+            raise InputError(f"{settings.name} {problem}; leave out modes and code_size")
+        environment = None
+        if settings.runs_environments:
+            assert chosen is not None
+            environment = chosen.make_vec(settings.environments)
+        try:
+            with progress.section("getting ready"):
+                training = settings.start(demonstrations, environment)
+            config = {
+                "algorithm": settings.name,
+                "settings": settings.to_json(),
+                "task": name,
+                "weights": None if weights is None else str(Path(weights).resolve()),
+                "data": source,
+                "mode_count": mode_count,
+                "provenance": provenance(
+                    seeds=[settings.seed],
+                    budget={"iterations": training.iterations},
+                    data=data_fingerprint(demonstrations),
+                    task=chosen,
+                    command=command,
+                ),
+            }
+            run = Run.create(out, config)
+            resume(run, training)
+            progress.say(
+                f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
+                f"{prior or 'no codes'}; {training.iterations:,} iterations"
+            )
+            evaluator = _evaluator(chosen, demonstrations, source) if environment is not None else None
+            written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
+            groups = getattr(settings, "init", None) == "clusters"
+            first = "grouping trajectories" if groups and not training.iteration else ""
+            train_to_end(run, training, written, evaluator, callback, progress, first)
+        finally:
+            if environment is not None:
+                environment.close()
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The codes of trajectories.
+
+    Attributes:
+        encoding: each trajectory's code and its loss.
+        codes: (trajectories,), the index of each one's code; None where codes are continuous.
+        losses: (trajectories, codes), how badly each code explains each trajectory; None where codes are continuous.
+        counts: (codes,), how many trajectories have each; None where codes are continuous.
+        purity, normalized_mutual_information: agreement with the labels, of the trajectories that have one; None where
+            there are no labels of discrete modes.
+        unlabelled: how many trajectories have no label (-1), where others have one.
+    """
+
+    encoding: "Encoding"
+    codes: "NDArray[np.int64] | None" = None
+    losses: "NDArray[np.float64] | None" = None
+    counts: "NDArray[np.int64] | None" = None
+    purity: float | None = None
+    normalized_mutual_information: float | None = None
+    unlabelled: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for a file."""
+        if self.codes is None or self.losses is None or self.counts is None:
+            spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
+            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist(), **spread}
+        found = {"codes": self.codes.tolist(), "losses": self.losses.tolist(), "counts": self.counts.tolist()}
+        if self.purity is None:
+            return found
+        names = ("purity", "normalized_mutual_information", "unlabelled")
+        return found | {name: getattr(self, name) for name in names}
+
+
+def modes(
+    run: "str | Path | Run",
+    *,
+    data: "str | Path | None" = None,
+    out: str | Path | None = None,
+    policy: Which | None = None,
+    progress: Progress = SILENT,
+) -> Codes:
+    """Find the code of every trajectory, write modes.json, and score the codes by labels, if there are any.
+
+    Args:
+        run: finished, of an algorithm with codes.
+        data: demonstrations; those of the run unless given.
+        out: the file to write; RUN/modes.json unless given.
+        policy: the best that was evaluated on the way, or the last; the best unless given, where there is one.
+        progress: receives what is said on the way.
+
+    Raises:
+        InputError: the run is not finished, its algorithm has no codes, or the data cannot be used.
+        WriteError: the system refused to write.
+    """
+    run = _opened(run)
+    chosen = run.coded_policy(policy)
+    source, demonstrations, labels = load_data(run, data)
+    with progress.section("searching the trajectories' codes"):
+        found = find_codes(chosen, demonstrations, labels)
+    about = {"run": str(run.path), "data": source}
+    write_json(Path(out or run.path / "modes.json"), about | found.to_json() | _provenance(run, demonstrations))
+    return found
+
+
+def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labels | None") -> Codes:
+    """Return the codes of trajectories under a policy with codes, and their agreement with labels (trajectories,)."""
+    import numpy as np
+
+    from manyways.evaluation import normalized_mutual_information, purity
+    from manyways.latents import Categorical
+    from manyways.policies.explanation import Encoding
+
+    prior = policy.prior
+    if not isinstance(prior, Categorical):
+        return Codes(policy.encode(demonstrations))
+    losses = policy.losses(demonstrations)
+    codes = losses.argmin(axis=1)
+    found = Codes(
+        Encoding(prior.enumerate()[codes], losses.min(axis=1), None),
+        codes,
+        losses,
+        np.bincount(codes, minlength=prior.size),
+    )
+    if labels is None or labels.ndim != 1:
+        return found
+    known = np.asarray(labels != -1)
+    if not known.any():
+        return found
+    return replace(
+        found,
+        purity=purity(codes[known], labels[known]),
+        normalized_mutual_information=normalized_mutual_information(codes[known], labels[known]),
+        unlabelled=int((~known).sum()),
+    )
+
+
+def evaluate(
+    run: "str | Path | Run",
+    *,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Which | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> "tuple[Evaluation | ContinuousEvaluation | Coverage, Coverage | None]":
+    """Roll the policy out and write evaluation.json.
+
+    Discrete codes are matched to modes; beside that stands which modes rollouts are of when nobody chooses the code. Of
+    continuous codes, those of demonstrations are rolled out, and codes drawn from the prior. Of a policy without codes
+    there is what its rollouts are of.
+
+    Args:
+        run: finished, on a task.
+        episodes: how many rollouts, spread evenly over the codes; ten times as many of drawn continuous codes.
+        seed: of the environments.
+        policy: the best that was evaluated on the way, or the last; the best unless given, where there is one.
+        weights: folder of the expert to compare with; that of the run, or the one that ships, unless given.
+        progress: receives what is said on the way.
+
+    Returns:
+        The evaluation, and the coverage of a policy with discrete codes beside it.
+
+    Raises:
+        InputError: the run is not finished or has no task, or codes and modes do not fit each other.
+        WriteError: the system refused to write.
+    """
+    from manyways.evaluation import evaluate as evaluate_codes
+    from manyways.evaluation import evaluate_continuous, evaluate_coverage, steps_to_evaluate
+    from manyways.latents import Categorical
+
+    run = _opened(run)
+    task = require_task(run, weights)
+    chosen = run.policy(policy)
+    evaluation: Evaluation | ContinuousEvaluation | Coverage
+    coverage = demonstrations = None
+    if chosen.prior is None:
+        with progress.section(f"{episodes} rollouts", 2 * task.episode_steps, "steps") as update:
+            evaluation = evaluate_coverage(chosen, task, episodes, seed, update)
+    elif isinstance(chosen.prior, Categorical):
+        with progress.section(f"{episodes} rollouts, twice", 4 * task.episode_steps, "steps") as update:
+            evaluation = evaluate_codes(chosen, task, episodes, seed, update)
+            coverage = evaluate_coverage(chosen, task, episodes, seed, update)
+    else:
+        source, demonstrations, labels = load_data(run, None)
+        if labels is None:
+            raise InputError(f"{source} has no labels to score against; evaluate a run on `manyways collect` data")
+        with progress.section(f"{11 * episodes} rollouts", steps_to_evaluate(task, episodes), "steps") as update:
+            evaluation = evaluate_continuous(chosen, task, demonstrations, labels, episodes, seed, update)
+    result = {"task": run.config["task"], "algorithm": run.config["algorithm"], "seed": run.seed}
+    result |= evaluation.to_json() | ({} if coverage is None else {"coverage": coverage.to_json()})
+    if run.best is not None:
+        result |= {"policy": policy or "best", "best": run.best}
+    write_json(run.evaluation_file, result | _provenance(run, demonstrations, task, [seed]))
+    return evaluation, coverage
+
+
+def robustness(
+    run: "str | Path | Run",
+    *,
+    random_actions: float = 0.2,
+    episodes: int = 100,
+    seed: int = 0,
+    policy: Which | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> "tuple[Disturbed, Switching]":
+    """Disturb the policy and write robustness.json: some actions random; and codes switched inside each rollout.
+
+    Args:
+        run: finished, on a task with a list of modes, of an algorithm with codes.
+        random_actions: share of the actions that are random.
+        episodes: how many rollouts of each kind.
+        seed: of the environments and of what is random.
+        policy: the best that was evaluated on the way, or the last; the best unless given, where there is one.
+        weights: folder of the task's expert; that of the run, or the one that ships, unless given.
+        progress: receives what is said on the way.
+
+    Raises:
+        InputError: the run is not finished, has no task or no discrete codes.
+        WriteError: the system refused to write.
+    """
+    from manyways.evaluation import with_random_actions, with_switched_codes
+
+    run = _opened(run)
+    task, chosen = require_task(run, weights), run.coded_policy(policy)
+    with progress.section(f"{episodes} rollouts, twice", 2 * task.episode_steps, "steps") as update:
+        disturbed = with_random_actions(chosen, task, random_actions, episodes, seed, update)
+        switching = with_switched_codes(chosen, task, disturbed.assignment, episodes, seed, update)
+    result = {"random_actions": disturbed.to_json(), "switching": switching.to_json()}
+    write_json(run.path / "robustness.json", result | _provenance(run, None, task, [seed]))
+    return disturbed, switching
+
+
+def _opened(run: "str | Path | Run") -> Run:
+    return run if isinstance(run, Run) else Run.open(Path(run))
+
+
+def _evaluator(task: "Task | None", demonstrations: "Demonstrations", source: str | None) -> Any:
+    """Return what evaluates policies on the way."""
+    from manyways.demonstrations import load_modes
+    from manyways.evaluation import PolicyEvaluator
+
+    assert task is not None
+    return PolicyEvaluator(task, demonstrations, None if source is None else load_modes(source))
+
+
+def _provenance(
+    run: Run, demonstrations: "Demonstrations | None", task: "Task | None" = None, seeds: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Return the provenance of a result on this run."""
+    from manyways.runs.provenance import data_fingerprint, provenance
+
+    last = run.metrics()[-1]
+    budget = {"iterations": int(last["iteration"]), "environment_steps": int(last.get("environment_steps", 0))}
+    data = run.config["provenance"]["data"] if demonstrations is None else data_fingerprint(demonstrations)
+    return {"provenance": provenance(seeds=[run.seed, *seeds], budget=budget, data=data, task=task)}

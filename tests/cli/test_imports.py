@@ -1,0 +1,73 @@
+"""What is quick stays quick: heavy packages are not imported where they are not needed."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "pandas", "minari", "mujoco", "tensorboard")
+
+
+def imported(arguments):
+    """Return which heavy packages a command imports, and what it prints."""
+    program = (
+        "import sys\nfrom manyways.cli.main import main\n"
+        f"sys.argv = ['manyways', *{list(map(str, arguments))!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return result.stdout.rpartition("HEAVY ")[2].strip(), result.stdout + result.stderr
+
+
+def test_the_package_is_imported_without_them():
+    program = f"import sys, manyways; print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("train", "--help"),
+        ("train", "sog-bc", "--help"),
+        ("train", "sog-gail", "--help"),
+        ("evaluate", "--help"),
+        ("expert", "train", "--help"),
+        ("reproduce", "mnist", "--help"),
+        ("algorithms",),
+    ],
+)
+def test_help_is_shown_without_them(arguments):
+    assert imported(arguments)[0] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "nowhere.npz"), "does not exist"),
+        (("train", "nowhere.npz", "--modes", 2, "--out", "run"), "does not exist"),
+        (("train", "magic", "--out", "run"), "there is no algorithm 'magic'"),
+        (("train", "sog-bc", "--task", "squares", "--out", "run"), "there is no task 'squares'"),
+        (("evaluate", "nowhere"), "is not the folder of a run"),
+        (("report", "nowhere"), "is not the folder of a run"),
+        (("modes", "nowhere"), "is not the folder of a run"),
+        (("film", "nowhere"), "is not the folder of a run"),
+        (("collect", "squares", "--out", "data"), "there is no task 'squares'"),
+    ],
+)
+def test_errors_are_told_without_them(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, printed = imported(arguments)
+    assert message in printed
+    assert found == "[]"
+
+
+def test_a_data_set_is_inspected_without_them(tmp_path):
+    np.savez(tmp_path / "data.npz", observations=np.ones((2, 3, 1)), actions=np.ones((2, 3, 1)))
+    found, printed = imported(("inspect", tmp_path / "data.npz"))
+    assert "2 trajectories" in printed
+    assert found == "[]"

@@ -1,0 +1,111 @@
+"""`manyways train ALGORITHM`: its options are the algorithm's settings, all and only those."""
+
+import re
+from dataclasses import dataclass, fields, is_dataclass
+
+import pytest
+
+from manyways.algorithms import algorithm_names, get_algorithm
+from manyways.cli.arguments import Coded, command_class, encoder_from, options, settings_from
+from manyways.runs.run import Run
+
+COMMON = {field.name.replace("_", "-") for field in fields(Coded)} - {"data"}
+
+
+def flat(settings_class):
+    """Return the names of the settings that text can say, those of nested settings too."""
+    names = set()
+    for field in fields(settings_class):
+        default = getattr(settings_class, field.name, None)
+        if callable(field.default_factory):
+            default = field.default_factory()
+        names |= flat(type(default)) if is_dataclass(default) else {field.name}
+    return names - {"prior"}
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_help_shows_all_and_only_the_algorithms_settings(command, name):
+    code, printed, _ = command("train", name, "--help")
+    assert code == 0
+    shown = set(re.findall(r"^[│ ] ?--([a-z][a-z-]+)", printed, re.MULTILINE)) - {"help"}
+    settings_class = get_algorithm(name)
+    expected = {field.replace("_", "-") for field in flat(settings_class)}
+    coded = issubclass(command_class(settings_class), Coded)
+    assert shown == expected | (COMMON if coded else COMMON - {"modes", "code-size"})
+    assert "(default: " in printed
+
+
+@pytest.mark.parametrize("name", algorithm_names())
+def test_every_setting_says_what_it_means(name):
+    for option in options(get_algorithm(name)):
+        assert len(option.help.split()) >= 2, f"{name}: {option.name} has no meaning in a docstring"
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Inner settings.
+
+    Args:
+        width: of the inner.
+        rate: of the inner.
+    """
+
+    width: int = 1
+    rate: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One's own.
+
+    Args:
+        inner: more settings.
+        width: of the outer.
+        limit: none for none.
+        function: which text cannot say.
+    """
+
+    name = "own"
+    inner: Inner = Inner()
+    width: int = 2
+    limit: float | None = 3.0
+    function: type = int
+
+
+def test_nested_settings_keep_their_prefix_where_names_clash():
+    assert [option.name for option in options(Settings)] == ["inner_width", "rate", "width", "limit"]
+    command = command_class(Settings)
+    chosen = command(out="run", inner_width=7, rate=1.0, width=8, limit=None)
+    assert settings_from(Settings, chosen) == Settings(inner=Inner(7, 1.0), width=8, limit=None)
+
+
+def test_the_algorithm_and_the_data_may_come_in_one_breath(command, tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "data.npz")
+    small = ("--modes", 2, "--iterations", 5, "--hidden", 16)
+    assert command("train", "sog-bc", tmp_path / "data.npz", "--out", tmp_path / "one", *small)[0] == 0
+    assert command("train", tmp_path / "data.npz", "--out", tmp_path / "other", *small)[0] == 0
+    assert Run.open(tmp_path / "other").config["settings"] == Run.open(tmp_path / "one").config["settings"]
+
+
+def test_nested_settings_reach_the_run(command, tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "data.npz")
+    small = ("--code-size", 1, "--iterations", 5, "--hidden", 16)
+    search = ("--candidates", 7, "--near", "prior", "--no-race")
+    assert command("train", tmp_path / "data.npz", "--out", tmp_path / "run", *small, *search)[0] == 0
+    found = Run.open(tmp_path / "run").config["settings"]["search"]
+    assert (found["candidates"], found["near"], found["race"]) == (7, "prior", False)
+
+
+def test_train_alone_says_which_algorithms_there_are(command):
+    code, printed, _ = command("train", "--help")
+    assert code == 0
+    for name in algorithm_names():
+        assert name in printed
+    assert command("algorithms")[1] in printed
+
+
+def test_an_encoder_is_a_name_or_an_attribute_of_a_module():
+    assert encoder_from("conv") == "conv"
+    assert encoder_from("json:loads") is __import__("json").loads
+    with pytest.raises(ValueError, match="there is no encoder 'json:nothing'"):
+        encoder_from("json:nothing")
