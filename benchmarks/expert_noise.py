@@ -7,12 +7,24 @@ import numpy as np
 import tyro
 
 from manyways.files import read_json, write_json
-from manyways.tasks import DiscreteModes, get_task
-from manyways.tasks.rollouts import roll_out
+from manyways.tasks import DiscreteModes, Task, get_task
+from manyways.tasks.rollouts import Rollouts, roll_out
 from manyways.tasks.spaces import disturbed
 
 RESULTS = Path(__file__).parents[1] / "results" / "experts" / "noise.json"
 FALLING = ("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6")
+
+
+def with_noise(task: Task, modes: np.ndarray, noise: float, seed: int) -> Rollouts:
+    """Run the expert under each of the modes, its actions disturbed."""
+    environment, rng = task.make_vec(len(modes), modes), np.random.default_rng(seed)
+
+    def act(observations: Any, info: Any) -> Any:
+        return disturbed(environment.single_action_space, task.expert(observations, modes, info), noise, rng)
+
+    rollouts = roll_out(environment, act, seed, keep_observations=False)
+    environment.close()
+    return rollouts
 
 
 def main(
@@ -38,14 +50,7 @@ def main(
         lines = results.setdefault(f"{name}, {task.trained_expert.fingerprint}", {})
         for size in noise:
             if str(size) not in lines:
-                environment, rng = task.make_vec(episodes, modes), np.random.default_rng(seed)
-                space = environment.single_action_space
-
-                def act(observations: Any, info: Any, size: float = size) -> Any:
-                    return disturbed(space, task.expert(observations, modes, info), size, rng)
-
-                rollouts = roll_out(environment, act, seed, keep_observations=False)
-                environment.close()
+                rollouts = with_noise(task, modes, size, seed)
                 returns = rollouts.rewards_under(task.modes, modes).sum(axis=1)
                 falls = [int(rollouts.terminated[modes == mode].sum()) for mode in range(len(task.modes))]
                 lines[str(size)] = {"episodes": episodes, "return_mean": float(returns.mean()), "falls": falls}

@@ -24,7 +24,7 @@ def train_expert(
     start_from: Annotated[Path | None, _optional] = None,
     seed: int = 0,
 ) -> None:
-    """Train a task's expert until it reaches the task's floor; the same command goes on where it stopped.
+    """Train a task's expert until it reaches its target return; the same command goes on where it stopped.
 
     Args:
         task: Name of the task.
@@ -91,18 +91,17 @@ def picture_expert(
     """
     from manyways.cli.console import progress, what_next
     from manyways.tasks import get_task
-    from manyways.tasks.rollouts import roll_out
+    from manyways.tasks.collect import steps_of
+    from manyways.tasks.rollouts import roll_out_expert
     from manyways.visual.figures import expert_modes, save
 
     chosen = get_task(task, weights)
     out = Path(f"{chosen.name}.png") if out is None else out
     modes = chosen.modes.spread(episodes)
-    environment = chosen.make_vec(episodes, modes)
-    with progress.section(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
-        rollouts = roll_out(environment, chosen.expert_under(modes), seed, count)
-    environment.close()
+    with progress.section(f"{episodes} episodes of the expert", steps_of(chosen, episodes), "steps") as count:
+        rollouts = roll_out_expert(chosen, modes, seed, count, keep_observations=True)
     save(expert_modes(chosen, rollouts, modes), out)
-    what_next(out, f"manyways expert film {task}")
+    what_next(out, f"manyways expert film {chosen.as_argument}")
 
 
 @app.command(name="film")
