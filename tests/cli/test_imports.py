@@ -56,6 +56,7 @@ def test_help_is_shown_without_them(arguments):
         (("report", "nowhere"), "is not the folder of a run"),
         (("modes", "nowhere"), "is not the folder of a run"),
         (("film", "nowhere"), "is not the folder of a run"),
+        (("robustness", "nowhere"), "is not the folder of a run"),
         (("collect", "squares", "--out", "data"), "there is no task 'squares'"),
     ],
 )
