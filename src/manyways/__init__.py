@@ -37,42 +37,79 @@ if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
-    from manyways.policies.policy import Policy
+    from manyways.policies.policy import Policy, load_policy
+    from manyways.runs.loggers import Logger
+    from manyways.runs.run import Run
+    from manyways.runs.workflow import evaluate, modes, robustness, train
     from manyways.search.settings import Search
     from manyways.tasks import Task, get_task, register_task, task_names
+    from manyways.visual.report import report
 
 __version__ = "0.1.0"
+__all__ = [
+    "BC",
+    "GAIL",
+    "MDN",
+    "SOG",
+    "SOGBC",
+    "SOGGAIL",
+    "VAEGAIL",
+    "Algorithm",
+    "BeT",
+    "Categorical",
+    "ComponentCodes",
+    "Demonstrations",
+    "Diffusion",
+    "Gaussian",
+    "InfoGAIL",
+    "InputError",
+    "Logger",
+    "ManywaysError",
+    "Policy",
+    "Run",
+    "SOGModel",
+    "Search",
+    "Task",
+    "Training",
+    "WriteError",
+    "algorithm_names",
+    "count_modes",
+    "evaluate",
+    "get_algorithm",
+    "get_task",
+    "load_modes",
+    "load_policy",
+    "modes",
+    "register_algorithm",
+    "register_encoder",
+    "register_task",
+    "report",
+    "robustness",
+    "task_names",
+    "train",
+]
 
 _HOMES = {
     "manyways.algorithms": (
-        "BC",
-        "GAIL",
-        "MDN",
-        "SOGBC",
-        "SOGGAIL",
-        "VAEGAIL",
-        "Algorithm",
-        "BeT",
-        "Diffusion",
-        "InfoGAIL",
-        "algorithm_names",
-        "get_algorithm",
-        "register_algorithm",
+        "BC GAIL MDN SOGBC SOGGAIL VAEGAIL Algorithm BeT "
+        "Diffusion InfoGAIL algorithm_names get_algorithm register_algorithm"
     ),
-    "manyways.algorithms.sog": ("SOG", "SOGModel"),
-    "manyways.algorithms.training": ("Training",),
-    "manyways.clustering.count": ("count_modes",),
-    "manyways.clustering.initial_codes": ("ComponentCodes",),
-    "manyways.demonstrations": ("Demonstrations", "load_modes"),
-    "manyways.latents": ("Categorical", "Gaussian"),
-    "manyways.networks.encoders": ("register_encoder",),
-    "manyways.policies.policy": ("Policy",),
-    "manyways.search.settings": ("Search",),
-    "manyways.tasks": ("Task", "get_task", "register_task", "task_names"),
+    "manyways.algorithms.sog": "SOG SOGModel",
+    "manyways.algorithms.training": "Training",
+    "manyways.clustering.count": "count_modes",
+    "manyways.clustering.initial_codes": "ComponentCodes",
+    "manyways.demonstrations": "Demonstrations load_modes",
+    "manyways.latents": "Categorical Gaussian",
+    "manyways.networks.encoders": "register_encoder",
+    "manyways.policies.policy": "Policy load_policy",
+    "manyways.runs.loggers": "Logger",
+    "manyways.runs.run": "Run",
+    "manyways.runs.workflow": "evaluate modes robustness train",
+    "manyways.search.settings": "Search",
+    "manyways.tasks": "Task get_task register_task task_names",
+    "manyways.visual.report": "report",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = ["InputError", "ManywaysError", "WriteError", *_HOME_OF]
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 register_environments()
 

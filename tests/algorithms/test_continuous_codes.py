@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 import manyways
 from manyways import Gaussian, InputError, Policy
 from manyways.evaluation import ContinuousEvaluation, evaluate_continuous
-from manyways.search import Search
+from manyways.search.settings import Search
 from manyways.tasks import get_task
 from manyways.tasks.collect import collect
 

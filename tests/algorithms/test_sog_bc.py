@@ -4,8 +4,8 @@ import torch
 
 import manyways
 from manyways import InputError
-from manyways.algorithms.sog_bc import choose_device
-from manyways.evaluation import purity
+from manyways.evaluation.metrics import purity
+from manyways.networks.devices import choose_device
 
 
 def settings(**changes):
@@ -40,8 +40,9 @@ def test_one_code_averages_the_ways(demonstrations):
 
 
 def test_the_noise_is_the_residual_of_the_demonstrations(policy):
-    # 0.02 was added to the actions; the fit is a little off.
-    np.testing.assert_allclose(policy.network.action_std, 0.02, atol=0.02)
+    # Noise of 0.02 was added to the actions; the fit misses them by a little more.
+    noise = policy.network.actions.noise
+    assert ((noise > 0.017) & (noise < 0.045)).all()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(demonstrations):
@@ -51,9 +52,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(demonstration
     assert not torch.equal(first["output.weight"], other["output.weight"])
 
 
-@pytest.mark.parametrize("first_codes", ["trajectories", "random"])
-def test_training_goes_on_bit_for_bit(demonstrations, first_codes):
-    chosen = settings(first_codes=first_codes, warm_up=0.5)
+@pytest.mark.parametrize("init", ["clusters", "random"])
+def test_training_goes_on_bit_for_bit(demonstrations, init):
+    chosen = settings(init=init, warm_up=0.5)
     whole = chosen.start(demonstrations)
     while not whole.finished:
         whole.step()
@@ -61,13 +62,13 @@ def test_training_goes_on_bit_for_bit(demonstrations, first_codes):
         training = chosen.start(demonstrations)
         for _ in range(stop):
             training.step()
-        state = {name: tensor.clone() for name, tensor in training.state().items()}
+        state = {name: tensor.clone() for name, tensor in training.state_dict().items()}
         resumed = chosen.start(demonstrations)
-        resumed.restore(state)
+        resumed.load_state_dict(state)
         assert resumed.iteration == stop
         while not resumed.finished:
             resumed.step()
-        assert_identical(resumed.state(), whole.state())
+        assert_identical(resumed.state_dict(), whole.state_dict())
 
 
 def test_a_policy_taken_on_the_way_stays_as_it_was(demonstrations):
@@ -80,13 +81,13 @@ def test_a_policy_taken_on_the_way_stays_as_it_was(demonstrations):
 
 
 def test_a_state_of_other_settings_is_refused(demonstrations):
-    state = settings(hidden=8).start(demonstrations).state()
+    state = settings(hidden=8).start(demonstrations).state_dict()
     with pytest.raises(InputError, match="the checkpoint does not fit the settings"):
-        settings(hidden=16).start(demonstrations).restore(state)
+        settings(hidden=16).start(demonstrations).load_state_dict(state)
 
 
 def test_the_loss_is_the_squared_error_under_the_codes(demonstrations):
-    training = settings(learning_rate=1e-9, iterations=2, warm_up=0, first_codes="random").start(demonstrations)
+    training = settings(learning_rate=1e-9, iterations=2, warm_up=0, init="random").start(demonstrations)
     training.step()
     losses = []
     for index in range(len(demonstrations)):
@@ -94,10 +95,7 @@ def test_the_loss_is_the_squared_error_under_the_codes(demonstrations):
         network = training.network
         with torch.no_grad():
             normal = network.actions.normalize(actions)
-            errors = [
-                (network.actions.normalize(network(observations, code.expand(len(actions), -1))) - normal)
-                for code in torch.eye(2)
-            ]
+            errors = [network(observations, code.expand(len(actions), -1)) - normal for code in torch.eye(2)]
         losses.append(min(float(error.square().sum(dim=1).mean()) for error in errors))
     assert training.loss == pytest.approx(np.average(losses, weights=demonstrations.lengths), rel=0.15)
 
@@ -116,7 +114,7 @@ def test_more_codes_than_trajectories_are_refused(demonstrations):
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"warm_up": 1.0}, "warm_up is 1.0"),
         ({"seed": -1}, "seed is -1"),
-        ({"first_codes": "best"}, "first_codes is 'best'"),
+        ({"init": "best"}, "init is 'best'"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

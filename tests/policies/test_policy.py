@@ -72,7 +72,7 @@ def test_an_observation_of_the_wrong_shape_is_refused(policy, shape):
         policy.predict(np.zeros(shape))
 
 
-@pytest.mark.parametrize("state", [np.zeros(3), np.zeros((2, 2)), 1])
+@pytest.mark.parametrize("state", [np.zeros(3), np.zeros((2, 2)), 1, "one"])
 def test_a_state_of_the_wrong_shape_is_refused(policy, state):
     with pytest.raises(InputError, match=r"the state has shape .* give a code \(2,\)"):
         policy.predict(np.zeros((3, 3)), state=state)
@@ -112,7 +112,13 @@ def test_damaged_files_are_refused(policy, tmp_path):
         Policy.load(tmp_path)
     weights.write_bytes(data)
     text = json.loads(description.read_text())
-    for broken in ("{", "[]", "7", json.dumps(text | {"hidden": "wide"}), json.dumps({"format": 1})):
+    for broken in (
+        "{",
+        "[]",
+        "7",
+        json.dumps(text | {"network": {"hidden": "wide"}}),
+        json.dumps(text | {"network": {"hidden": 10**7}}),
+    ):
         description.write_text(broken)
         with pytest.raises(InputError, match=r"policy\.json is damaged"):
             Policy.load(tmp_path)
@@ -123,7 +129,9 @@ def test_damaged_files_are_refused(policy, tmp_path):
 
 def test_demonstrations_of_another_kind_are_refused(policy):
     other = manyways.Demonstrations.from_arrays([(np.zeros((5, 3)), np.zeros((5, 7)))])
-    with pytest.raises(InputError, match="7 an action, but the policy has 3 and 2"):
+    with pytest.raises(
+        InputError, match=r"an action is numbers of shape \(7,\), but for the policy numbers of shape \(2,\)"
+    ):
         policy.losses(other)
 
 

@@ -106,7 +106,7 @@ class SOG:
             x: (points, ...), or None where y alone is generated.
             y: (points, ...).
             callback: called with the model after each epoch; it may return False to end training.
-            initial_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives for y:
+            initial_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives:
                 from a random network the first winners are a lottery. Only where `local` is given.
 
         Returns:

@@ -5,8 +5,8 @@
   does not matter where the trajectory began;
 - the trajectory itself at points evenly spaced in its time: where, and in which order;
 - response correlations: how the changes of actions from one step to the next correlate with those of states. Only
-  those combinations are kept in which the two halves of a trajectory agree: one relation among hundreds of state numbers is
-  drowned by the chance in all others, and in smooth motions there is nothing but chance.
+  those combinations are kept in which the two halves of a trajectory agree: one relation among hundreds of state
+  numbers is drowned by the chance in all others, and in smooth motions there is nothing but chance.
 """
 
 from collections.abc import Iterable, Iterator

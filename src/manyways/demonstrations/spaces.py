@@ -1,5 +1,6 @@
 """What an observation and an action are, as Gymnasium's spaces, and the same as JSON for a policy's file."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from manyways.demonstrations.observations import Observations
 from manyways.errors import InputError
 
 Space = gym.Space[Any]
+
+_LARGEST = 2**27  # numbers in an observation, or choices, that a file may claim before anything is allocated
 
 
 def observation_space(observations: Observations) -> Space:
@@ -111,14 +114,15 @@ def from_json(value: Any) -> Space:
     kind = value["kind"]
     if kind == "dict":
         return spaces.Dict({str(name): from_json(entry) for name, entry in value["entries"].items()})
-    if kind == "discrete":
-        return spaces.Discrete(int(value["choices"][0]))
-    if kind == "multidiscrete":
-        return spaces.MultiDiscrete([int(number) for number in value["choices"]])
+    if kind in ("discrete", "multidiscrete"):
+        choices = [int(number) for number in value["choices"]]
+        if not 0 < sum(choices) <= _LARGEST or min(choices) < 1:
+            raise ValueError(f"no action has {choices} choices")
+        return spaces.Discrete(choices[0]) if kind == "discrete" else spaces.MultiDiscrete(choices)
     if kind != "box":
         raise ValueError(f"no space is of the kind {kind!r}")
     shape, dtype = tuple(int(size) for size in value["shape"]), np.dtype(str(value["dtype"]))
-    if dtype.kind not in "fiu" or any(size < 1 for size in shape):
+    if dtype.kind not in "fiu" or any(size < 1 for size in shape) or math.prod(shape) > _LARGEST:
         raise ValueError(f"no box has the shape {shape} and the type {dtype}")
     return _unbounded(shape, dtype)
 

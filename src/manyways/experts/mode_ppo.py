@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.rl.ppo import PPO, PPOTraining
+from manyways.rl.ppo import PPOTraining
+from manyways.rl.settings import PPO
 from manyways.tasks import Task
 
 _LARGE = 20.0  # whose tanh is 1 in single precision
@@ -105,7 +106,7 @@ class ModePPOTraining:
         settings = self.settings
         if self._ppo.finished and not self.finished:
             self._steps_before = self.steps
-            self._begin(self._phase + 1, self._ppo.state())
+            self._begin(self._phase + 1, self._ppo.state_dict())
         phase, log_std = settings.phases[self._phase], self._ppo.network.log_std.data
         if phase.noise is not None:
             first, last = np.log(phase.noise)
@@ -135,13 +136,13 @@ class ModePPOTraining:
         if ended_with is None:
             return
         kept = {name: tensor for name, tensor in ended_with.items() if name.startswith(("network.", "moments."))}
-        self._ppo.restore(self._ppo.state() | kept)
-        network = self._ppo.network
+        self._ppo.load_state_dict(self._ppo.state_dict() | kept)
+        network: Any = self._ppo.network
         with torch.no_grad():
             if phase.noise is not None:
                 network.log_std.fill_(math.log(phase.noise[0]))
             for one, other in phase.copy_mode:
-                for of_mode in (network.actor.code.weight, network.critic_layers[0].weight[:, -count:]):
+                for of_mode in (network.actor.code.weight, network.critic[0].weight[:, -count:]):
                     of_mode[:, one] = of_mode[:, other]
 
     def layers(self) -> dict[str, NDArray[np.float32]]:
@@ -149,13 +150,13 @@ class ModePPOTraining:
 
         Only that observations are cut at ten standard deviations is left out.
         """
-        network = self._ppo.network
-        first, second, last = (layer.double() for layer in copy.deepcopy(network).actor_layers)
-        of_mode, observed = network.actor.code, network.actor.observations
+        actor: Any = copy.deepcopy(self._ppo.network.actor).cpu().double()
+        first, second, last = actor.state[0], actor.state[2], actor.output
+        of_mode, observed = actor.code, actor.observations.part()
         # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
         weight = first.weight / observed.std
-        bias = first.bias - weight @ observed.mean.double()
-        passed = _LARGE * torch.eye(of_mode.in_features)
+        bias = first.bias - weight @ observed.mean
+        passed = _LARGE * torch.eye(of_mode.in_features, dtype=torch.float64)
         layers = (
             (torch.block_diag(weight, passed), torch.cat([bias, torch.zeros(len(passed))])),  # type: ignore[no-untyped-call]
             (torch.cat([second.weight, of_mode.weight], dim=1), second.bias + of_mode.bias),
@@ -170,12 +171,12 @@ class ModePPOTraining:
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that `load_state_dict` needs but for the environments, which start anew."""
         counts = {"gradient_steps": self.updates, "phase": self._phase, "steps_before": self._steps_before}
-        return self._ppo.state() | {name: torch.tensor(count) for name, count in counts.items()}
+        return self._ppo.state_dict() | {name: torch.tensor(count) for name, count in counts.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state_dict` was taken."""
         if int(tensors["phase"]) != self._phase:
             self._begin(int(tensors["phase"]))
-        self._ppo.restore(tensors)
+        self._ppo.load_state_dict(tensors)
         self._steps_before = int(tensors["steps_before"])
         self.updates = int(tensors["gradient_steps"])

@@ -30,5 +30,5 @@ def restore_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         parameter, name = key.split(".")
-        state.setdefault(int(parameter), {})[name] = tensor
+        state.setdefault(int(parameter), {})[name] = tensor.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

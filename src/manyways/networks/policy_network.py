@@ -110,9 +110,9 @@ class PolicyNetwork(ActionNetwork):
         actions = self.actions
         if not (isinstance(self.encoder, Flat) and self.encoder.alone and isinstance(actions, ContinuousActions)):
             return None
+        layers: Any = (self.state[0], self.state[2], self.code, self.output)
         (w1, b1), (w2, b2), (w_code, b_code), (w3, b3) = (
-            (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy())
-            for layer in (self.state[0], self.state[2], self.code, self.output)
+            (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy()) for layer in layers
         )
         moments = self.observations.part()
         mean, scale = moments.mean.numpy(), moments.scale.numpy()

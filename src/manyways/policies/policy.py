@@ -360,6 +360,11 @@ class Policy:
         return files.load(cls, Path(folder), seed, encoder)
 
 
+def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> Policy:
+    """Read the policy in this folder; see `Policy.load`."""
+    return Policy.load(folder, seed, encoder)
+
+
 def _windows(batch: Any, past: Any) -> Any:
     """Return windows (n, window, ...) from current observations (n, ...) and those before, (n, window - 1, ...)."""
     if isinstance(batch, dict):

@@ -90,7 +90,7 @@ class StateLayout:
         if not self.remembers:
             return codes
         count = len(codes)
-        parts = [codes]
+        parts: list[NDArray[Any]] = [codes]
         for name in self._boxes:
             window = windows[name] if self._is_dict else windows
             parts.append(window[:, 1:].reshape(count, -1))

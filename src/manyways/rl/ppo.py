@@ -293,7 +293,8 @@ class PPOTraining:
             self.network.load_state_dict(part("network", tensors))
             restore_moments(self._optimizer, part("optimizer", tensors))
             for kind, running in self._running().items():
-                vars(running).update({name: t.clone() for name, t in part(f"moments.{kind}", tensors).items()})
+                known = part(f"moments.{kind}", tensors)
+                vars(running).update({name: known[name].clone() for name in vars(running)})
             self.update, self.steps = int(tensors["update"]), int(tensors["steps"])
             self._collector.started = False
         except (KeyError, ValueError, RuntimeError) as error:

@@ -169,7 +169,7 @@ def _means(network: ActorCritic) -> Callable[[Any, Floats], Floats]:
             return means
 
         return in_torch
-    layers = (actor.state[0], actor.state[2], actor.code, actor.output)
+    layers: Any = (actor.state[0], actor.state[2], actor.code, actor.output)
     (w1, b1), (w2, b2), (w_code, b_code), (w3, b3) = (
         (layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers
     )

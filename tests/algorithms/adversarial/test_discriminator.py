@@ -2,36 +2,44 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional
 
 from manyways.algorithms.adversarial.discriminator import Discriminator
+from manyways.algorithms.adversarial.pairs import Pairs, Scorer
+from manyways.demonstrations.spaces import box
 
 
 def discriminator(inputs=3, penalty=10.0, rate=1e-2, hidden=16):
-    return Discriminator(inputs, hidden, rate, penalty, torch.Generator().manual_seed(0))
+    """Return one that judges observations of `inputs` - 1 numbers and actions of one."""
+    return Discriminator(Scorer(box(max(1, inputs - 1)), 1, 1, hidden, None, seed=0), rate, penalty, with_codes=False)
+
+
+def pairs(numbers):
+    """Return pairs whose last number is the action; of a single number the observation is 0."""
+    inputs = numbers[:, :-1] if numbers.shape[1] > 1 else torch.zeros_like(numbers)
+    return Pairs(inputs, numbers[:, -1:], numbers[:, :0])
 
 
 def batch(seed=0, inputs=3, apart=0.5, count=64):
     generator = torch.Generator().manual_seed(seed)
     expert, policy = (torch.randn(count, inputs, generator=generator) for _ in range(2))
-    return expert + apart, policy, torch.rand(count, 1, generator=generator)
+    return pairs(expert + apart), pairs(policy), torch.rand(count, 1, generator=generator)
 
 
-@pytest.mark.parametrize("penalty", [0.0, 10.0])
-def test_the_gradient_is_that_of_automatic_differentiation(penalty):
-    judge = discriminator(penalty=penalty)
+def test_the_penalty_is_of_the_slope_between_the_pairs():
+    """Of a linear logit the slope is its weight everywhere."""
+    judge = discriminator()
+    weight = torch.tensor([[1.0, -2.0, 2.0]])
+    judge.network.layers = torch.nn.Linear(3, 1)
+    with torch.no_grad():
+        judge.network.layers.weight.copy_(weight)
+        judge.network.layers.bias.fill_(0.3)
     expert, policy, shares = batch()
-    told = judge.differentiate(expert, policy, shares)
-    between = (policy + shares * (expert - policy)).requires_grad_()
-    loss = functional.softplus(-judge.network(expert)).mean() + functional.softplus(judge.network(policy)).mean()
-    (slope,) = torch.autograd.grad(judge.network(between).sum(), between, create_graph=True)
-    deviation = (slope.norm(dim=1) - 1).square().mean()
-    parameters = list(judge.network.parameters())
-    wanted = torch.autograd.grad(loss + penalty * deviation, parameters)
-    for own, other in zip(judge.gradients, wanted, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
-    assert told.loss == pytest.approx(loss.item(), rel=1e-5)
-    assert told.penalty == pytest.approx(deviation.item(), rel=1e-4)
+    loss, measured = judge.loss(expert, policy, shares)
+    assert measured.penalty == pytest.approx((3 - 1) ** 2, rel=1e-5)
+    logits = [torch.cat([side.inputs, side.actions], dim=1) @ weight[0] + 0.3 for side in (expert, policy)]
+    entropy = -(torch.sigmoid(logits[0]).log().mean() + torch.sigmoid(-logits[1]).log().mean()).item()
+    assert measured.loss == pytest.approx(entropy, rel=1e-4)
+    assert loss.item() == pytest.approx(entropy + 10 * 4, rel=1e-4)
 
 
 def test_what_looks_like_the_experts_is_rewarded_more():
@@ -41,7 +49,7 @@ def test_what_looks_like_the_experts_is_rewarded_more():
         judge.step(*batch(seed, apart=1.0))
     expert, policy, shares = batch(1000, apart=1.0)
     assert judge.logits(expert).mean() > 0 > judge.logits(policy).mean()
-    assert judge.differentiate(expert, policy, shares).accuracy > 0.7
+    assert judge.loss(expert, policy, shares)[1].accuracy > 0.7
 
 
 def test_the_reward_is_the_logarithm_of_the_ratio_of_densities():
@@ -50,7 +58,7 @@ def test_the_reward_is_the_logarithm_of_the_ratio_of_densities():
     for seed in range(600):
         judge.step(*batch(seed, inputs=1, apart=1.0, count=256))
     points = torch.tensor([[-1.0], [0.0], [0.5], [1.0], [2.0]])
-    torch.testing.assert_close(judge.logits(points), points[:, 0] - 0.5, rtol=0, atol=0.25)
+    torch.testing.assert_close(judge.logits(pairs(points)), points[:, 0] - 0.5, rtol=0, atol=0.25)
 
 
 def test_the_penalty_keeps_the_slope_near_one():
@@ -65,5 +73,5 @@ def test_the_penalty_keeps_the_slope_near_one():
 
 def test_one_that_knows_nothing_loses_two_bits():
     judge = discriminator()
-    torch.nn.init.zeros_(judge.network[-1].weight)
-    assert judge.differentiate(*batch()).loss == pytest.approx(2 * math.log(2))
+    torch.nn.init.zeros_(judge.network.layers[-1].weight)
+    assert judge.loss(*batch())[1].loss == pytest.approx(2 * math.log(2))

@@ -6,12 +6,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 import manyways
-from manyways import Categorical, Gaussian, InputError
-from manyways.algorithms import get_algorithm
-from manyways.algorithms.adversarial.gail import GAIL
-from manyways.algorithms.adversarial.infogail import InfoGAIL
-from manyways.algorithms.adversarial.sog_gail import SOGGAIL
-from manyways.algorithms.adversarial.vae_gail import VAEGAIL
+from manyways import GAIL, SOGGAIL, VAEGAIL, Categorical, Gaussian, InfoGAIL, InputError, get_algorithm
+from manyways.algorithms.adversarial.diagnostics import Failures, code_information
+from manyways.algorithms.adversarial.pairs import Pairs
+from manyways.demonstrations.spaces import box
 from manyways.files import read_tensors, write_tensors
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 
@@ -127,13 +125,13 @@ def test_training_restored_at_a_checkpoint_goes_on_bit_for_bit(tmp_path, name, s
     for _ in range(pretraining - 5 if stop == "in pretraining" else pretraining + 4):
         broken.step()
     assert broken.at_checkpoint
-    write_tensors(tmp_path / "state.safetensors", broken.state())
+    write_tensors(tmp_path / "state.safetensors", broken.state_dict())
     again = chosen.start(demonstrations, Walk())
-    again.restore(read_tensors(tmp_path / "state.safetensors"))
+    again.load_state_dict(read_tensors(tmp_path / "state.safetensors"))
     assert again.iteration == broken.iteration
     end(whole)
     end(again)
-    one, other = whole.state(), again.state()
+    one, other = whole.state_dict(), again.state_dict()
     assert one.keys() == other.keys()
     for key in one:
         assert torch.equal(one[key], other[key]), key
@@ -162,7 +160,7 @@ def test_the_policy_starts_from_the_one_that_was_cloned():
         cloned = policy.predict(seen, policy.code(code), deterministic=True)[0]
         codes = torch.eye(2)[code].expand(40, 2)
         acting = actor.actions.restore(
-            training.ppo.network.means(actor.normalized(torch.from_numpy(seen)), codes)
+            training.ppo.network.means(actor.observations(torch.from_numpy(seen)), codes)
         ).detach()
         np.testing.assert_allclose(acting.clamp(-2, 2), cloned, atol=1e-5)
     # Both directions were found, each by one code.
@@ -180,7 +178,7 @@ def test_sog_gail_adds_the_squared_error_under_the_searched_codes():
     loss = method.added_loss(3, np.random.default_rng(0))()
     batch = method.cloning.batch(chosen.pretraining + 3)
     with torch.no_grad():
-        error = (actor(batch.observations, batch.codes) - actor.actions.restore(batch.actions)) / actor.actions.std
+        error = actor(batch.observations, batch.codes) - batch.targets
     assert loss.item() == pytest.approx(0.5 * error.square().sum(dim=1).mean().item(), rel=0.1)
     # The gradient goes into the network that acts.
     loss.backward()
@@ -233,28 +231,29 @@ def test_infogails_posterior_learns_the_code_and_its_bonus_says_so():
     method = chosen.method(two_directions())
     rng = np.random.default_rng(0)
     codes = torch.eye(2)[torch.from_numpy(rng.integers(2, size=256))]
-    pairs = torch.from_numpy(rng.standard_normal((256, 3), dtype=np.float32))
-    pairs[:, 2] = codes[:, 0] * 4 - 2  # the action tells the code
-    first = method.bonus(pairs, codes).mean()
+    inputs = torch.from_numpy(rng.standard_normal((256, 2), dtype=np.float32))
+    actions = codes[:, :1] * 4 - 2  # which tell the code
+    pairs = Pairs(inputs, actions, codes)
+    first = method.bonus(pairs).mean()
     for _ in range(10):
-        told = method.learn(pairs, codes, rng)
-    assert first < method.bonus(pairs, codes).mean() == pytest.approx(0, abs=0.1)
+        told = method.learn(pairs, rng)
+    assert first < method.bonus(pairs).mean() == pytest.approx(0, abs=0.1)
     assert told["posterior_log_likelihood"] == pytest.approx(0, abs=0.1)
-    wrong = method.bonus(pairs, 1 - codes)
+    wrong = method.bonus(Pairs(inputs, actions, 1 - codes))
     assert wrong.mean() < -0.5
 
 
 def test_infogails_gaussian_posterior_is_a_density():
     method = settings("infogail", Gaussian(1)).method(two_directions())
-    pairs = torch.zeros(2001, 3)
     grid = torch.linspace(-50, 50, 2001)[:, None]
-    likelihood = method.log_likelihood(method.posterior, pairs, grid).exp().detach()
+    pairs = Pairs(torch.zeros(2001, 2), torch.zeros(2001, 1), grid)
+    likelihood = method.log_likelihood(method.posterior, pairs).exp().detach()
     assert torch.trapezoid(likelihood, grid[:, 0]).item() == pytest.approx(1, abs=1e-3)
 
 
 def test_the_encoder_does_not_see_what_is_behind_a_trajectorys_end():
     torch.manual_seed(0)
-    network = TrajectoryEncoder(3, 4, hidden=5)
+    network = TrajectoryEncoder(box(3), 4, hidden=5)
     long, short = torch.randn(9, 3), torch.randn(4, 3)
     padded = torch.full((2, 9, 3), 100.0)
     padded[0], padded[1, :4] = long, short
@@ -309,23 +308,23 @@ def _codes_of(training):
 
 
 def test_each_known_failure_is_told_once():
-    training = settings("sog-gail").start(two_directions(), Walk())
+    failures = Failures()
     fine = {"discriminator_accuracy": 0.7, "code_information": 0.5, "entropy": 0.0}
     for _ in range(30):
-        training._tell(fine)
-    assert training.warnings == []
+        failures.look(fine, action_size=1)
+    assert failures.warnings == []
     for _ in range(19):
-        training._tell(fine | {"discriminator_accuracy": 1.0, "code_information": 0.0})
-    assert training.warnings == []
+        failures.look(fine | {"discriminator_accuracy": 1.0, "code_information": 0.0}, action_size=1)
+    assert failures.warnings == []
     for _ in range(30):
-        training._tell({"discriminator_accuracy": 1.0, "code_information": 0.0, "entropy": 9.0})
-    assert len(training.warnings) == 3
+        failures.look({"discriminator_accuracy": 1.0, "code_information": 0.0, "entropy": 9.0}, action_size=1)
+    assert len(failures.warnings) == 3
     for what, remedy in (
         ("tells all pairs apart", "--gradient-penalty"),
         ("no longer matters", "--lambda-s"),
         ("has become noise", "--learning-rate"),
     ):
-        assert any(what in warning and remedy in warning for warning in training.warnings)
+        assert any(what in warning and remedy in warning for warning in failures.warnings)
 
 
 def test_what_an_action_says_about_the_code_is_measured_in_nats():
@@ -334,10 +333,10 @@ def test_what_an_action_says_about_the_code_is_measured_in_nats():
         training.step()
     rollout = training.ppo.collect()
     rng = np.random.default_rng(0)
-    assert training._code_information(rollout, rng) == pytest.approx(np.log(2), abs=0.1)
+    assert code_information(training.ppo.network, training.method, rollout, rng) == pytest.approx(np.log(2), abs=0.1)
     training.ppo.network.actor.code.weight.data.zero_()
     blind = training.ppo.collect()
-    assert training._code_information(blind, rng) == pytest.approx(0, abs=1e-6)
+    assert code_information(training.ppo.network, training.method, blind, rng) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +358,7 @@ def test_settings_out_of_range_are_refused(name, changes, words):
 
 
 def test_demonstrations_of_something_else_are_refused(demonstrations):
-    with pytest.raises(InputError, match="3 numbers an observation"):
+    with pytest.raises(InputError, match=r"an observation is numbers of shape \(3,\)"):
         settings("gail").start(demonstrations, Walk())
     with pytest.raises(InputError, match="3 environments; make 4"):
         settings("gail").start(two_directions(), Walk(3))
@@ -369,7 +368,7 @@ def test_a_checkpoint_of_other_settings_is_refused():
     one = settings("infogail").start(two_directions(), Walk())
     other = settings("infogail", hidden=8).start(two_directions(), Walk())
     with pytest.raises(InputError, match="does not fit"):
-        other.restore(one.state())
+        other.load_state_dict(one.state_dict())
 
 
 def test_the_settings_go_into_a_file():

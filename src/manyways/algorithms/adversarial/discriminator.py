@@ -52,7 +52,7 @@ class Discriminator:
         self._with_codes = with_codes
 
     def _logits(self, pairs: Pairs) -> Tensor:
-        return self.network(pairs, self._with_codes).squeeze(1)  # type: ignore[no-any-return]
+        return self.network(pairs, self._with_codes).squeeze(1)
 
     @torch.no_grad()
     def logits(self, pairs: Pairs) -> Tensor:
@@ -83,7 +83,7 @@ class Discriminator:
         )
         squares = sum(gradient.flatten(1).square().sum(dim=1) for gradient in gradients if gradient is not None)
         # The root's slope is infinite at 0.
-        norm = (squares + 1e-12).sqrt()  # type: ignore[union-attr, operator]
+        norm = (squares + 1e-12).sqrt()  # type: ignore[union-attr]
         penalty = (norm - 1).square().mean()
         right = (of_expert > 0).sum() + (of_policy < 0).sum()
         measured = DiscriminatorStep(entropy.item(), penalty.item(), right.item() / (2 * len(expert)))

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 import manyways
-from manyways import InputError
-from manyways.algorithms.bet import BeT
-from manyways.algorithms.codeless import CodelessTraining
-from manyways.algorithms.diffusion import Diffusion, cosine_schedule
-from manyways.algorithms.mdn import MDN, choose
+from manyways import MDN, BeT, Diffusion, InputError
+from manyways.algorithms.without_codes import WithoutCodesTraining
+from manyways.demonstrations.spaces import box
+from manyways.networks.chunks import choose
+from manyways.networks.diffusion import cosine_schedule
+from manyways.networks.mdn import MDNNetwork
 
 torch.manual_seed(0)
 SMALL = {
@@ -114,7 +115,7 @@ def test_a_mixture_of_one_learns_the_mean_and_the_spread():
 
 
 def test_densities_far_from_all_components_are_finite():
-    network = small(MDN).network(1, 1)
+    network = MDNNetwork(box(1), box(1), components=8, hidden=16)
     windows, actions = torch.zeros(3, 1, 1), torch.tensor([0.0, 1e6, -1e6]).view(3, 1, 1)
     loss = network.losses(windows, actions, torch.Generator())["likelihood"]
     loss.backward()
@@ -124,7 +125,7 @@ def test_densities_far_from_all_components_are_finite():
 
 def test_bins_are_the_kinds_of_actions():
     data = either_way()
-    network = BeT(bins=2).start(data)._network
+    network = BeT(bins=2).start(data).network
     np.testing.assert_allclose(sorted(network.actions.restore(network.centres)[:, 0]), [-1, 1], atol=1e-6)
 
 
@@ -136,7 +137,7 @@ def test_more_bins_than_different_actions_are_never_drawn():
 
 
 def test_a_step_of_the_transformer_does_not_see_later_ones():
-    network = small(BeT).start(walks())._network.eval()
+    network = small(BeT).start(walks()).network.eval()
     windows = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0))
     changed = windows.clone()
     changed[:, 2:] += 1
@@ -151,7 +152,7 @@ def test_without_focus_the_loss_of_the_bins_is_the_cross_entropy():
     parts = []
     for focal in (0.0, 2.0):
         training = small(BeT, bins=2, focal=focal, offset_weight=0.0).start(data)
-        torch.nn.init.zeros_(training._network.output.weight)
+        torch.nn.init.zeros_(training.network.output.weight)
         training.step()
         parts.append(training.scalars())
     assert parts[0]["bins"] == pytest.approx(np.log(2), rel=1e-5)  # two bins, equally likely
@@ -169,7 +170,7 @@ def test_the_schedule_goes_from_signal_to_noise():
 
 
 def test_a_perfect_denoiser_draws_the_demonstrated_actions():
-    network = small(Diffusion).start(either_way())._network
+    network = small(Diffusion).start(either_way()).network
 
     def denoise(windows, noisy, levels):
         # The mean of -1 and 1 given what noise has left of one of them: tanh.
@@ -200,13 +201,13 @@ def test_training_goes_on_bit_for_bit(algorithm, demonstrations):
         training = chosen.start(demonstrations)
         for _ in range(stop):
             training.step()
-        state = {name: tensor.clone() for name, tensor in training.state().items()}
+        state = {name: tensor.clone() for name, tensor in training.state_dict().items()}
         resumed = chosen.start(demonstrations)
-        resumed.restore(state)
+        resumed.load_state_dict(state)
         assert resumed.iteration == stop
         while not resumed.finished:
             resumed.step()
-        assert_identical(resumed.state(), whole.state())
+        assert_identical(resumed.state_dict(), whole.state_dict())
         assert resumed.loss == whole.loss
 
 
@@ -219,16 +220,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(algorithm, de
 
 @ALL
 def test_a_state_of_other_settings_is_refused(algorithm, demonstrations):
-    state = small(algorithm, hidden=8).start(demonstrations).state()
+    state = small(algorithm, hidden=8).start(demonstrations).state_dict()
     with pytest.raises(InputError, match="the checkpoint does not fit the settings"):
-        small(algorithm).start(demonstrations).restore(state)
+        small(algorithm).start(demonstrations).load_state_dict(state)
 
 
 @ALL
 def test_what_a_run_asks_of_training_is_there(algorithm, demonstrations):
     settings = small(algorithm, iterations=2)
     training = settings.start(demonstrations)
-    assert isinstance(training, CodelessTraining)
+    assert isinstance(training, WithoutCodesTraining)
     assert np.isnan(training.loss)
     assert training.learning_rate == settings.learning_rate
     seen = []
@@ -241,7 +242,7 @@ def test_what_a_run_asks_of_training_is_there(algorithm, demonstrations):
     assert training.code_usage.dtype == np.int64
     expected = {MDN: 64, BeT: 16 * 4, Diffusion: 64 * 9}[algorithm]
     assert training.steps_per_iteration == expected
-    assert policy.kind == settings.name
+    assert policy.network.kind == settings.name
     assert settings.to_json()["iterations"] == 2
 
 
@@ -294,7 +295,7 @@ def test_columns_that_never_vary_do_no_harm(algorithm):
         (BeT, {"offset_weight": float("inf")}, "offset_weight is inf; give 0 or more"),
         (BeT, {"bins": 0}, "bins is 0"),
         (Diffusion, {"executed": 9}, "executed is 9; give at most the 8 actions of a chunk"),
-        (Diffusion, {"denoising_steps": 101}, "denoising_steps is 101; give at most 100"),
+        (Diffusion, {"denoising_steps": 101}, "denoising_steps is 101; give at most the 100 levels of noise"),
     ],
 )
 def test_settings_out_of_range_are_refused(algorithm, changes, message):

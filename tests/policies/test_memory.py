@@ -8,11 +8,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import manyways
-from manyways import InputError
-from manyways.algorithms.bet import BeT
-from manyways.algorithms.diffusion import Diffusion
-from manyways.algorithms.mdn import MDN
-from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
+from manyways import MDN, BeT, Diffusion, InputError, Policy
+from manyways.demonstrations.spaces import box
+from manyways.networks.chunks import ChunkNetwork
 
 SETTINGS = {
     "mdn": MDN(iterations=5, hidden=16, steps_per_batch=64),
@@ -22,18 +20,18 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module", params=list(SETTINGS))
-def codeless(request, demonstrations):
+def without_codes(request, demonstrations):
     """Return a policy of each kind, hardly trained."""
     return SETTINGS[request.param].fit(demonstrations)
 
 
-class Counter(CodelessNetwork):
+class Counter(ChunkNetwork):
     """Does, as action k of a chunk, the last observation plus k plus a tenth of the first that it sees."""
 
     kind = "counter"
 
     def __init__(self, window=3, executed=2):
-        super().__init__(1, 1, window=window, chunk=executed, executed=executed)
+        super().__init__(box(1), box(1), window=window, chunk=executed, executed=executed)
 
     def draw(self, windows, rng):
         assert windows.shape[1:] == (self.window, 1)
@@ -51,7 +49,7 @@ def rolled(policy, observations, starts, **settings):
 
 
 def test_the_window_is_what_was_seen_last_and_begins_with_the_first_observation_again():
-    policy = CodelessPolicy(Counter(window=3, executed=1))
+    policy = Policy(Counter(window=3, executed=1))
     actions, state = [], None
     for value in (1.0, 2.0, 3.0, 4.0, 5.0):
         action, state = policy.predict([value], state, deterministic=True)
@@ -60,7 +58,7 @@ def test_the_window_is_what_was_seen_last_and_begins_with_the_first_observation_
 
 
 def test_a_chunk_is_done_before_the_next_is_drawn():
-    policy = CodelessPolicy(Counter(window=1, executed=3))
+    policy = Policy(Counter(window=1, executed=3))
     actions, state = [], None
     for value in (0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0):
         action, state = policy.predict([value], state, deterministic=True)
@@ -70,7 +68,7 @@ def test_a_chunk_is_done_before_the_next_is_drawn():
 
 
 def test_environments_out_of_phase_do_what_each_would_do_alone():
-    policy = CodelessPolicy(Counter(window=3, executed=2))
+    policy = Policy(Counter(window=3, executed=2))
     rng = np.random.default_rng(0)
     observations = rng.uniform(-5, 5, size=(30, 4, 1)).astype(np.float32)
     starts = rng.random((30, 4)) < 0.2
@@ -84,102 +82,105 @@ def test_environments_out_of_phase_do_what_each_would_do_alone():
             np.testing.assert_array_equal(action, together[step, environment])
 
 
-def test_one_observation_and_many_agree(codeless):
+def test_one_observation_and_many_agree(without_codes):
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(12, 3, 3)).astype(np.float32)
     state, states = None, None
     for step in range(12):
-        many, states = codeless.predict(observations[step], states, deterministic=True)
-        one, state = codeless.predict(observations[step, 1], state, deterministic=True)
+        many, states = without_codes.predict(observations[step], states, deterministic=True)
+        one, state = without_codes.predict(observations[step, 1], state, deterministic=True)
         assert one.shape == (2,)
-        assert state.shape == (codeless.state_size,)
+        assert state.shape == (without_codes.state_size,)
         assert many.shape == (3, 2)
-        assert states.shape == (3, codeless.state_size)
+        assert states.shape == (3, without_codes.state_size)
         np.testing.assert_allclose(many[1], one, atol=1e-4)
         np.testing.assert_allclose(states[1], state, atol=1e-4)
 
 
-def test_what_is_drawn_differs_but_for_the_seed(codeless):
+def test_what_is_drawn_differs_but_for_the_seed(without_codes):
     observations = np.zeros((50, 3))
-    codeless.seed(5)
-    first = codeless.predict(observations)[0]
+    without_codes.seed(5)
+    first = without_codes.predict(observations)[0]
     assert len(np.unique(first[:, 0])) > 5
-    assert (codeless.predict(observations)[0] != first).any()
-    codeless.seed(5)
-    np.testing.assert_array_equal(codeless.predict(observations)[0], first)
-    surest = codeless.predict(observations, deterministic=True)[0]
+    assert (without_codes.predict(observations)[0] != first).any()
+    without_codes.seed(5)
+    np.testing.assert_array_equal(without_codes.predict(observations)[0], first)
+    surest = without_codes.predict(observations, deterministic=True)[0]
     np.testing.assert_allclose(surest, np.tile(surest[:1], (50, 1)), atol=1e-5)
 
 
-def test_a_state_given_by_the_user_is_not_changed_in_place(codeless):
-    _, state = codeless.predict(np.ones((2, 3)))
+def test_a_state_given_by_the_user_is_not_changed_in_place(without_codes):
+    _, state = without_codes.predict(np.ones((2, 3)))
     before = state.copy()
-    codeless.predict(np.zeros((2, 3)), state, np.array([True, False]))
+    without_codes.predict(np.zeros((2, 3)), state, np.array([True, False]))
     np.testing.assert_array_equal(state, before)
 
 
-def test_actions_stay_in_the_demonstrated_range(codeless, demonstrations):
-    actions, _ = codeless.predict(np.random.default_rng(0).normal(scale=1e4, size=(300, 3)))
+def test_actions_stay_in_the_demonstrated_range(without_codes, demonstrations):
+    actions, _ = without_codes.predict(np.random.default_rng(0).normal(scale=1e4, size=(300, 3)))
     assert (actions >= demonstrations.actions.min(axis=0)).all()
     assert (actions <= demonstrations.actions.max(axis=0)).all()
 
 
-def test_beyond_ten_standard_deviations_nothing_more_is_seen(codeless, demonstrations):
+def test_beyond_ten_standard_deviations_nothing_more_is_seen(without_codes, demonstrations):
     far = demonstrations.observations.mean(axis=0) + 11 * demonstrations.observations.std(axis=0)
-    near, farther = codeless.predict([far, 100 * far], deterministic=True)[0]
+    near, farther = without_codes.predict([far, 100 * far], deterministic=True)[0]
     np.testing.assert_allclose(near, farther, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (2, 2, 3), ()])
-def test_an_observation_of_the_wrong_shape_is_refused(codeless, shape):
+def test_an_observation_of_the_wrong_shape_is_refused(without_codes, shape):
     with pytest.raises(InputError, match=r"the observation has shape .* this policy acts on \(3,\) or"):
-        codeless.predict(np.zeros(shape))
+        without_codes.predict(np.zeros(shape))
 
 
-def test_a_state_of_another_policy_is_refused(codeless):
-    for state in (np.zeros((2, codeless.state_size + 1)), np.zeros((1, codeless.state_size)), 1):
+def test_a_state_of_another_policy_is_refused(without_codes):
+    if without_codes.state_size == 0:  # it remembers nothing
+        return
+    for state in (np.zeros((2, without_codes.state_size + 1)), np.zeros((1, without_codes.state_size)), 1):
         with pytest.raises(InputError, match=r"the state has shape .* numbers for each of the 2 observations"):
-            codeless.predict(np.zeros((2, 3)), state)
+            without_codes.predict(np.zeros((2, 3)), state)
     for wrong in (-1, 0.5, 1000, np.nan):
         with pytest.raises(InputError, match="the state is not one that this policy's predict returned"):
-            codeless.predict(np.zeros((2, 3)), np.full((2, codeless.state_size), wrong))
+            without_codes.predict(np.zeros((2, 3)), np.full((2, without_codes.state_size), wrong))
     # What an environment that starts anew remembers is not looked at.
-    codeless.predict(np.zeros((2, 3)), np.full((2, codeless.state_size), np.nan), np.ones(2, bool))
+    without_codes.predict(np.zeros((2, 3)), np.full((2, without_codes.state_size), np.nan), np.ones(2, bool))
 
 
-def test_it_is_the_same_after_saving_and_loading(codeless, tmp_path):
-    codeless.save(tmp_path / "saved")
+def test_it_is_the_same_after_saving_and_loading(without_codes, tmp_path):
+    without_codes.save(tmp_path / "saved")
     assert {p.name for p in (tmp_path / "saved").iterdir()} == {"policy.json", "policy.safetensors"}
-    again = CodelessPolicy.load(tmp_path / "saved", seed=1)
-    assert again.kind == codeless.kind
-    assert (again.observation_size, again.action_size, again.state_size) == (3, 2, codeless.state_size)
+    again = Policy.load(tmp_path / "saved", seed=1)
+    assert again.network.kind == without_codes.network.kind
+    assert again.prior is None
+    assert again.state_size == without_codes.state_size
     observations = np.random.default_rng(0).normal(size=(6, 5, 3))
     starts = np.zeros((6, 5), bool)
     for deterministic in (True, False):
-        codeless.seed(1)
+        without_codes.seed(1)
         again.seed(1)
         np.testing.assert_array_equal(
             rolled(again, observations, starts, deterministic=deterministic)[0],
-            rolled(codeless, observations, starts, deterministic=deterministic)[0],
+            rolled(without_codes, observations, starts, deterministic=deterministic)[0],
         )
 
 
-def test_damaged_files_are_refused(codeless, tmp_path):
-    codeless.save(tmp_path)
+def test_damaged_files_are_refused(without_codes, tmp_path):
+    without_codes.save(tmp_path)
     weights, description = tmp_path / "policy.safetensors", tmp_path / "policy.json"
     data = weights.read_bytes()
     for damaged in (b"", data[:4], data[:-10], data[: len(data) // 2]):
         weights.write_bytes(damaged)
         with pytest.raises(InputError, match=r"policy\.safetensors is damaged or truncated"):
-            CodelessPolicy.load(tmp_path)
+            Policy.load(tmp_path)
     flipped = bytearray(data)
     flipped[-5] ^= 0xFF
     weights.write_bytes(flipped)
     with pytest.raises(InputError, match=r"is not what .* describes"):
-        CodelessPolicy.load(tmp_path)
+        Policy.load(tmp_path)
     weights.unlink()
     with pytest.raises(InputError, match=r"policy\.safetensors does not exist"):
-        CodelessPolicy.load(tmp_path)
+        Policy.load(tmp_path)
     weights.write_bytes(data)
     text = json.loads(description.read_text())
     network = text["network"]
@@ -190,7 +191,10 @@ def test_damaged_files_are_refused(codeless, tmp_path):
         json.dumps({"format": 1}),
         json.dumps(text | {"kind": "telepathy"}),
         json.dumps(text | {"kind": ["mdn"]}),
-        json.dumps(text | {"observation_size": -3}),
+        json.dumps(text | {"observation_space": {"kind": "box", "shape": [-3], "dtype": "float32"}}),
+        json.dumps(text | {"observation_space": {"kind": "box", "shape": [10**9, 10**9], "dtype": "float32"}}),
+        json.dumps(text | {"action_space": {"kind": "discrete", "choices": [10**12]}}),
+        json.dumps(text | {"network": network | {"hidden": 10**7}}),
         json.dumps(text | {"network": []}),
         json.dumps(text | {"network": network | {"hidden": "wide"}}),
         json.dumps(text | {"network": network | {"hidden": 32}}),
@@ -201,17 +205,17 @@ def test_damaged_files_are_refused(codeless, tmp_path):
         json.dumps(text | {"network": {"hidden": 16}}),
     ):
         description.write_text(broken)
-        with pytest.raises(InputError, match=r"policy\.json is damaged"):
-            CodelessPolicy.load(tmp_path)
+        with pytest.raises(InputError, match=r"policy\.json is damaged|telepathy"):
+            Policy.load(tmp_path)
     description.write_text(json.dumps(text | {"format": 99}))
     with pytest.raises(InputError, match="has format 99"):
-        CodelessPolicy.load(tmp_path)
+        Policy.load(tmp_path)
 
 
-def test_a_policy_with_a_code_is_refused(policy, tmp_path):
-    policy.save(tmp_path)
-    with pytest.raises(InputError, match=r"has a policy with a code; read it with Policy\.load"):
-        CodelessPolicy.load(tmp_path)
+def test_without_codes_none_can_be_chosen(without_codes, demonstrations):
+    for ask in (lambda: without_codes.code(0), lambda: without_codes.losses(demonstrations)):
+        with pytest.raises(InputError, match="this policy has no codes"):
+            ask()
 
 
 def test_stable_baselines3_evaluates_it(circles_folder):
