@@ -47,7 +47,7 @@ def train_expert(
             chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_evaluation=on_evaluation
         )
     show_card(trained.card)
-    what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
+    what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {get_task(task, out).as_argument}")
 
 
 @app.command(name="evaluate")
@@ -102,7 +102,7 @@ def picture_expert(
         rollouts = roll_out(environment, chosen.expert_under(modes), seed, count)
     environment.close()
     save(expert_modes(chosen, rollouts, modes), out)
-    what_next(out, f"manyways expert film {task}")
+    what_next(out, f"manyways expert film {chosen.as_argument}")
 
 
 @app.command(name="film")
