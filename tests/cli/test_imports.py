@@ -39,6 +39,7 @@ def test_the_package_is_imported_without_them():
         ("expert", "train", "--help"),
         ("reproduce", "mnist", "--help"),
         ("algorithms",),
+        ("tasks",),
     ],
 )
 def test_help_is_shown_without_them(arguments):
