@@ -312,6 +312,6 @@ def require_prior(settings: Any) -> None:
     """Raise `InputError` where it is not said which codes there are."""
     if settings.prior is None:
         raise InputError(
-            f"{settings.name} does not know how many codes there are; give prior=Categorical(K), or Gaussian(D) for modes "
-            "that are a range"
+            f"{settings.name} does not know how many codes there are; give prior=Categorical(K), or Gaussian(D) for "
+            "modes that are a range"
         )
