@@ -39,6 +39,7 @@ def test_the_package_is_imported_without_them():
         ("expert", "train", "--help"),
         ("reproduce", "mnist", "--help"),
         ("algorithms",),
+        ("tasks",),
     ],
 )
 def test_help_is_shown_without_them(arguments):
@@ -56,6 +57,7 @@ def test_help_is_shown_without_them(arguments):
         (("report", "nowhere"), "is not the folder of a run"),
         (("modes", "nowhere"), "is not the folder of a run"),
         (("film", "nowhere"), "is not the folder of a run"),
+        (("robustness", "nowhere"), "is not the folder of a run"),
         (("collect", "squares", "--out", "data"), "there is no task 'squares'"),
     ],
 )

@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass, fields, is_dataclass
+from typing import ClassVar
 
 import pytest
 
 from manyways.algorithms import algorithm_names, get_algorithm
-from manyways.cli.arguments import Coded, command_class, encoder_from, options, settings_from
+from manyways.cli.arguments import Coded, command_class, options, settings_from
 from manyways.runs.run import Run
 
 COMMON = {field.name.replace("_", "-") for field in fields(Coded)} - {"data"}
@@ -16,11 +17,13 @@ def flat(settings_class):
     """Return the names of the settings that text can say, those of nested settings too."""
     names = set()
     for field in fields(settings_class):
+        if field.name == "prior":
+            continue
         default = getattr(settings_class, field.name, None)
         if callable(field.default_factory):
             default = field.default_factory()
         names |= flat(type(default)) if is_dataclass(default) else {field.name}
-    return names - {"prior"}
+    return names
 
 
 @pytest.mark.parametrize("name", algorithm_names())
@@ -65,7 +68,10 @@ class Settings:
         function: which text cannot say.
     """
 
-    name = "own"
+    name: ClassVar[str] = "own"
+    summary: ClassVar[str] = "One's own."
+    has_codes: ClassVar[bool] = False
+
     inner: Inner = Inner()
     width: int = 2
     limit: float | None = 3.0
@@ -104,8 +110,31 @@ def test_train_alone_says_which_algorithms_there_are(command):
     assert command("algorithms")[1] in printed
 
 
-def test_an_encoder_is_a_name_or_an_attribute_of_a_module():
-    assert encoder_from("conv") == "conv"
-    assert encoder_from("json:loads") is __import__("json").loads
-    with pytest.raises(ValueError, match="there is no encoder 'json:nothing'"):
-        encoder_from("json:nothing")
+def test_an_algorithm_of_ones_own_is_trained_by_its_place(command, tmp_path, demonstrations, monkeypatch):
+    (tmp_path / "my_algorithms.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "from manyways.algorithms import SOGBC, Cloning\n"
+        "from manyways.latents import Categorical\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(Cloning):\n"
+        '    """Settings of mine.\n\n    Args:\n        taste: of it.\n    """\n'
+        '    name: ClassVar[str] = "mine"\n'
+        '    summary: ClassVar[str] = "SOG-BC, but mine."\n'
+        "    taste: float = 0.5\n"
+        "    def start(self, demonstrations, environment=None):\n"
+        "        return SOGBC(prior=Categorical(2), iterations=self.iterations, hidden=16).start(demonstrations)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    demonstrations.save(tmp_path / "data.npz")
+    code, printed, _ = command("train", "my_algorithms:Mine", "--help")
+    assert code == 0
+    assert "SOG-BC, but mine." in printed
+    assert "--taste" in printed
+    options = ("data.npz", "--out", "run", "--iterations", 5, "--taste", 0.25)
+    for _ in range(2):  # the second time it goes on where it stands
+        code, printed, error = command("train", "my_algorithms:Mine", *options)
+        assert code == 0, error
+    config = Run.open(tmp_path / "run").config
+    assert (config["algorithm"], config["settings"]["taste"]) == ("mine", 0.25)
+    assert command("report", "run")[0] == 0

@@ -1,10 +1,12 @@
 import json
+import zipfile
 
 import minari
 import numpy as np
 import pytest
 
 from manyways import Demonstrations, InputError, load_modes
+from manyways.demonstrations.formats import arrays, npz
 
 RNG = np.random.default_rng(0)
 OBSERVATIONS = RNG.normal(size=(4, 6, 3)).astype(np.float32)
@@ -182,3 +184,87 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, demonstratio
     with pytest.raises(InputError, match="holds something already"):
         demonstrations.save(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_padding_is_left_out_where_masks_tell_it(tmp_path):
+    lengths = np.array([6, 3, 2, 5])
+    real = np.arange(6) < lengths[:, None]
+    padded = {"observations": OBSERVATIONS * real[..., None], "actions": ACTIONS * real[..., None]}
+    expected = Demonstrations.from_arrays(
+        [(o[:n], a[:n]) for o, a, n in zip(OBSERVATIONS, ACTIONS, lengths, strict=True)]
+    )
+    for name, mask in (("masks", real), ("mask", real.astype(int)), ("valid", real.astype(float)), ("pad", ~real)):
+        assert_same(Demonstrations.load(saved(tmp_path / f"{name}.npz", **padded, **{name: mask})), expected)
+    with pytest.raises(InputError, match=r"masks in .* has shape \(4, 5\); give \(4, 6\), one a step"):
+        Demonstrations.load(saved(tmp_path / "a.npz", **padded, masks=real[:, :5]))
+
+
+def test_arrays_that_are_not_understood_are_named(tmp_path):
+    path = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, rewards=np.zeros((4, 6)), mystery=[1])
+    with pytest.warns(UserWarning, match="also holds rewards, mystery, which are not used"):
+        Demonstrations.load(path)
+
+
+def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_allocated(tmp_path):
+    path = tmp_path / "claim.npz"
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("observations", "actions"):
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InputError, match=r"observations in .* claims the shape \(1000000000000,\), but has"):
+        Demonstrations.load(path)
+
+
+def test_an_archive_is_checked_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, observations=np.zeros((2, 3_000_000), np.float32), actions=ACTIONS)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(npz.npy, "read_array", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(InputError, match=r"observations in .* have shape \(2, 3000000\); give \(trajectories"):
+        Demonstrations.load(path)
+    monkeypatch.setattr(arrays.os, "sysconf", lambda name: 1000)
+    with pytest.raises(InputError, match=r"bomb.npz would need .* GB of memory, and this machine has"):
+        Demonstrations.load(path)
+
+
+@pytest.mark.parametrize("name", ["all.npz", "all"])
+def test_dictionaries_images_and_choices_come_back(tmp_path, name):
+    rng = np.random.default_rng(0)
+    pairs = [
+        (
+            {
+                "image": rng.integers(256, size=(n, 12, 10, 3), dtype=np.uint8),
+                "robot0_eef.pos": rng.normal(size=(n, 3)),
+            },
+            rng.integers(4, size=n),
+        )
+        for n in (3, 5)
+    ]
+    demonstrations = Demonstrations.from_arrays(pairs, choices=(7,))
+    assert demonstrations.action_space.n == 7
+    demonstrations.save(tmp_path / name)
+    again = Demonstrations.load(tmp_path / name)
+    assert again.observations["image"].dtype == np.uint8
+    assert again.action_space.n == 7
+    for key, array in demonstrations.observations.items():
+        np.testing.assert_array_equal(again.observations[key], array)
+    np.testing.assert_array_equal(again.actions, demonstrations.actions)
+    assert again.vectors().shape == (8, 3 + 8 * 8 * 3)
+    assert again.action_vectors().sum(axis=1).tolist() == [1] * 8
+
+
+def test_integers_of_two_dimensions_are_numbers_unless_choices_are_declared(tmp_path):
+    actions = np.random.default_rng(0).integers(512, size=(4, 6, 2))
+    demonstrations = Demonstrations.load(saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=actions))
+    assert demonstrations.actions.dtype == np.float32
+    parts = [(o, a) for o, a in zip(OBSERVATIONS, actions, strict=True)]
+    assert Demonstrations.from_arrays(parts, choices=(512, 512)).action_space.nvec.tolist() == [512, 512]
+
+
+def test_labels_of_some_episodes_only_are_minus_one_for_the_others(tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "arm")
+    storage = minari.dataset.minari_storage.MinariStorage.read((tmp_path / "arm" / "data").resolve())
+    storage.update_episode_metadata([{"mode": 0}, {"mode": 1}, {"mode": 0}], [0, 1, 2])
+    labels = load_modes(tmp_path / "arm")
+    assert labels[3] == -1
+    assert labels[:3].tolist() == [0, 1, 0]

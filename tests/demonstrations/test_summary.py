@@ -14,7 +14,7 @@ def test_columns_lengths_and_what_is_odd_are_told():
     assert not ramp.constant
     assert broken.not_finite == 1
     assert broken.maximum == 6
-    assert (action.part, action.index, action.constant) == ("action", 0, True)
+    assert (action.name, action.constant) == ("action 0", True)
 
 
 def test_a_column_without_any_finite_value_is_told_too():

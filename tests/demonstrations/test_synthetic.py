@@ -35,7 +35,7 @@ def test_cuts_and_speeds_give_different_lengths_and_imbalance_different_counts()
 
 def test_relations_are_what_they_say():
     demonstrations, kinds = relations(3, 4, seed=0, size=40)
-    assert demonstrations.observation_size == 40
+    assert demonstrations.observation_space.shape == (40,)
     for kind, slope in enumerate((1, -1, 0)):
         observations, actions = demonstrations[int(np.flatnonzero(kinds == kind)[0])]
         assert np.polyfit(observations[:, 0], actions[:, 0], 1)[0] == pytest.approx(slope, abs=0.03)

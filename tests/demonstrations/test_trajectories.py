@@ -82,3 +82,31 @@ def test_what_is_not_numbers_is_refused():
 def test_lengths_that_do_not_add_up_are_refused():
     with pytest.raises(InputError, match="add up to 9 steps, but there are 10 rows of observations"):
         Demonstrations(np.zeros((10, 3), np.float32), np.zeros((10, 2), np.float32), np.array([4, 5]))
+
+
+def test_what_is_no_list_of_pairs_is_refused_in_a_sentence():
+    stacked = np.zeros((4, 6, 3))
+    for wrong, message in (
+        ([(np.zeros((5, 3)), np.zeros((5, 2)), np.zeros(5))], "trajectory 0 has 3 parts; give a pair"),
+        ((stacked, stacked), r"arrays of three dimensions; .* from_arrays\(zip\(observations, actions\)\)"),
+        ([(stacked, stacked)], "the actions of trajectory 0 have shape .*one trajectory at a time"),
+        ({"observations": stacked, "actions": stacked}, "the trajectories are a dictionary; give a list of pairs"),
+        ([{"observations": stacked, "actions": stacked}], "trajectory 0 has 2 parts; give a pair"),
+        ([7], "trajectory 0 has a int; give a pair"),
+        ([(np.zeros((5, 3)), np.array([0, 1, -1, 0, 0]))], "have the choice -1; number the choices from 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Demonstrations.from_arrays(wrong)
+
+
+def test_entries_that_differ_are_refused():
+    pairs = [({"a": np.zeros((4, 1))}, np.zeros((4, 1))), ({"b": np.zeros((4, 1))}, np.zeros((4, 1)))]
+    with pytest.raises(InputError, match="the observations of trajectory 1 have other entries than those of"):
+        Demonstrations.from_arrays(pairs)
+
+
+def test_it_is_printed_in_a_line():
+    demonstrations = Demonstrations.from_arrays([(np.zeros((5, 3)), np.arange(5))])
+    assert repr(demonstrations) == (
+        "Demonstrations(1 trajectories, 5 steps; an observation is numbers of shape (3,), an action one of 5 choices)"
+    )

@@ -114,9 +114,7 @@ def test_progress_is_told_and_too_few_episodes_and_wrong_sizes_are_refused(polic
         evaluate_coverage(Actor(), get_task("circles"), episodes=2)
     small = Diffusion(iterations=1, hidden=8).fit(demonstrations)
     for other in (policy, small):
-        with pytest.raises(
-            InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"
-        ):
+        with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"):
             evaluate_coverage(other, get_task("circles"), episodes=4)
 
 

@@ -148,7 +148,5 @@ def test_shares_episodes_and_policies_that_do_not_fit_are_refused(policy):
     with pytest.raises(InputError, match="0 episodes show nothing"):
         with_switched_codes(Actor(3), CIRCLES, [0, 1, 2], episodes=0)
     for disturb in (with_random_actions, lambda policy, task: with_switched_codes(policy, task, [0, 1])):
-        with pytest.raises(
-            InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"
-        ):
+        with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"):
             disturb(policy, CIRCLES)

@@ -47,7 +47,7 @@ def train_expert(
             chosen, out, seed=seed, command=command, hours=hours, start_from=start_from, on_evaluation=on_evaluation
         )
     show_card(trained.card)
-    what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {task} --weights {shlex.quote(str(out))}")
+    what_next(out / f"{chosen.name}.safetensors", f"manyways expert picture {get_task(task, out).as_argument}")
 
 
 @app.command(name="evaluate")

@@ -70,10 +70,14 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None, weigh
         data: Demonstrations; those that the run was trained on unless given.
         weights: Folder of the expert to compare with; that of the run, or the one that ships, unless given.
     """
+    from manyways.runs.run import Run
+
+    opened = Run.open(run)  # before what takes seconds to import
+
     from manyways.cli.console import progress, what_next
     from manyways.visual.report import report as write_report
 
-    path = write_report(run, data=data, weights=weights, progress=progress)
+    path = write_report(opened, data=data, weights=weights, progress=progress)
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
 
 
@@ -89,10 +93,14 @@ def film(run: Path, /, *, out: OptionalPath = None, seconds: float = 8.0, seed: 
         seed: Of the environment.
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
     """
+    from manyways.runs.run import Run
+
+    opened = Run.open(run)  # before what takes seconds to import
+
     from manyways.cli.console import progress, say
     from manyways.visual.run_films import film as film_run
 
-    for path in film_run(run, out=out, seconds=seconds, seed=seed, policy=policy, progress=progress):
+    for path in film_run(opened, out=out, seconds=seconds, seed=seed, policy=policy, progress=progress):
         say(f"Wrote {path}")
 
 
@@ -118,14 +126,16 @@ def robustness(
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
         weights: Folder of the task's expert; that of the run, or the one that ships, unless given.
     """
+    from manyways.runs.run import Run
+
+    opened = Run.open(run)  # before what takes seconds to import
+
     from manyways.cli.console import progress, say, what_next
     from manyways.cli.shown import show_robustness
     from manyways.runs import workflow
     from manyways.runs.inputs import require_task
-    from manyways.runs.run import Run
     from manyways.visual.report import draw_switching
 
-    opened = Run.open(run)
     disturbed, switching = workflow.robustness(
         opened,
         random_actions=random_actions,

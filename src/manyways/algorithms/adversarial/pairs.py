@@ -79,11 +79,13 @@ class Scorer(nn.Module):
         seed: of all weights.
     """
 
+    encoder: Any
+
     def __init__(
         self, observation_space: Space, others: int, outputs: int, hidden: int, encoder: Encoder, seed: int
     ) -> None:
         super().__init__()
-        self.encoder: Any = make_encoder(encoder, observation_space, seed)
+        self.encoder = make_encoder(encoder, observation_space, seed)
         self._ndims = {name: len(box.shape) for name, box in entry_spaces(observation_space).items()}
         self.layers = nn.Sequential(
             nn.Linear(features_of(self.encoder, observation_space) + others, hidden),

@@ -113,17 +113,21 @@ class _Archive:
         """Return an array's shape."""
         return self.headers[name][0]
 
+    def require_plain(self, name: str) -> None:
+        """Raise `InputError` where an array holds Python objects."""
+        if self.headers[name][1].hasobject:
+            raise InputError(
+                f"{name} in {self.path} holds Python objects, which only a pickle could restore and which could run "
+                "code; save plain numbers instead: trajectories end to end, (steps, n), with `lengths`"
+            )
+
     def read(self, name: str) -> NDArray[Any]:
         """Return an array.
 
         Raises:
             InputError: it is damaged, or holds Python objects.
         """
-        if self.headers[name][1].hasobject:
-            raise InputError(
-                f"{name} in {self.path} holds Python objects, which only a pickle could restore and which could run "
-                "code; save plain numbers instead: trajectories end to end, (steps, n), with `lengths`"
-            )
+        self.require_plain(name)
         try:
             with self._file.open(f"{name}.npy") as stream:
                 array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
@@ -163,6 +167,7 @@ def _understood(archive: _Archive) -> tuple[list[str], str | None]:
 
 def _require_form(archive: _Archive, name: str, ends: bool) -> None:
     """Raise `InputError` unless an array has steps end to end, where there are `lengths`, or equal trajectories."""
+    archive.require_plain(name)
     shape, dtype = archive.headers[name]
     least = 1 if ends else 2
     least += not (name == "actions" and dtype.kind in "iub")

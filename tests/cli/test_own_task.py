@@ -1,0 +1,135 @@
+"""Tasks of one's own on the command line: with and without an expert, discrete actions, images."""
+
+import json
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from manyways import Demonstrations
+from manyways.tasks.task import _REFERENCES, _TASKS
+
+OWN = """
+import numpy as np
+from manyways.tasks import Base, Picture, Task, velocities
+
+SWING = Task(
+    name="swing",
+    environment="own/Swing-v0",
+    modes=velocities((-1.0, 1.0)),
+    episode_steps=40,
+    demonstrations=6,
+    picture=Picture(lambda observations: observations[:, :2], ("cos", "sin")),
+    base=Base("Pendulum-v1", in_envpool=False),
+    rewards=lambda step, wanted: -abs(step.observation[:, 2:] - wanted),
+)
+CART = Task(
+    name="cart",
+    environment="own/Cart-v0",
+    modes=velocities((-1.0, 1.0)),
+    episode_steps=30,
+    demonstrations=8,
+    picture=Picture(lambda observations: observations[:, :2], ("x", "v")),
+    base=Base("CartPole-v1", in_envpool=False),
+    rewards=lambda step, wanted: -abs(step.observation[:, 1:2] - wanted),
+    termination_fails=False,
+    scripted_expert=lambda observations, modes: modes,
+)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_tasks.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MANYWAYS_CACHE", str(tmp_path / "cache"))
+    yield tmp_path
+    for name in ("swing", "cart"):
+        _TASKS.pop(name, None)
+        _TASKS.pop(f"own_tasks:{name.upper()}", None)
+        _REFERENCES.pop(name, None)
+    gym.registry.pop("own/Swing-v0", None)
+    gym.registry.pop("own/Cart-v0", None)
+    sys.modules.pop("own_tasks", None)
+
+
+def swings(scale=1.0):
+    """Return demonstrations of turning either way."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for sign in (1, -1) * 6:
+        observations = rng.normal(size=(20, 3)).astype(np.float32)
+        pairs.append((observations, scale * (sign + 0.1 * observations[:, :1])))
+    return Demonstrations.from_arrays(pairs)
+
+
+QUICK = ("--iterations", 10, "--hidden", 16)
+
+
+def test_a_task_without_an_expert_is_trained_evaluated_and_reported(command, own):
+    swings().save(own / "data.npz")
+    code, printed, error = command("train", "data.npz", "--task", "own_tasks:SWING", "--out", "run", *QUICK)
+    assert code == 0, error
+    assert "Warning" not in printed
+    for arguments in (("evaluate", "run", "--episodes", 4), ("robustness", "run", "--episodes", 4), ("report", "run")):
+        code, printed, error = command(*arguments)
+        assert code == 0, error
+        assert "expert" not in printed
+    assert json.loads((own / "run" / "evaluation.json").read_text())["expert_return_mean"] is None
+    assert "of the expert" not in (own / "run" / "report.html").read_text()
+
+
+def test_what_needs_the_expert_says_how_to_get_one(command, own):
+    for arguments in (("collect", "own_tasks:SWING", "--out", "data"), ("expert", "picture", "own_tasks:SWING")):
+        code, _, error = command(*arguments)
+        assert code == 2
+        assert "manyways expert train own_tasks:SWING" in error
+        assert "--weights" in error
+
+
+def test_an_expert_of_ones_own_stands_beside_the_policy(command, own):
+    swings().save(own / "data.npz")
+    code, printed, error = command("expert", "train", "own_tasks:SWING", "--out", "mine", "--hours", 0.0005)
+    assert code == 0, error
+    assert "manyways expert picture own_tasks:SWING --weights mine" in printed
+    code, printed, error = command("expert", "picture", "own_tasks:SWING", "--weights", "mine", "--episodes", 2)
+    assert code == 0, error
+    assert "manyways expert film own_tasks:SWING --weights mine" in printed
+    assert command("train", "data.npz", "--task", "own_tasks:SWING", "--out", "run", *QUICK)[0] == 0
+    code, printed, error = command("evaluate", "run", "--episodes", 4, "--weights", "mine")
+    assert code == 0, error
+    assert "; expert " in printed
+    provenance = json.loads((own / "run" / "evaluation.json").read_text())["provenance"]
+    assert provenance["expert"]
+    code, printed, error = command("report", "run", "--weights", "mine")
+    assert code == 0, error
+    assert "of the expert" in (own / "run" / "report.html").read_text()
+
+
+def test_actions_outside_the_tasks_space_are_told(command, own):
+    swings(scale=3.0).save(own / "data.npz")
+    code, printed, error = command("train", "data.npz", "--task", "own_tasks:SWING", "--out", "run", *QUICK)
+    assert code == 0, error
+    assert "Warning: 100.0% of the actions lie outside the action space of swing" in printed
+
+
+def test_discrete_actions_are_trained_evaluated_and_reported(command, own):
+    for algorithm in ("sog-bc", "bc", "mdn"):
+        options = ("--task", "own_tasks:CART", "--out", algorithm, *QUICK)
+        code, _, error = command("train", algorithm, *options)
+        assert code == 0, error
+        for arguments in (("evaluate", algorithm, "--episodes", 4), ("report", algorithm)):
+            code, _, error = command(*arguments)
+            assert code == 0, error
+
+
+def test_images_are_trained_evaluated_and_reported(command, own):
+    assert command("collect", "circles-images", "--episodes", 3, "--out", "data")[0] == 0
+    small = ("--iterations", 3, "--hidden", 16, "--trajectories-per-batch", 3, "--steps-per-trajectory", 8)
+    options = ("--task", "circles-images", "--encoder", "conv", "--init", "random", "--out", "run")
+    code, _, error = command("train", "sog-bc", "data", *options, *small)
+    assert code == 0, error
+    for arguments in (("evaluate", "run", "--episodes", 3), ("report", "run")):
+        code, _, error = command(*arguments)
+        assert code == 0, error

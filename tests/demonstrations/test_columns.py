@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from manyways import Demonstrations
+from manyways.demonstrations.columns import as_numbers, inverse_std, varying
+from manyways.demonstrations.summary import summarise
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-7, 1.0, 1e9])
+def test_whether_a_column_varies_does_not_depend_on_its_unit(size):
+    rng = np.random.default_rng(0)
+    values = (size * np.stack([rng.normal(size=50), np.full(50, 1 / 3)], axis=1)).astype(np.float32)
+    np.testing.assert_array_equal(varying(values), [True, False])
+    assert inverse_std(values)[0] == pytest.approx(1 / values[:, 0].std(), rel=1e-3)
+    assert inverse_std(values)[1] == 0
+
+
+def test_what_varies_by_rounding_alone_is_constant():
+    values = np.float32(1e6) * (1 + np.float32(2e-7) * np.random.default_rng(0).random((100, 1), dtype=np.float32))
+    assert not varying(values).any()
+
+
+def test_positions_far_from_the_origin_keep_their_differences():
+    rng = np.random.default_rng(0)
+    near, offset = rng.normal(size=(200, 2)), np.array([4.5e6, 5e5])
+    far = as_numbers(near + offset, "positions")
+    assert far.dtype == np.float64
+    np.testing.assert_allclose(far - offset, near, atol=1e-8)
+    assert as_numbers(near, "positions").dtype == np.float32
+    assert as_numbers(near + 10.0, "positions").dtype == np.float32
+
+
+def test_all_that_asks_whether_a_column_varies_gives_the_same_answer():
+    rng = np.random.default_rng(0)
+    observations = np.stack([rng.normal(size=40), np.full(40, 7.0)], axis=1)
+    actions = np.stack([1e-9 * rng.normal(size=40), np.full(40, 1e-9)], axis=1)
+    demonstrations = Demonstrations.from_arrays([(observations, actions)])
+    assert demonstrations.ignored_columns == ("observations 1", "actions 1")
+    constant = [column.name for column in summarise(demonstrations).columns if column.constant]
+    assert constant == ["observation 1", "action 1"]
