@@ -16,6 +16,7 @@ from manyways.tasks.mujoco import (
     reach,
     walk_at_velocity,
 )
+from manyways.tasks.rollouts import roll_out_expert
 
 pytest.importorskip("envpool")
 
@@ -193,3 +194,9 @@ def test_pictures_show_the_goal_of_the_mode():
     environment.reset(seed=0)
     np.testing.assert_allclose(environment.unwrapped.goal, GRIPPER_START + goal)
     environment.close()
+
+
+def test_fetch_reachs_script_reaches_every_goal():
+    task = get_task("fetch-reach")
+    goals = task.modes.spread(20)
+    assert roll_out_expert(task, goals, seed=0).rewards_under(task.modes, goals).sum(axis=1).tolist() == [1.0] * 20

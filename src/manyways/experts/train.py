@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from manyways.errors import InputError
 from manyways.experts.crossq import CrossQ
-from manyways.experts.ddpg_her import DDPGHER
 from manyways.experts.mode_ppo import ModePPO, Phase
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
@@ -24,8 +23,7 @@ from manyways.tasks.rollouts import roll_out_expert
 
 Floats = NDArray[np.floating[Any]]
 
-_SETTINGS: dict[str, CrossQ | DDPGHER | ModePPO] = {
-    "fetch-reach": DDPGHER(),
+_SETTINGS: dict[str, CrossQ | ModePPO] = {
     "walker2d-vel-6": ModePPO(
         phases=(Phase(steps=14_000_000, noise=(0.6, 0.07)),),
         costs=(1.0,) * 6,
