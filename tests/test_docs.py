@@ -51,6 +51,9 @@ def test_links_lead_somewhere(page):
 
 def test_tables_are_what_the_result_files_say():
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "write_results.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "benchmarks" / "write_results.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ def test_whether_a_column_varies_does_not_depend_on_its_unit(size):
     assert inverse_std(values)[1] == 0
 
 
-def test_what_varies_by_rounding_alone_is_constant():
+def test_a_column_that_varies_by_rounding_alone_is_constant():
     values = np.float32(1e6) * (1 + np.float32(2e-7) * np.random.default_rng(0).random((100, 1), dtype=np.float32))
     assert not varying(values).any()
 
@@ -30,7 +30,7 @@ def test_positions_far_from_the_origin_keep_their_differences():
     assert as_numbers(near + 10.0, "positions").dtype == np.float32
 
 
-def test_all_that_asks_whether_a_column_varies_gives_the_same_answer():
+def test_demonstrations_and_summary_agree_on_constant_columns():
     rng = np.random.default_rng(0)
     observations = np.stack([rng.normal(size=40), np.full(40, 7.0)], axis=1)
     actions = np.stack([1e-9 * rng.normal(size=40), np.full(40, 1e-9)], axis=1)

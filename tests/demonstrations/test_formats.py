@@ -13,7 +13,7 @@ OBSERVATIONS = RNG.normal(size=(4, 6, 3)).astype(np.float32)
 ACTIONS = RNG.normal(size=(4, 6, 2)).astype(np.float32)
 
 
-def saved(path, **arrays):
+def write_npz(path, **arrays):
     np.savez(path, **arrays)
     return path
 
@@ -25,13 +25,13 @@ def assert_same(a, b):
 
 
 def test_npz_of_equal_lengths(tmp_path):
-    demonstrations = Demonstrations.load(saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS))
+    demonstrations = Demonstrations.load(write_npz(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS))
     np.testing.assert_array_equal(demonstrations.lengths, [6, 6, 6, 6])
     np.testing.assert_array_equal(demonstrations[2][0], OBSERVATIONS[2])
 
 
 def test_npz_end_to_end_with_lengths_and_the_name_states(tmp_path):
-    path = saved(
+    path = write_npz(
         tmp_path / "a.npz", states=OBSERVATIONS.reshape(24, 3), actions=ACTIONS.reshape(24, 2), lengths=[10, 2, 12]
     )
     demonstrations = Demonstrations.load(path)
@@ -41,7 +41,7 @@ def test_npz_end_to_end_with_lengths_and_the_name_states(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["again.npz", "again"])
-def test_what_is_saved_comes_back_with_its_labels_apart(tmp_path, demonstrations, labels, name):
+def test_saved_demonstrations_and_labels_are_read_separately(tmp_path, demonstrations, labels, name):
     demonstrations.save(tmp_path / name, modes=labels)
     again = Demonstrations.load(tmp_path / name)
     assert_same(again, demonstrations)
@@ -73,7 +73,9 @@ def test_minari_itself_reads_what_is_written(tmp_path, demonstrations):
 
 
 def test_labels_that_are_words_are_numbered_in_sorted_order(tmp_path):
-    path = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=["turn", "lift", "turn", "push"])
+    path = write_npz(
+        tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=["turn", "lift", "turn", "push"]
+    )
     np.testing.assert_array_equal(load_modes(path), [2, 0, 2, 1])
 
 
@@ -106,7 +108,7 @@ BROKEN = {
 def test_an_npz_that_cannot_be_used_is_refused(tmp_path, case):
     arrays, message = BROKEN[case]
     with pytest.raises(InputError, match=message):
-        Demonstrations.load(saved(tmp_path / "a.npz", **arrays))
+        Demonstrations.load(write_npz(tmp_path / "a.npz", **arrays))
 
 
 def test_an_npz_that_needs_pickle_is_refused_and_not_run(tmp_path):
@@ -114,7 +116,7 @@ def test_an_npz_that_needs_pickle_is_refused_and_not_run(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "was run"), "w"))
 
-    path = saved(tmp_path / "a.npz", observations=np.array([Evil(), 1], dtype=object), actions=ACTIONS)
+    path = write_npz(tmp_path / "a.npz", observations=np.array([Evil(), 1], dtype=object), actions=ACTIONS)
     with pytest.raises(InputError, match="could run code; save plain numbers instead"):
         Demonstrations.load(path)
     assert not (tmp_path / "was run").exists()
@@ -136,7 +138,7 @@ def test_what_is_not_an_npz_is_refused(tmp_path):
 
 
 def test_an_npz_damaged_anywhere_is_refused(tmp_path):
-    data = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS).read_bytes()
+    data = write_npz(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS).read_bytes()
     for cut in range(0, len(data) - 1, 37):
         (tmp_path / "a.npz").write_bytes(data[:cut])
         with pytest.raises(InputError):
@@ -152,7 +154,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, demonstrations):
     with pytest.raises(InputError, match="give one a trajectory"):
         demonstrations.save(tmp_path / "a.npz", modes=[0, 1])
     assert list(tmp_path.iterdir()) == []
-    path = saved(tmp_path / "b.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=[1, 2])
+    path = write_npz(tmp_path / "b.npz", observations=OBSERVATIONS, actions=ACTIONS, modes=[1, 2])
     with pytest.raises(InputError, match="give one a trajectory"):
         load_modes(path)
 
@@ -168,7 +170,7 @@ def test_a_damaged_minari_data_set_is_refused(tmp_path, demonstrations):
         Demonstrations.load(tmp_path / "arm")
 
 
-def test_a_minari_data_set_that_would_make_its_environment_is_refused(tmp_path, demonstrations):
+def test_a_minari_data_set_without_spaces_is_refused(tmp_path, demonstrations):
     # Without spaces Minari imports and runs what the file's env_spec names.
     demonstrations.save(tmp_path / "arm")
     path = tmp_path / "arm" / "data" / "metadata.json"
@@ -186,7 +188,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, demonstratio
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_padding_is_left_out_where_masks_tell_it(tmp_path):
+def test_masks_remove_padding(tmp_path):
     lengths = np.array([6, 3, 2, 5])
     real = np.arange(6) < lengths[:, None]
     padded = {"observations": OBSERVATIONS * real[..., None], "actions": ACTIONS * real[..., None]}
@@ -194,18 +196,20 @@ def test_padding_is_left_out_where_masks_tell_it(tmp_path):
         [(o[:n], a[:n]) for o, a, n in zip(OBSERVATIONS, ACTIONS, lengths, strict=True)]
     )
     for name, mask in (("masks", real), ("mask", real.astype(int)), ("valid", real.astype(float)), ("pad", ~real)):
-        assert_same(Demonstrations.load(saved(tmp_path / f"{name}.npz", **padded, **{name: mask})), expected)
+        assert_same(Demonstrations.load(write_npz(tmp_path / f"{name}.npz", **padded, **{name: mask})), expected)
     with pytest.raises(InputError, match=r"masks in .* has shape \(4, 5\); give \(4, 6\), one a step"):
-        Demonstrations.load(saved(tmp_path / "a.npz", **padded, masks=real[:, :5]))
+        Demonstrations.load(write_npz(tmp_path / "a.npz", **padded, masks=real[:, :5]))
 
 
-def test_arrays_that_are_not_understood_are_named(tmp_path):
-    path = saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, rewards=np.zeros((4, 6)), mystery=[1])
+def test_unknown_arrays_are_named_in_a_warning(tmp_path):
+    path = write_npz(
+        tmp_path / "a.npz", observations=OBSERVATIONS, actions=ACTIONS, rewards=np.zeros((4, 6)), mystery=[1]
+    )
     with pytest.warns(UserWarning, match="also holds rewards, mystery, which are not used"):
         Demonstrations.load(path)
 
 
-def test_a_header_that_claims_more_than_there_is_is_refused_before_anything_is_allocated(tmp_path):
+def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path):
     path = tmp_path / "claim.npz"
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
@@ -255,7 +259,7 @@ def test_dictionaries_images_and_choices_come_back(tmp_path, name):
 
 def test_integers_of_two_dimensions_are_numbers_unless_choices_are_declared(tmp_path):
     actions = np.random.default_rng(0).integers(512, size=(4, 6, 2))
-    demonstrations = Demonstrations.load(saved(tmp_path / "a.npz", observations=OBSERVATIONS, actions=actions))
+    demonstrations = Demonstrations.load(write_npz(tmp_path / "a.npz", observations=OBSERVATIONS, actions=actions))
     assert demonstrations.actions.dtype == np.float32
     parts = [(o, a) for o, a in zip(OBSERVATIONS, actions, strict=True)]
     assert Demonstrations.from_arrays(parts, choices=(512, 512)).action_space.nvec.tolist() == [512, 512]

@@ -3,7 +3,7 @@ import numpy as np
 from manyways.demonstrations import Demonstrations, summarise
 
 
-def test_columns_lengths_and_what_is_odd_are_told():
+def test_the_summary_has_columns_and_lengths_and_marks_odd_columns():
     observations = np.stack([np.arange(7.0), np.full(7, 3.0), np.arange(7.0)], axis=1).astype(np.float32)
     observations[2, 2] = np.nan
     summary = summarise(Demonstrations(observations, np.ones((7, 1), np.float32), np.array([2, 5])))
@@ -17,7 +17,7 @@ def test_columns_lengths_and_what_is_odd_are_told():
     assert (action.name, action.constant) == ("action 0", True)
 
 
-def test_a_column_without_any_finite_value_is_told_too():
+def test_a_column_may_have_no_finite_value():
     actions = np.full((4, 1), np.inf, np.float32)
     summary = summarise(Demonstrations(np.zeros((4, 1), np.float32), actions, np.array([4])))
     assert summary.columns[1].not_finite == 4

@@ -12,14 +12,14 @@ def pairs(*lengths, observation_size=3, action_size=2):
 
 
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=8))
-def test_trajectories_come_back_as_they_were_given(lengths):
-    given_pairs = pairs(*lengths)
-    demonstrations = Demonstrations.from_arrays(given_pairs)
+def test_trajectories_do_not_change(lengths):
+    trajectories = pairs(*lengths)
+    demonstrations = Demonstrations.from_arrays(trajectories)
     assert len(demonstrations) == len(lengths)
     assert demonstrations.steps == sum(lengths)
-    for (observations, actions), (seen, done) in zip(demonstrations, given_pairs, strict=True):
-        np.testing.assert_array_equal(observations, seen.astype(np.float32))
-        np.testing.assert_array_equal(actions, done.astype(np.float32))
+    for result, original in zip(demonstrations, trajectories, strict=True):
+        np.testing.assert_array_equal(result[0], original[0].astype(np.float32))
+        np.testing.assert_array_equal(result[1], original[1].astype(np.float32))
 
 
 def test_a_trajectory_is_a_view_and_not_a_copy():
@@ -48,7 +48,7 @@ def test_one_dimensional_arrays_are_refused_with_their_shape():
 
 
 def test_action_sizes_that_differ_are_refused_by_trajectory():
-    with pytest.raises(InputError, match="actions have 4 numbers a step in trajectory 1, but 2 in trajectory 0"):
+    with pytest.raises(InputError, match="actions have 4 columns in trajectory 1, but 2 in trajectory 0"):
         Demonstrations.from_arrays(pairs(5) + pairs(5, action_size=4))
 
 
@@ -59,20 +59,20 @@ def test_an_observation_more_than_actions_is_refused_with_the_remedy():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused_by_trajectory_and_column(value):
-    given_pairs = pairs(4, 5)
-    given_pairs[1][1][2, 1] = value
+    trajectories = pairs(4, 5)
+    trajectories[1][1][2, 1] = value
     with pytest.raises(InputError, match=r"actions have -?(nan|inf) in trajectory 1, step 2, column 1"):
-        Demonstrations.from_arrays(given_pairs)
+        Demonstrations.from_arrays(trajectories)
 
 
 def test_a_number_too_large_for_float32_counts_as_not_finite():
-    given_pairs = pairs(4)
-    given_pairs[0][0][3, 2] = 1e300
+    trajectories = pairs(4)
+    trajectories[0][0][3, 2] = 1e300
     with pytest.raises(InputError, match="observations have inf in trajectory 0, step 3, column 2"):
-        Demonstrations.from_arrays(given_pairs)
+        Demonstrations.from_arrays(trajectories)
 
 
-def test_what_is_not_numbers_is_refused():
+def test_words_and_irregular_lists_are_refused():
     with pytest.raises(InputError, match="not real numbers"):
         Demonstrations.from_arrays([(np.array([["a", "b"]] * 3), np.zeros((3, 2)))])
     with pytest.raises(InputError, match="not a regular array"):
@@ -84,7 +84,7 @@ def test_lengths_that_do_not_add_up_are_refused():
         Demonstrations(np.zeros((10, 3), np.float32), np.zeros((10, 2), np.float32), np.array([4, 5]))
 
 
-def test_what_is_no_list_of_pairs_is_refused_in_a_sentence():
+def test_other_things_than_lists_of_pairs_are_refused():
     stacked = np.zeros((4, 6, 3))
     for wrong, message in (
         ([(np.zeros((5, 3)), np.zeros((5, 2)), np.zeros(5))], "trajectory 0 has 3 parts; give a pair"),

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from manyways.errors import InputError
 
-_ROUNDING = 8  # units in the last place; what varies less beside its own size is rounding, not information
-_LEAST_RESOLVED = 1000  # steps of single precision within a standard deviation; with fewer a column stays double
+_ROUNDING = 8  # units in the last place; a smaller standard deviation is rounding, not information
+_LEAST_RESOLVED = 1000  # steps of single precision in a standard deviation; with fewer a column stays double
 
 
 def varying(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -27,10 +27,10 @@ def inverse_std(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def as_numbers(value: Any, name: str) -> NDArray[Any]:
-    """Return `value` as float32, or as float64 where single precision would lose how a column varies.
+    """Return `value` as float32, or as float64 where single precision is too coarse for how a column varies.
 
-    Positions far from the origin, as on maps, need that: at 4,500,000 m single precision has steps of half a metre.
-    Images (uint8) stay as they are.
+    Positions far from the origin need that: at 4,500,000 m single precision has steps of half a metre. Images (uint8)
+    stay as they are.
 
     Args:
         value: (steps, ...).
@@ -49,15 +49,12 @@ def as_numbers(value: Any, name: str) -> NDArray[Any]:
         return array
     if (array.dtype.kind == "f" and array.dtype.itemsize <= 4) or array.size == 0 or array.dtype.kind == "b":
         return array.astype(np.float32, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is reported so
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are too large become infinite: an error later
         single = array.astype(np.float32)
         double = array.astype(np.float64, copy=False)
         step = np.finfo(np.float32).eps * np.abs(double).max(axis=0)
-        std = double.std(axis=0)
-        lost = (std > _ROUNDING * np.finfo(np.float64).eps * np.abs(double).max(axis=0)) & (
-            std < _LEAST_RESOLVED * step
-        )
-    return double if bool(np.any(lost)) and bool(np.isfinite(double).all()) else single
+        coarse = varying(double) & (double.std(axis=0) < _LEAST_RESOLVED * step)
+    return double if bool(np.any(coarse)) and bool(np.isfinite(double).all()) else single
 
 
 def as_actions(value: Any, name: str, discrete: bool | None = None) -> NDArray[Any]:
@@ -66,15 +63,15 @@ def as_actions(value: Any, name: str, discrete: bool | None = None) -> NDArray[A
     Args:
         value: (steps,) or (steps, n).
         name: what to call it in an error.
-        discrete: whether whole numbers are choices; those of the shape (steps,) are unless told otherwise.
+        discrete: whether whole numbers are choices; None for those of the shape (steps,) only.
 
     Raises:
         InputError: as `as_numbers`, or a choice is negative.
     """
-    numbers = as_numbers(value, name)
+    array = as_numbers(value, name)
     whole = np.asarray(value).dtype.kind in "iub"
-    if discrete is False or not whole or (discrete is None and numbers.ndim != 1):
-        return numbers
-    if numbers.size and numbers.min() < 0:
-        raise InputError(f"{name} have the choice {int(numbers.min())}; number the choices from 0")
+    if discrete is False or not whole or (discrete is None and array.ndim != 1):
+        return array
+    if array.size and array.min() < 0:
+        raise InputError(f"{name} have the choice {int(array.min())}; number the choices from 0")
     return np.asarray(value).astype(np.int64)

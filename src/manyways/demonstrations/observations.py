@@ -1,7 +1,4 @@
-"""What is observed: an array whose first axis counts steps, or a dictionary of such arrays.
-
-Every function here takes either, so that nobody else asks which it is.
-"""
+"""Observations: an array whose first axis counts steps, or a dictionary of such arrays. Functions here take both."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -40,15 +37,15 @@ def count_steps(observations: Observations) -> int:
 
 def stack(observations: Sequence[Any], axis: int = 0) -> Any:
     """Return observations stacked along a new axis, entry by entry."""
-    return _together(np.stack, observations, axis)
+    return _combine(np.stack, observations, axis)
 
 
 def concatenate(observations: Sequence[Any], axis: int = 0) -> Any:
     """Return observations end to end, entry by entry."""
-    return _together(np.concatenate, observations, axis)
+    return _combine(np.concatenate, observations, axis)
 
 
-def _together(join: Callable[..., NDArray[Any]], observations: Sequence[Any], axis: int) -> Any:
+def _combine(join: Callable[..., NDArray[Any]], observations: Sequence[Any], axis: int) -> Any:
     if isinstance(observations[0], Mapping):
         return {name: join([one[name] for one in observations], axis=axis) for name in observations[0]}
     return join(observations, axis=axis)

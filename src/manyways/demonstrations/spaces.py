@@ -1,4 +1,4 @@
-"""What an observation and an action are, as Gymnasium's spaces, and the same as JSON for a policy's file."""
+"""Observations and actions as Gymnasium spaces, and these spaces as JSON for a policy's file."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from manyways.errors import InputError
 
 Space = gym.Space[Any]
 
-_LARGEST = 2**27  # numbers in an observation, or choices, that a file may claim before anything is allocated
+_LARGEST = 2**27  # dimensions of an observation, or choices, that a file may claim
 
 
 def observation_space(observations: Observations) -> Space:
@@ -30,12 +30,12 @@ def action_space(actions: NDArray[Any], choices: tuple[int, ...] | None = None) 
     Args:
         actions: real numbers (steps, n), an unbounded box; whole numbers (steps,), `Discrete`; or (steps, parts),
             `MultiDiscrete`.
-        choices: how many there are for each part of a discrete action; as many as occur unless given.
+        choices: how many there are for each part of a discrete action; None for as many as occur.
     """
     if actions.dtype.kind == "f":
         return _box(actions)
-    numbers = np.atleast_1d(actions.max(axis=0) + 1) if choices is None else np.array(choices)
-    return spaces.Discrete(int(numbers[0])) if actions.ndim == 1 else spaces.MultiDiscrete(numbers)
+    counts = np.atleast_1d(actions.max(axis=0) + 1) if choices is None else np.array(choices)
+    return spaces.Discrete(int(counts[0])) if actions.ndim == 1 else spaces.MultiDiscrete(counts)
 
 
 def choices_of(space: Space) -> NDArray[np.int64] | None:
@@ -48,12 +48,12 @@ def choices_of(space: Space) -> NDArray[np.int64] | None:
 
 
 def box(size: int) -> spaces.Box:
-    """Return the space of a row of `size` real numbers."""
+    """Return the space of a vector of `size` real numbers."""
     return _unbounded((size,), np.float32)
 
 
 def is_flat(space: Space) -> bool:
-    """Return whether the space is a box of one dimension: a row of numbers."""
+    """Return whether values of the space are vectors of real numbers."""
     return isinstance(space, spaces.Box) and len(space.shape) == 1
 
 
@@ -74,7 +74,7 @@ def entry_spaces(space: Space) -> dict[str, spaces.Box]:
 def fits(space: Space, other: Space) -> bool:
     """Return whether values of `space` have the shape of those of `other`; bounds and precision may differ.
 
-    Of a discrete action there may be fewer choices: demonstrations need not show the last ones.
+    A discrete action of `space` may have fewer choices, since the last ones may be absent from demonstrations.
     """
     if isinstance(space, spaces.Dict) and isinstance(other, spaces.Dict):
         return space.keys() == other.keys() and all(fits(space[name], other[name]) for name in space)
@@ -85,7 +85,7 @@ def fits(space: Space, other: Space) -> bool:
 
 
 def describe(space: Space) -> str:
-    """Return what a value of the space is, in a few words for an error."""
+    """Return a short description of the space's values, for an error."""
     if isinstance(space, spaces.Dict):
         return "a dictionary of " + ", ".join(f"{name} {box.shape}" for name, box in space.items())
     choices = choices_of(space)
@@ -95,7 +95,7 @@ def describe(space: Space) -> str:
 
 
 def to_json(space: Space) -> dict[str, Any]:
-    """Return what `from_json` turns back into a space of the same kind."""
+    """Return a description of the space for `from_json`."""
     if isinstance(space, spaces.Dict):
         return {"kind": "dict", "entries": {name: to_json(entry) for name, entry in space.items()}}
     choices = choices_of(space)
@@ -132,7 +132,7 @@ def _box(array: NDArray[Any]) -> spaces.Box:
 
 
 def _unbounded(shape: tuple[int, ...], dtype: Any) -> spaces.Box:
-    # A box's bounds fill arrays of its shape: of an image only as bytes.
+    # A box's bounds are arrays of its shape: for an image they should be bytes.
     if dtype == np.uint8:
         return spaces.Box(0, 255, shape, np.uint8)
     return spaces.Box(-np.inf, np.inf, shape, np.dtype(dtype).type)

@@ -1,4 +1,4 @@
-"""What is in a data set, at a glance: counts, lengths, ranges, and the columns that deserve a look."""
+"""A summary of a data set: counts, lengths, and the range of every column."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,13 @@ from manyways.demonstrations.trajectories import Demonstrations
 
 @dataclass(frozen=True)
 class Column:
-    """One number of the observation or the action over all steps; statistics are of its finite values.
+    """One dimension of the observation or the action over all steps.
 
     Attributes:
-        name: which array and which column of it, such as "observation 3"; of an image the name alone.
+        name: the array and its column, such as "observation 3"; the array alone for an image.
         minimum, maximum, mean, std: of the finite values; NaN where there are none.
         not_finite: how many values are NaN or infinite.
-        constant: whether the column does not vary beyond rounding, and so tells a policy nothing.
+        constant: whether the column varies by rounding at most, so that a policy ignores it.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Summary:
-    """What demonstrations hold.
+    """The contents of demonstrations.
 
     Attributes:
-        trajectories, steps: how many.
+        trajectories, steps: how many there are.
         shortest, median, longest: lengths in steps.
-        observation, action: what one is, in words.
+        observation, action: the kind of value, in words.
         columns: of all arrays.
     """
 
@@ -53,7 +53,7 @@ class Summary:
 
 
 def summarise(demonstrations: Demonstrations) -> Summary:
-    """Return what is in the demonstrations, which may hold values that are not finite."""
+    """Return a summary of the demonstrations, which may hold values that are not finite."""
     columns: list[Column] = []
     arrays = [(f"observation {name}".strip(), array) for name, array in entries(demonstrations.observations)]
     for name, array in [*arrays, ("action", demonstrations.actions)]:

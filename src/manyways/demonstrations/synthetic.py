@@ -1,6 +1,7 @@
-"""Demonstrations made by rule, whose modes are known: what a method that finds modes can be tried on.
+"""Synthetic demonstrations with known modes, to test methods that find modes.
 
-`planar_motions` differ in where they go, `relations` in how one action number answers to one state number.
+The modes of `Motions` differ in where they go, those of `relations` in how one action dimension depends on one state
+dimension.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ _STEPS = 60  # of a whole motion at mean speed
 
 @dataclass(frozen=True, kw_only=True)
 class Motions:
-    """What a set of planar motions is like; `draw` makes it.
+    """Settings of a set of planar motions; `draw` makes it.
 
-    Each kind is a smooth curve, about one unit in each direction a unit of time. States are positions (2), actions the
-    velocities (2) that lead from one to the next.
+    Each kind is a smooth curve. It moves about one unit in each direction in a unit of time. States are positions (2),
+    actions are the velocities (2) from one position to the next.
 
     Args:
         kinds: how many modes.
@@ -29,9 +30,9 @@ class Motions:
         noise: standard deviation of the measured positions.
         starts: standard deviation of where trajectories begin.
         speeds: standard deviation of the logarithm of a trajectory's speed, and of the unevenness within it.
-        cut: greatest share of a motion that is missing, at its beginning and its end together.
-        imbalance: how many times more frequent the most frequent kind is than the rarest; 1 for all alike.
-        shared: for which share of the motion a kind does the same as another one.
+        cut: greatest share of a motion that may be missing, at its beginning and its end together.
+        imbalance: frequency of the most frequent kind over that of the rarest; 1 for equal frequencies.
+        shared: share of the motion, from its beginning, that every second kind has in common with the one before it.
 
     Raises:
         InputError: a setting is out of its range.
@@ -106,13 +107,13 @@ class Motions:
 def relations(
     kinds: int, per_kind: int, seed: int, *, size: int = 18, noise: float = 0.05
 ) -> tuple[Demonstrations, NDArray[np.int64]]:
-    """Return kinds that differ only in how one of two action numbers answers to one of `size` state numbers.
+    """Return kinds that differ only in how one of two action dimensions depends on one of `size` state dimensions.
 
     Args:
-        kinds: up to three: it is the state number, its negative, or nothing.
+        kinds: up to three: the action dimension equals the state dimension, its negative, or 0.
         per_kind: trajectories of each.
         seed: of everything random.
-        size: numbers in a state.
+        size: dimensions of a state.
         noise: standard deviation in the actions.
 
     Raises:

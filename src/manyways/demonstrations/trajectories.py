@@ -25,20 +25,20 @@ from manyways.errors import InputError
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 
-_PIXELS = 8  # on a side, to which an image is averaged where a row of numbers is needed
+_PIXELS = 8  # on a side, to which `vectors` averages an image
 
 
 @dataclass(frozen=True, eq=False)
 class Demonstrations:
-    """Trajectories of different lengths, end to end; nothing here says which mode a trajectory is of.
+    """Trajectories of different lengths, end to end, without labels.
 
     Args:
-        observations: (steps, ...), or a dictionary of such arrays. Rows of numbers are float32, or float64 where single
-            precision would lose how they vary; images may be uint8 and stay so.
+        observations: (steps, ...), or a dictionary of such arrays. Vectors are float32, or float64 where single
+            precision is too coarse; images may be uint8 and stay so.
         actions: row t is the action on observation t. Real numbers (steps, n), float32; or choices, int64: (steps,)
             for `Discrete`, (steps, parts) for `MultiDiscrete`.
-        lengths: (trajectories,), how many of the rows each trajectory has, in order; at least 2 each.
-        choices: (parts,), how many choices each part of a discrete action has; as many as occur unless given.
+        lengths: (trajectories,), how many rows each trajectory has, in order; at least 2 each.
+        choices: (parts,), how many choices each part of a discrete action has; None for as many as occur.
 
     Raises:
         InputError: the shapes do not fit together, or there are no trajectories.
@@ -54,9 +54,9 @@ class Demonstrations:
             if name == "actions" and array.dtype.kind in "iu":
                 continue
             if array.ndim < 2 or (name == "actions" and array.ndim != 2):
-                raise InputError(f"{name} have shape {array.shape}; they need two dimensions, (steps, numbers a step)")
+                raise InputError(f"{name} have shape {array.shape}; they need two dimensions, (steps, columns)")
             if 0 in array.shape[1:]:
-                raise InputError(f"{name} have no columns (shape {array.shape}); give at least one number a step")
+                raise InputError(f"{name} have no columns (shape {array.shape}); give at least one")
         if len(self.lengths) == 0:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
         if self.lengths.min() < 2:
@@ -104,12 +104,12 @@ class Demonstrations:
 
     @cached_property
     def observation_space(self) -> spaces.Space:
-        """What one step's observation is: a box, or a dictionary of boxes."""
+        """Of one step: a box, or a dictionary of boxes."""
         return spaces.observation_space(self.observations)
 
     @cached_property
     def action_space(self) -> spaces.Space:
-        """What one step's action is: a box, `Discrete` or `MultiDiscrete`."""
+        """Of one step: a box, `Discrete` or `MultiDiscrete`."""
         return spaces.action_space(self.actions, self.choices)
 
     @cached_property
@@ -118,30 +118,29 @@ class Demonstrations:
         return np.cumsum(self.lengths) - self.lengths
 
     def trajectory_of(self, rows: NDArray[np.integer[Any]]) -> Integers:
-        """Return which trajectory each of these rows of the arrays belongs to, in the shape of `rows`."""
+        """Return the index of the trajectory to which each of these rows belongs, in the shape of `rows`."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Demonstrations":
         """Return the demonstrations at these indices (n,), in this order."""
-        rows = [np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in trajectories]
-        together = np.concatenate(rows)
+        rows = np.concatenate([np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in trajectories])
         return Demonstrations(
-            rows_of(self.observations, together), self.actions[together], self.lengths[trajectories], self.choices
+            rows_of(self.observations, rows), self.actions[rows], self.lengths[trajectories], self.choices
         )
 
     def vectors(self, rows: Any = slice(None)) -> Floats:
-        """Return observations as rows of numbers, (steps, n): what clustering and pictures look at.
+        """Return observations as vectors, (steps, n), for clustering and pictures.
 
-        Entries of a dictionary stand side by side. An image is averaged to 8 x 8 places.
+        Entries of a dictionary stand side by side. An image is averaged to 8 x 8 pixels.
 
         Args:
-            rows: which steps, an index array or a slice; all unless given.
+            rows: which steps, an index array or a slice; all by default.
         """
         parts = [_flat(array[rows]) for _, array in entries(self.observations)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def action_vectors(self, rows: Any = slice(None)) -> Floats:
-        """Return actions as rows of numbers, (steps, n); a choice among k is k numbers, one of them 1."""
+        """Return actions as vectors, (steps, n); a choice among k is one-hot, k columns."""
         actions, choices = self.actions[rows], spaces.choices_of(self.action_space)
         if choices is None:
             return actions
@@ -151,7 +150,7 @@ class Demonstrations:
 
     @cached_property
     def ignored_columns(self) -> tuple[str, ...]:
-        """The names of the columns that do not vary, which nothing can be learned from."""
+        """The names of the columns that do not vary, from which nothing can be learned."""
         names = []
         for name, array in self._arrays():
             if array.ndim == 2 and array.dtype.kind == "f":
@@ -159,10 +158,10 @@ class Demonstrations:
         return tuple(names)
 
     def require_finite(self) -> "Demonstrations":
-        """Return these demonstrations if every number in them is finite.
+        """Return these demonstrations if all values are finite.
 
         Raises:
-            InputError: one is not; the message names its trajectory, step and column.
+            InputError: a value is not; the message names its trajectory, step and column.
         """
         for name, array in self._arrays():
             finite = np.isfinite(array)
@@ -181,17 +180,18 @@ class Demonstrations:
     def from_arrays(
         cls, trajectories: Iterable[tuple[Any, ArrayLike]], choices: tuple[int, ...] | None = None
     ) -> "Demonstrations":
-        """Make demonstrations of pairs in memory.
+        """Make demonstrations from pairs in memory.
 
         Args:
             trajectories: for each trajectory its observations (steps, ...), or a dictionary of such arrays, and its
-                actions: numbers (steps, n), or whole numbers (steps,) that are choices; the steps may differ between
-                trajectories.
+                actions: real numbers (steps, n), or whole numbers (steps,), which are choices. Trajectories may differ
+                in length.
             choices: how many choices each part of a discrete action has. Actions (steps, parts) of whole numbers are
                 choices only where this is given.
 
         Raises:
-            InputError: no trajectories; one that is no pair; arrays that are not numbers, not finite, or do not fit.
+            InputError: there are no trajectories; one is no pair; its arrays are not numeric, not finite, or do not
+                fit.
         """
         if isinstance(trajectories, Mapping):
             raise InputError("the trajectories are a dictionary; give a list of pairs (observations, actions)")
@@ -204,19 +204,19 @@ class Demonstrations:
         actions: list[NDArray[Any]] = []
         for index, pair in enumerate(trajectories):
             if isinstance(pair, Mapping) or not hasattr(pair, "__len__") or len(pair) != 2:
-                found = f"{len(pair)} parts" if hasattr(pair, "__len__") else f"a {type(pair).__name__}"
+                content = f"{len(pair)} parts" if hasattr(pair, "__len__") else f"a {type(pair).__name__}"
                 raise InputError(
-                    f"trajectory {index} has {found}; give a pair (observations, actions) for each trajectory"
+                    f"trajectory {index} has {content}; give a pair (observations, actions) for each trajectory"
                 )
             what = f"of trajectory {index}"
-            observed = pair[0]
-            if isinstance(observed, Mapping):
-                observed = {
-                    name: as_numbers(array, f"the observations {name} {what}") for name, array in observed.items()
+            observation = pair[0]
+            if isinstance(observation, Mapping):
+                observation = {
+                    name: as_numbers(array, f"the observations {name} {what}") for name, array in observation.items()
                 }
             else:
-                observed = as_numbers(observed, f"the observations {what}")
-            observations.append(observed)
+                observation = as_numbers(observation, f"the observations {what}")
+            observations.append(observation)
             actions.append(as_actions(pair[1], f"the actions {what}", None if choices is None else True))
             _require_alike(observations, actions, index)
         if not observations:
@@ -229,12 +229,12 @@ class Demonstrations:
         """Read an NPZ file, a Minari data set's folder, or a Minari data set by its id.
 
         An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
-        with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may say
-        which steps are real, or `pad` which are not. Entries `observations/NAME` make a dictionary. Labels in the
-        source are not read; `load_modes` reads them, for scoring. Warns of arrays that are not understood.
+        with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
+        the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. Labels in the source are
+        not read; `load_modes` reads them, for scoring. Warns of arrays that are not used.
 
         Raises:
-            InputError: there is nothing of the kind, it is damaged, or its arrays cannot be used.
+            InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
         return cls(*read(source)).require_finite()
 
@@ -243,7 +243,7 @@ class Demonstrations:
 
         Args:
             path: the file, which is replaced, or the folder, which must not exist yet or be empty.
-            modes: (trajectories,) ground-truth labels to travel along, for scoring only.
+            modes: (trajectories,) ground-truth labels to save along, for scoring only.
 
         Raises:
             InputError: the folder holds something.
@@ -254,7 +254,7 @@ class Demonstrations:
 
 
 def _flat(array: NDArray[Any]) -> Floats:
-    """Return rows of numbers (steps, n), of an image the averages of 8 x 8 places."""
+    """Return vectors (steps, n); an image is averaged to 8 x 8 pixels."""
     if array.ndim == 2:
         return array
     if array.ndim in (3, 4) and min(array.shape[1:3]) > _PIXELS:
@@ -266,7 +266,7 @@ def _flat(array: NDArray[Any]) -> Floats:
 
 
 def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: int) -> None:
-    """Raise `InputError` unless the last trajectory is of the kind of the first, with an action an observation."""
+    """Raise `InputError` unless the last trajectory has the entries and shapes of the first, and an action a step."""
     if isinstance(observations[-1], Mapping) != isinstance(observations[0], Mapping) or (
         isinstance(observations[0], Mapping) and observations[-1].keys() != observations[0].keys()
     ):
@@ -281,8 +281,7 @@ def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: 
     for name, first, last in pairs:
         if last.ndim == 0 or (last.ndim < 2 and not (name == "actions" and last.dtype.kind == "i")):
             raise InputError(
-                f"the {name} of trajectory {index} have shape {last.shape}; they need two dimensions, "
-                "(steps, numbers a step)"
+                f"the {name} of trajectory {index} have shape {last.shape}; they need two dimensions, (steps, columns)"
             )
         if name == "actions" and last.ndim > 2:
             raise InputError(
@@ -291,8 +290,7 @@ def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: 
         if last.shape[1:] != first.shape[1:]:
             sizes = [shape[0] if len(shape) == 1 else shape for shape in (last.shape[1:], first.shape[1:])]
             raise InputError(
-                f"{name} have {sizes[0]} numbers a step in trajectory {index}, but {sizes[1]} in trajectory 0; "
-                "make them alike"
+                f"{name} have {sizes[0]} columns in trajectory {index}, but {sizes[1]} in trajectory 0; make them alike"
             )
     length = count_steps(observations[-1])
     if length != len(actions[-1]):

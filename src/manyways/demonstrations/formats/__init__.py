@@ -1,4 +1,4 @@
-"""Demonstrations on disk: one file a format. Nothing that is read here can run code."""
+"""Demonstrations on disk: one module for each format. Reading a file never runs code from it."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from manyways.errors import InputError
 
 
 def read(source: str | Path) -> Trajectories:
-    """Read trajectories, of which the caller checks that they fit; see `Demonstrations.load`."""
+    """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     path = _locate(source)
     return minari.read(path) if path.is_dir() else npz.read(path)
 
@@ -20,8 +20,8 @@ def load_modes(source: str | Path) -> NDArray[Any] | None:
     """Read the ground-truth labels beside demonstrations, for scoring; see `Demonstrations.load` for `source`.
 
     Returns:
-        (trajectories,) whole numbers, -1 where a trajectory's mode is not known (other labels are numbered in sorted
-        order); (trajectories, numbers) for modes in a continuous range; or None where there are no labels.
+        Whole numbers (trajectories,), -1 where a trajectory's mode is unknown; other labels are numbered in sorted
+        order. For modes in a continuous range, (trajectories, dimensions). None where there are no labels.
 
     Raises:
         InputError: the source is missing or damaged, or has labels that do not fit its trajectories.

@@ -1,4 +1,4 @@
-"""What every format is read into, and the checks that they share."""
+"""The arrays that every format is read into, and checks that the formats share."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from manyways.errors import InputError
 
 
 class Trajectories(NamedTuple):
-    """What `Demonstrations` is made of, in its order; see there."""
+    """The fields of `Demonstrations`, in the same order."""
 
     observations: Observations
     actions: NDArray[Any]
@@ -38,8 +38,7 @@ def as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> NDArray[Any
 def require_memory(size: int, what: str) -> None:
     """Raise `InputError` where `size` bytes are more than this machine's memory.
 
-    A header may claim any size, and a small archive may unpack to a large one: so the claim is checked before anything
-    is allocated.
+    A header may claim any size, and a small archive may unpack to a large one. So call this before allocating.
     """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

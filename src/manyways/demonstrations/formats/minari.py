@@ -1,4 +1,4 @@
-"""Minari data sets, in HDF5: the field ships demonstrations so, and the environment travels along."""
+"""Minari data sets in HDF5, the field's format for demonstrations. They name their environment too."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from manyways.demonstrations.observations import Observations, apply, concatenat
 from manyways.errors import InputError
 from manyways.files import replacing, require_empty, require_space
 
-MODE_KEY = "mode"  # where the label stands in a Minari episode's metadata
+MODE_KEY = "mode"  # of the label in a Minari episode's metadata
 
 
 def read(path: Path) -> Trajectories:
@@ -28,44 +28,44 @@ def read(path: Path) -> Trajectories:
     Raises:
         InputError: it is no Minari data set, is damaged, or its spaces cannot be used.
     """
-    with _reading(path):
+    with _input_errors(path):
         storage = _storage(path)
-        observed, acted = storage.observation_space, storage.action_space
-        kinds.entry_spaces(observed)
-        choices = kinds.choices_of(acted)
-        if choices is None and not kinds.is_flat(acted):
+        observation_space, action_space = storage.observation_space, storage.action_space
+        kinds.entry_spaces(observation_space)
+        choices = kinds.choices_of(action_space)
+        if choices is None and not kinds.is_flat(action_space):
             raise InputError(
-                f"the actions of {path} are {acted}; only boxes of one dimension and choices can be learned: "
+                f"the actions of {path} are {action_space}; only boxes of one dimension and choices can be learned: "
                 "choose the numbers you want and give them to Demonstrations.from_arrays"
             )
-        require_memory(storage.total_steps * _bytes_a_step(observed, acted), str(path))
+        require_memory(storage.total_steps * _bytes_a_step(observation_space, action_space), str(path))
         observations, actions = [], []
         for episode in storage.get_episodes(range(storage.total_episodes)):
             actions.append(as_actions(episode["actions"], f"actions in {path}", choices is not None))
-            # Minari keeps the observation after the last action, on which nobody acted.
-            kept = slice(0, len(actions[-1]))
-            observations.append(rows_of(apply(np.asarray, episode["observations"]), kept))
+            # Minari also stores the observation after the last action, which has no action.
+            rows = slice(0, len(actions[-1]))
+            observations.append(rows_of(apply(np.asarray, episode["observations"]), rows))
     if not actions:
         raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
     lengths = np.array([len(array) for array in actions], dtype=np.int64)
-    together = apply(lambda array: as_numbers(array, f"observations in {path}"), concatenate(observations))
+    joined = apply(lambda array: as_numbers(array, f"observations in {path}"), concatenate(observations))
     counts = None if choices is None else tuple(int(count) for count in choices)
-    return Trajectories(together, np.concatenate(actions), lengths, counts)
+    return Trajectories(joined, np.concatenate(actions), lengths, counts)
 
 
 def read_modes(path: Path) -> NDArray[Any] | None:
     """Read the labels in the episodes' metadata; None where there are none, -1 for episodes without one."""
-    with _reading(path):
+    with _input_errors(path):
         storage = _storage(path)
         metadata = storage.get_episode_metadata(range(storage.total_episodes))
         labels = [episode.get(MODE_KEY) for episode in metadata]
-    known = [label for label in labels if label is not None]
-    if not known:
+    modes = [label for label in labels if label is not None]
+    if not modes:
         return None
-    if len(known) < len(labels):
-        if np.array(known).dtype.kind not in "iu":
+    if len(modes) < len(labels):
+        if np.array(modes).dtype.kind not in "iu":
             raise InputError(
-                f"{path} has a mode for {len(known)} of {len(labels)} episodes; give whole numbers, or all"
+                f"{path} has a mode for {len(modes)} of {len(labels)} episodes; give whole numbers, or all"
             )
         labels = [-1 if label is None else label for label in labels]
     return as_modes(np.array(labels), len(labels), path)
@@ -102,15 +102,14 @@ def write_minari(
         observations: (steps, ...), trajectories end to end, or a dictionary of such arrays.
         actions: (steps, n); whole numbers (steps,) or (steps, parts) for choices.
         lengths: (trajectories,).
-        choices: (parts,), how many each part of a discrete action has; as many as occur unless given.
-        modes: labels as `load_modes` returns them, kept in each episode's metadata.
-        rewards: (steps,); zeros where they are not known.
-        final_observations: (trajectories, ...), the observation after the last action; the last observation is
-            repeated where it is not known.
+        choices: (parts,), how many each part of a discrete action has; None for as many as occur.
+        modes: labels as `load_modes` returns them, for each episode's metadata.
+        rewards: (steps,); None for zeros.
+        final_observations: (trajectories, ...), the observation after the last action; None repeats the last one.
         terminations: (trajectories,), whether the episode ended by itself (it is truncated otherwise).
         seed: of the environment, for the description.
         env_spec: the environment, so that Minari can make it again.
-        spaces: of observations and actions; those that the arrays need unless given.
+        spaces: of observations and actions; None for those that the arrays need.
         description: a sentence for the data set's metadata.
 
     Raises:
@@ -148,12 +147,12 @@ def write_minari(
 
     with replacing(path) as partial:
         partial.mkdir()
-        # On a full disk HDF5 ends the whole process, so it begins only where there is room: 18 bytes a step for
-        # rewards and flags, and 64 kB an episode for HDF5 itself (14 to 45 kB were measured).
-        numbers = sum(array.nbytes for _, array in entries(observations)) + actions.nbytes
-        require_space(partial, numbers + 18 * len(actions) + 2**16 * len(lengths))
+        # On a full disk HDF5 ends the whole process, so the space is checked first: 18 bytes a step for rewards and
+        # flags, and 64 kB an episode for HDF5 itself (14 to 45 kB were measured).
+        size = sum(array.nbytes for _, array in entries(observations)) + actions.nbytes
+        require_space(partial, size + 18 * len(actions) + 2**16 * len(lengths))
         try:
-            # Absolute, because Minari 0.5 joins a relative folder to itself when it asks for the data set's size.
+            # Absolute: for the data set's size Minari 0.5 joins a relative folder to itself.
             storage = MinariStorage.new(
                 partial.resolve() / "data", *spaces, env_spec=env_spec, data_format="hdf5", jpeg_encoding=False
             )
@@ -168,25 +167,25 @@ def write_minari(
                     "algorithm_name": "expert",
                 }
             )
-        except RuntimeError as error:  # how HDF5 says that it could not write
+        except RuntimeError as error:  # HDF5's error when it cannot write
             raise OSError(str(error)) from error
 
 
 def _dataset_id(name: str) -> str:
-    """Return a data set id that Minari accepts, made of a folder's name."""
-    kept = "".join(character if character.isalnum() or character in "-_" else "-" for character in name)
-    return f"{kept.strip('-') or 'demonstrations'}-v0"
+    """Return a data set id that Minari accepts, from a folder's name."""
+    letters = "".join(character if character.isalnum() or character in "-_" else "-" for character in name)
+    return f"{letters.strip('-') or 'demonstrations'}-v0"
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _input_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError:
         raise
     except ImportError as error:
         raise InputError(f"{path} needs a package that is not installed ({error})") from error
-    # Minari and h5py raise whatever their parts do; to the user all of it is a damaged data set.
+    # Minari and h5py raise all of these; for the user each means a damaged data set.
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
         raise InputError(f"{path} is a damaged Minari data set ({error}); restore it or make it anew") from error
 
@@ -199,14 +198,14 @@ def _storage(path: Path) -> Any:
         raise InputError(f"{path} is a folder but no Minari data set; give one, or an NPZ file")
     metadata = json.loads((data / METADATA_FILE_NAME).read_text())
     if not {"observation_space", "action_space"} <= set(metadata):
-        # Minari would make the environment that the file names, and with it run that environment's code.
+        # Minari would make the environment that the file names, and so run that environment's code.
         raise InputError(f"{path} does not say its observation and action spaces; save it with Minari 0.5 or later")
     return MinariStorage.read(data)
 
 
-def _bytes_a_step(observed: gym.Space[Any], acted: gym.Space[Any]) -> int:
-    boxes = kinds.entry_spaces(observed).values()
-    return sum(math.prod(box.shape) * box.dtype.itemsize for box in boxes) + 8 * math.prod(acted.shape or (1,))
+def _bytes_a_step(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> int:
+    boxes = kinds.entry_spaces(observation_space).values()
+    return sum(math.prod(box.shape) * box.dtype.itemsize for box in boxes) + 8 * math.prod(action_space.shape or (1,))
 
 
 def _as_space(observations: Any, space: gym.Space[Any]) -> Any:

@@ -32,8 +32,8 @@ def read(path: Path) -> Trajectories:
     Raises:
         InputError: the file is no NPZ file, is damaged, or its arrays cannot be used.
     """
-    with _opened(path) as archive:
-        names, mask_name = _understood(archive)
+    with _open(path) as archive:
+        names, mask_name = _array_names(archive)
         ends = "lengths" in archive.headers
         for name in names:
             _require_form(archive, name, ends)
@@ -55,15 +55,15 @@ def read(path: Path) -> Trajectories:
             "give whole numbers of shape (trajectories,)"
         )
     actions = as_actions(arrays.pop("actions"), f"actions in {path}", None if choices is None else True)
-    observed: Any = {name: as_numbers(array, f"{name} in {path}") for name, array in arrays.items()}
+    observations: Any = {name: as_numbers(array, f"{name} in {path}") for name, array in arrays.items()}
     if not names[0].startswith(_ENTRY):
-        observed = next(iter(observed.values()))
-    return Trajectories(observed, actions, lengths.astype(np.int64), choices)
+        observations = next(iter(observations.values()))
+    return Trajectories(observations, actions, lengths.astype(np.int64), choices)
 
 
 def read_modes(path: Path) -> NDArray[Any] | None:
     """Read the labels; None where there are none."""
-    with _opened(path) as archive:
+    with _open(path) as archive:
         if "modes" not in archive.headers:
             return None
         count = archive.shape("lengths" if "lengths" in archive.headers else "actions")[0]
@@ -80,7 +80,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
         arrays["choices"] = np.array(trajectories.choices)
     if modes is not None:
         arrays["modes"] = modes
-    # NumPy adds its suffix to a name that lacks it, so it is given the open file.
+    # To a name without its suffix NumPy would add it; an open file is used as it is.
     with replacing(path) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)
 
@@ -106,8 +106,8 @@ class _Archive:
                     f"{name} in {path} claims the shape {shape}, but has {member.file_size:,} bytes; save it again"
                 )
             self.headers[name] = shape, dtype
-        numbers = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.headers.values())
-        require_memory(numbers, str(path))
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.headers.values())
+        require_memory(size, str(path))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return an array's shape."""
@@ -137,7 +137,7 @@ class _Archive:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Archive]:
+def _open(path: Path) -> Iterator[_Archive]:
     try:
         if not zipfile.is_zipfile(path):
             raise InputError(
@@ -149,24 +149,25 @@ def _opened(path: Path) -> Iterator[_Archive]:
         raise InputError(f"{path} is damaged or cannot be read ({error}); save it again") from error
 
 
-def _understood(archive: _Archive) -> tuple[list[str], str | None]:
-    """Return the names of the observations and, last, the actions; and of what tells real steps from padding."""
-    path, held = archive.path, archive.headers
-    observed = [next((name for name in _OBSERVATIONS if name in held), None)]
-    if observed == [None]:
-        observed = [name for name in held if name.startswith(_ENTRY)] or [None]
-    for found, name in ((observed[0], "observations"), ("actions" if "actions" in held else None, "actions")):
-        if found is None:
-            raise InputError(f"{path} has no array {name}; it holds {', '.join(held) or 'nothing'}: rename or add it")
-    others = [name for name in held if name not in _ALL and name not in observed]
+def _array_names(archive: _Archive) -> tuple[list[str], str | None]:
+    """Return the names of the arrays of observations, then "actions"; and the name of the mask of real steps."""
+    path, headers = archive.path, archive.headers
+    names = [name for name in _OBSERVATIONS if name in headers][:1]
+    names = names or [name for name in headers if name.startswith(_ENTRY)]
+    for name, present in (("observations", bool(names)), ("actions", "actions" in headers)):
+        if not present:
+            raise InputError(
+                f"{path} has no array {name}; it holds {', '.join(headers) or 'nothing'}: rename or add it"
+            )
+    others = [name for name in headers if name not in _ALL and name not in names]
     if others:
         warnings.warn(f"{path} also holds {', '.join(others)}, which are not used", stacklevel=2)
-    mask = next((name for name in (*_REAL_STEPS, *_PADDING) if name in held), None)
-    return [*[str(name) for name in observed], "actions"], mask
+    mask = next((name for name in (*_REAL_STEPS, *_PADDING) if name in headers), None)
+    return [*names, "actions"], mask
 
 
 def _require_form(archive: _Archive, name: str, ends: bool) -> None:
-    """Raise `InputError` unless an array has steps end to end, where there are `lengths`, or equal trajectories."""
+    """Raise `InputError` unless an array is (steps, ...), where there are `lengths`, or (trajectories, steps, ...)."""
     archive.require_plain(name)
     shape, dtype = archive.headers[name]
     least = 1 if ends else 2
