@@ -9,9 +9,9 @@ def test_codes_are_one_hot_and_equally_likely():
     prior = Categorical(4)
     np.testing.assert_array_equal(prior.enumerate(), np.eye(4))
     np.testing.assert_array_equal(prior.code(2), [0, 0, 1, 0])
-    drawn = prior.sample(8000, np.random.default_rng(0))
-    np.testing.assert_allclose(drawn.mean(axis=0), 0.25, atol=0.02)
-    assert (drawn.sum(axis=1) == 1).all()
+    codes = prior.sample(8000, np.random.default_rng(0))
+    np.testing.assert_allclose(codes.mean(axis=0), 0.25, atol=0.02)
+    assert (codes.sum(axis=1) == 1).all()
 
 
 def test_a_prior_comes_back_from_json():
@@ -54,5 +54,5 @@ def test_priors_survive_their_description(prior):
 
 
 def test_an_empty_gaussian_code_is_refused():
-    with pytest.raises(InputError, match="a Gaussian prior of 0 numbers is empty"):
+    with pytest.raises(InputError, match="a Gaussian prior of 0 dimensions is empty"):
         Gaussian(0)

@@ -1,4 +1,4 @@
-"""What a code is: the prior p(z) of Section 3, which the search enumerates and a rollout draws from."""
+"""Priors p(z) of codes (Section 3): a search enumerates them, a rollout draws from them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ class Categorical:
 
     @property
     def dimension(self) -> int:
-        """How many numbers a code has."""
+        """The dimensions of a code."""
         return self.size
 
     def enumerate(self) -> NDArray[np.float32]:
@@ -61,81 +61,81 @@ class Categorical:
         return np.bincount(codes.argmax(axis=1), minlength=self.size)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `prior_from_json` turns back into this prior."""
+        """Return a description for `prior_from_json`."""
         return {"kind": "categorical", "size": self.size}
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A continuous latent variable: codes of `dimension` numbers, normally distributed around 0 with variance 1.
+    """A continuous latent variable: codes of `dimension` dimensions, standard normal.
 
     Args:
-        dimension: how many numbers a code has; at least 1.
+        dimension: of a code; at least 1.
 
     Raises:
-        InputError: a code of no numbers.
+        InputError: fewer than one dimension.
     """
 
     dimension: int
 
     def __post_init__(self) -> None:
         if self.dimension < 1:
-            raise InputError(f"a Gaussian prior of {self.dimension} numbers is empty; give 1 or more")
+            raise InputError(f"a Gaussian prior of {self.dimension} dimensions is empty; give 1 or more")
 
     def __str__(self) -> str:
-        return f"a continuous code of {self.dimension} number" + "s" * (self.dimension > 1)
+        return f"a continuous code of {self.dimension} dimension" + "s" * (self.dimension > 1)
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw `count` codes, (count, dimension)."""
         return rng.standard_normal((count, self.dimension), dtype=np.float32)
 
     def quantile(self, probabilities: ArrayLike) -> NDArray[np.float32]:
-        """Return codes (..., dimension) from the prior's CDF of each of their numbers, between 0 and 1.
+        """Return codes (..., dimension) from the prior's CDF of each of their dimensions, between 0 and 1.
 
         Raises:
             InputError: these are not `dimension` probabilities, or not between 0 and 1.
         """
-        given = np.asarray(probabilities, dtype=np.float64)
-        if given.shape[-1:] != (self.dimension,) or not ((given > 0) & (given < 1)).all():
-            raise InputError(f"{given.tolist()} are not {self.dimension} probabilities between 0 and 1")
+        shares = np.asarray(probabilities, dtype=np.float64)
+        if shares.shape[-1:] != (self.dimension,) or not ((shares > 0) & (shares < 1)).all():
+            raise InputError(f"{shares.tolist()} are not {self.dimension} probabilities between 0 and 1")
         from scipy.special import ndtri
 
-        codes: NDArray[np.float32] = ndtri(given).astype(np.float32)
+        codes: NDArray[np.float32] = ndtri(shares).astype(np.float32)
         return codes
 
     def cdf(self, codes: ArrayLike) -> NDArray[np.float64]:
-        """Return the prior's CDF of each number of the codes, (..., dimension): what sweeps are drawn over."""
+        """Return the prior's CDF of each dimension of the codes, (..., dimension)."""
         from scipy.special import ndtr
 
         probabilities: NDArray[np.float64] = ndtr(np.asarray(codes, dtype=np.float64))
         return probabilities
 
-    def grid(self, per_number: int) -> NDArray[np.float32]:
-        """Return codes at the middles of equally likely parts of the prior, (per_number ** dimension, dimension).
+    def grid(self, per_dimension: int) -> NDArray[np.float32]:
+        """Return codes at the middles of equally likely parts of the prior, (per_dimension ** dimension, dimension).
 
-        The last number varies fastest.
+        The last dimension varies fastest.
         """
-        middles = (np.arange(per_number) + 0.5) / per_number
+        middles = (np.arange(per_dimension) + 0.5) / per_dimension
         axes = np.meshgrid(*[middles] * self.dimension, indexing="ij")
         return self.quantile(np.stack(axes, axis=-1).reshape(-1, self.dimension))
 
     def examples(self) -> dict[str, NDArray[np.float32]]:
-        """Return codes with each number low, in the middle and high while the others are in the middle, by name."""
+        """Return codes by name: each dimension low, in the middle and high, the others in the middle."""
         examples = {}
-        for number in range(self.dimension):
+        for dimension in range(self.dimension):
             for share in (0.1, 0.5, 0.9):
                 probabilities = np.full(self.dimension, 0.5)
-                probabilities[number] = share
-                name = f"{share:.0%}" if self.dimension == 1 else f"number-{number}-at-{share:.0%}"
+                probabilities[dimension] = share
+                name = f"{share:.0%}" if self.dimension == 1 else f"dimension-{dimension}-at-{share:.0%}"
                 examples[name.replace("%", "-percent")] = self.quantile(probabilities)
         return examples
 
     def usage(self, codes: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Count how many numbers of `codes` (n, dimension) are in each tenth of the prior, (10,)."""
+        """Count how many entries of `codes` (n, dimension) are in each tenth of the prior, (10,)."""
         return np.bincount(np.minimum(self.cdf(codes) * 10, 9).astype(np.int64).ravel(), minlength=10)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `prior_from_json` turns back into this prior."""
+        """Return a description for `prior_from_json`."""
         return {"kind": "gaussian", "dimension": self.dimension}
 
 
@@ -146,7 +146,7 @@ def prior_from_json(value: dict[str, Any]) -> Prior:
     """Return the prior that `to_json` described.
 
     Raises:
-        InputError: the description is of no prior known here.
+        InputError: this describes no known prior.
     """
     for kind, name, prior in (("categorical", "size", Categorical), ("gaussian", "dimension", Gaussian)):
         if value.get("kind") == kind and isinstance(value.get(name), int):

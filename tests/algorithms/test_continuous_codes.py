@@ -107,7 +107,7 @@ def test_a_saved_policy_is_the_same(continuous_policy, one_number, tmp_path):
 
 
 def test_what_continuous_codes_do_not_have_is_refused(continuous_policy, one_number, policy):
-    with pytest.raises(InputError, match="codes are 1 continuous numbers, which cannot be listed"):
+    with pytest.raises(InputError, match="codes have 1 continuous dimensions, so they cannot be listed"):
         continuous_policy.losses(one_number[0])
     with pytest.raises(InputError, match=r"\[3.0\] are not 1 probabilities between 0 and 1"):
         continuous_policy.code(3)
@@ -129,7 +129,7 @@ def test_a_task_with_a_range_of_modes_from_the_command_line_to_its_page(command,
     train = ("train", "sog-bc", cheetahs, "--task", "halfcheetah-vel", "--out", run, "--iterations", 60, "--hidden", 16)
     code, out, _ = command(*train, "--candidates", 20)
     assert code == 0
-    assert "a continuous code of 1 number" in out
+    assert "a continuous code of 1 dimension" in out
     assert json.loads((run / "config.json").read_text())["settings"]["search"]["candidates"] == 20
     assert command("modes", run)[0] == 0
     modes = json.loads((run / "modes.json").read_text())

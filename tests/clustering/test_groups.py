@@ -12,27 +12,27 @@ from manyways.evaluation.metrics import normalized_mutual_information, purity
 from manyways.search.factored import trajectory_losses
 
 
-def groups(demonstrations, codes, seed):
-    return Groups.fit(demonstrations, codes, seed).nats(demonstrations).argmin(axis=1)
+def nearest_groups(demonstrations, codes, seed):
+    return Groups.fit(demonstrations, codes, seed).relative_nll(demonstrations).argmin(axis=1)
 
 
 def random_trajectory(rng, steps=50):
     return rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2))
 
 
-def test_ways_that_differ_get_codes_that_differ(demonstrations, labels):
-    assert purity(groups(demonstrations, 2, seed=0), labels) == 1
+def test_different_modes_get_different_groups(demonstrations, labels):
+    assert purity(nearest_groups(demonstrations, 2, seed=0), labels) == 1
 
 
-def test_the_embedding_does_not_depend_on_where_a_trajectory_begins_but_on_what_is_done():
+def test_the_kernel_mean_depends_on_the_actions_and_not_on_the_start():
     rng = np.random.default_rng(0)
     trajectories = [random_trajectory(rng) for _ in range(6)]
     demonstrations = Demonstrations.from_arrays(trajectories)
     embedding = Embedding.fit(demonstrations, seed=0)
     observations, actions = trajectories[0]
     order = rng.permutation(50)
-    occurring = [
-        embedding._views(*(array.astype(np.float32) for array in pair))[:512]
+    embeddings = [
+        embedding._features(*(array.astype(np.float32) for array in pair))[:512]
         for pair in (
             (observations, actions),
             (observations + 7, actions),
@@ -40,9 +40,9 @@ def test_the_embedding_does_not_depend_on_where_a_trajectory_begins_but_on_what_
             (observations, actions + 1),
         )
     ]
-    np.testing.assert_allclose(occurring[1], occurring[0], atol=1e-4)
-    np.testing.assert_allclose(occurring[2], occurring[0], atol=1e-4)
-    assert np.abs(occurring[3] - occurring[0]).max() > 0.1
+    np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-4)
+    np.testing.assert_allclose(embeddings[2], embeddings[0], atol=1e-4)
+    assert np.abs(embeddings[3] - embeddings[0]).max() > 0.1
 
 
 def test_a_trajectory_at_twice_the_speed_is_embedded_almost_alike():
@@ -66,15 +66,15 @@ def test_a_trajectory_at_twice_the_speed_is_embedded_almost_alike():
     ],
     ids=["noise", "starts", "shared", "imbalance"],
 )
-def test_kinds_are_found_in_noise_elsewhere_shared_and_rare(motions):
+def test_kinds_are_found_despite_noise_other_starts_shared_parts_and_imbalance(motions):
     demonstrations, kinds = motions.draw(seed=0)
-    assert normalized_mutual_information(groups(demonstrations, 12, seed=0), kinds) > 0.95
+    assert normalized_mutual_information(nearest_groups(demonstrations, 12, seed=0), kinds) > 0.95
 
 
 @pytest.mark.parametrize("size", [18, 150])
-def test_one_relation_among_many_numbers_is_found(size):
+def test_one_relation_among_many_dimensions_is_found(size):
     demonstrations, kinds = relations(3, 30, seed=0, size=size)
-    assert purity(groups(demonstrations, 3, seed=0), kinds) > 0.97
+    assert purity(nearest_groups(demonstrations, 3, seed=0), kinds) > 0.97
 
 
 def test_in_smooth_motions_no_response_is_reliable():
@@ -82,7 +82,7 @@ def test_in_smooth_motions_no_response_is_reliable():
     assert Embedding.fit(demonstrations, seed=0).response_correlations.shape == (4, 0)
 
 
-def test_a_response_has_its_sign_and_a_number_that_stands_still_has_none():
+def test_a_response_has_its_sign_and_a_constant_dimension_has_none():
     rng = np.random.default_rng(0)
     demonstrations, _ = relations(2, 10, seed=0, size=3)
     embedding = Embedding.fit(demonstrations, seed=0)
@@ -94,8 +94,8 @@ def test_a_response_has_its_sign_and_a_number_that_stands_still_has_none():
     assert responses[0, 0] > 0.5 > -0.5 > responses[1, 1]
 
 
-def test_the_metric_counts_a_direction_little_in_which_groups_spread():
-    # Two groups of k-means' own choice would be left and right; what tells the groups apart is the small direction.
+def test_the_metric_gives_little_weight_to_the_spread_within_groups():
+    # Plain k-means would find left and right; the groups differ in the narrow direction.
     rng = np.random.default_rng(0)
     above = np.arange(200) % 2
     points = np.stack([rng.normal(size=200), 1.2 * above + 0.1 * rng.normal(size=200)], axis=1).astype(np.float32)
@@ -105,18 +105,18 @@ def test_the_metric_counts_a_direction_little_in_which_groups_spread():
     np.testing.assert_allclose(spread, 1, atol=0.25)
 
 
-def test_nats_are_half_the_squared_distance_beyond_the_nearest_group(demonstrations):
-    found = Groups.fit(demonstrations, 3, seed=0)
-    nats = found.nats(demonstrations)
-    assert nats.shape == (24, 3)
-    assert (nats.min(axis=1) == 0).all()
-    places = found.embedding(demonstrations) @ found.metric
-    expected = ((places[:, None] - found.centres) ** 2).sum(axis=-1) / 2
-    np.testing.assert_allclose(nats, expected - expected.min(axis=1, keepdims=True), atol=1e-3)
+def test_relative_nll_is_half_the_squared_distance_beyond_the_nearest_group(demonstrations):
+    groups = Groups.fit(demonstrations, 3, seed=0)
+    nll = groups.relative_nll(demonstrations)
+    assert nll.shape == (24, 3)
+    assert (nll.min(axis=1) == 0).all()
+    places = groups.embedding(demonstrations) @ groups.metric
+    expected = ((places[:, None] - groups.centres) ** 2).sum(axis=-1) / 2
+    np.testing.assert_allclose(nll, expected - expected.min(axis=1, keepdims=True), atol=1e-3)
 
 
-def test_codes_follow_the_states_where_the_policys_error_does_not_need_them():
-    # Motions with regions of their own: the policy can do several under one code, so its error alone forgets them.
+def test_groups_keep_modes_apart_that_one_code_could_imitate():
+    # The motions have regions of their own, so one code can imitate several: the policy's error alone would merge them.
     demonstrations, kinds = Motions(kinds=5, per_kind=12).draw(seed=0)
     settings = manyways.SOGBC(
         prior=manyways.Categorical(5), iterations=150, hidden=16, trajectories_per_batch=12, steps_per_trajectory=12
@@ -125,7 +125,7 @@ def test_codes_follow_the_states_where_the_policys_error_does_not_need_them():
     assert purity(policy.losses(demonstrations).argmin(axis=1), kinds) == 1
 
 
-def test_the_search_mends_groups_that_are_wrong():
+def test_the_search_corrects_wrong_groups():
     demonstrations, kinds = relations(3, 30, seed=1)
     settings = manyways.SOGBC(
         prior=manyways.Categorical(3), iterations=300, hidden=32, trajectories_per_batch=16, steps_per_trajectory=16
@@ -135,15 +135,15 @@ def test_the_search_mends_groups_that_are_wrong():
     rng = np.random.default_rng(0)
     random = np.where(rng.random(len(kinds)) < 0.6, kinds, rng.integers(3, size=len(kinds)))
     training._groups = wrong
-    training._nats = training._nats.new_tensor(4.0 * (np.arange(3) != random[:, None]))
+    training._relative_nll = training._relative_nll.new_tensor(4.0 * (np.arange(3) != random[:, None]))
     assert purity(random, kinds) < 0.8
     while not training.finished:
         training.step()
-    found = trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
-    assert purity(found, kinds) > 0.97
+    groups = trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
+    assert purity(groups, kinds) > 0.97
 
 
-def test_a_policy_that_was_saved_judges_by_the_same_groups(policy, demonstrations, tmp_path):
+def test_a_loaded_policy_has_the_same_groups(policy, demonstrations, tmp_path):
     policy.save(tmp_path)
     loaded = manyways.Policy.load(tmp_path)
     np.testing.assert_array_equal(loaded.losses(demonstrations), policy.losses(demonstrations))
@@ -155,12 +155,12 @@ def test_from_the_papers_start_the_policy_has_no_groups(demonstrations):
     assert settings.fit(demonstrations).groups is None
 
 
-def test_demonstrations_that_are_all_the_same_do_no_harm():
+def test_groups_of_equal_demonstrations_are_finite():
     demonstrations = Demonstrations.from_arrays([(np.ones((5, 2)), np.ones((5, 1)))] * 3)
-    assert np.isfinite(Groups.fit(demonstrations, 2, seed=0).nats(demonstrations)).all()
+    assert np.isfinite(Groups.fit(demonstrations, 2, seed=0).relative_nll(demonstrations)).all()
 
 
-def test_an_embedding_depends_on_what_is_done_and_not_on_order_or_length():
+def test_a_kernel_mean_embedding_depends_on_pairs_and_not_on_order_or_length():
     rng = np.random.default_rng(0)
     observations, actions = rng.normal(size=(50, 3)), rng.normal(size=(50, 2))
     order = rng.permutation(50)
@@ -182,19 +182,19 @@ def test_mishaps_make_no_groups_of_their_own():
     demonstrations, kinds = Motions(kinds=6, per_kind=20, noise=0.02).draw(0)
     rng = np.random.default_rng(0)
     pairs = list(demonstrations)
-    for mishap in range(5):  # it starts as one of the six, and then is flung away, each time elsewhere
+    for mishap in range(5):  # each starts as one of the six and then flies off in a direction of its own
         observations, actions = pairs[mishap]
         flung = 30 * rng.normal(size=(1, 4)) * np.linspace(0, 1, len(actions))[:, None]
         pairs.append((observations + flung[:, :2], actions + flung[:, 2:]))
     with_mishaps = Demonstrations.from_arrays(pairs)
-    found = Groups.fit(with_mishaps, 6, 0)
-    nats = found.nats(with_mishaps)
-    assert purity(nats[:-5].argmin(axis=1), kinds) == 1
-    np.testing.assert_array_equal(nats[-5:], 0)  # the groups say nothing of them
-    assert (nats[:-5].max(axis=1) > 10).all()
+    groups = Groups.fit(with_mishaps, 6, 0)
+    nll = groups.relative_nll(with_mishaps)
+    assert purity(nll[:-5].argmin(axis=1), kinds) == 1
+    np.testing.assert_array_equal(nll[-5:], 0)  # the groups do not rank them
+    assert (nll[:-5].max(axis=1) > 10).all()
 
 
-def test_a_way_that_is_shown_three_times_is_not_isolated():
+def test_three_similar_points_are_not_isolated():
     points = np.concatenate([np.zeros((50, 12)), np.full((3, 12), 100.0), np.full((2, 12), -100.0)])
     points += np.random.default_rng(0).normal(size=points.shape)
     assert list(np.flatnonzero(isolated(points))) == [53, 54]
@@ -211,7 +211,7 @@ def test_codes_of_components_fill_the_prior_in_the_order_of_the_rows():
     np.testing.assert_allclose(probabilities, np.tile((np.arange(400) + 0.5)[:, None] / 400, (1, 2)), atol=1e-6)
     order = np.argsort(rows.sum(axis=1))[::10]  # far enough from each other that the noise changes nothing
     assert np.all(np.diff(codes[order, 0]) > 0) or np.all(np.diff(codes[order, 0]) < 0)
-    # Rows that were not there lie between, or at the ends.
+    # New rows get codes between those of the training rows, or at the ends.
     new = components(np.array([rows[order[3:5]].mean(axis=0), [-100.0, -100.0], [1000.0, 1000.0]]))[:, 0]
     assert min(codes[order[3:5], 0]) < new[0] < max(codes[order[3:5], 0])
     np.testing.assert_allclose(np.sort(new[1:]), [codes[:, 0].min(), codes[:, 0].max()], rtol=1e-6)

@@ -40,7 +40,7 @@ ALL = sorted(QUICK)
 
 
 class Places(nn.Module):
-    """Where in an image the light is, and the numbers beside it: an encoder of somebody's own."""
+    """A user's own encoder: the place of the light in an image, beside the other entry."""
 
     def __init__(self):
         super().__init__()
@@ -55,7 +55,7 @@ class Places(nn.Module):
 
 
 def lights(trajectories=16, steps=12, size=16, seed=0, discrete=False):
-    """Return trajectories that go toward a light in a picture, or away from it, and which of the two each does."""
+    """Return trajectories that go toward a light in a picture, or away from it, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(trajectories) % 2
     pairs = []
@@ -63,8 +63,8 @@ def lights(trajectories=16, steps=12, size=16, seed=0, discrete=False):
         places = rng.integers(0, size, steps)
         image = np.zeros((steps, size, size), np.uint8)
         image[np.arange(steps), 3, places] = 255
-        wanted = (places - size / 2) * (1 if label else -1)
-        actions = (wanted > 0).astype(np.int64) if discrete else np.stack([wanted, np.ones(steps)], axis=1)
+        targets = (places - size / 2) * (1 if label else -1)
+        actions = (targets > 0).astype(np.int64) if discrete else np.stack([targets, np.ones(steps)], axis=1)
         pairs.append(({"image": image, "numbers": rng.normal(size=(steps, 2))}, actions))
     return Demonstrations.from_arrays(pairs), labels
 
@@ -88,8 +88,8 @@ class Lights(VectorEnv):
         return self._observe(), {}
 
     def _observe(self):
-        drawn = [self.single_observation_space.sample() for _ in range(self.num_envs)]
-        return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+        samples = [self.single_observation_space.sample() for _ in range(self.num_envs)]
+        return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def step(self, actions):
         self.steps = np.where(self.steps == 5, 0, self.steps + 1)
@@ -128,12 +128,12 @@ def test_every_algorithm_takes_pictures_and_dictionaries_with_an_encoder(name, t
     with pytest.raises(InputError, match=r"the encoder Places, which is not in its files; give it: load_policy"):
         Policy.load(tmp_path)
     again = Policy.load(tmp_path, encoder=Places())
-    given = None if policy.prior is None else state  # without codes a state holds what is still to be executed
-    np.testing.assert_array_equal(again.predict(one, given, deterministic=True)[0], action)
+    state = None if policy.prior is None else state  # without codes a state holds the actions still to be executed
+    np.testing.assert_array_equal(again.predict(one, state, deterministic=True)[0], action)
     assert settings.to_json()["encoder"] == "Places"
 
 
-def test_images_stay_bytes_in_memory_and_their_encoder_is_chosen_by_itself(tmp_path):
+def test_images_stay_bytes_in_memory_and_get_the_convolutional_encoder(tmp_path):
     demonstrations, labels = lights()
     pictures = Demonstrations(demonstrations.observations["image"], demonstrations.actions, demonstrations.lengths)
     training = manyways.SOGBC(prior=Categorical(2), **QUICK["sog-bc"]).start(pictures)
@@ -179,8 +179,8 @@ def test_choices_are_learned_by_cross_entropy(name, tmp_path):
         assert purity(losses.argmin(axis=1), labels) == 1
         assert losses.min(axis=1).mean() < 0.2 < policy.uninformed_loss == pytest.approx(np.log(2), abs=0.02)
         codes = losses.argmin(axis=1)[demonstrations.trajectory_of(np.arange(demonstrations.steps))]
-        chosen, _ = policy.predict(demonstrations.observations, np.eye(2)[codes], deterministic=True)
-        assert (chosen == demonstrations.actions).mean() > 0.95
+        actions, _ = policy.predict(demonstrations.observations, np.eye(2)[codes], deterministic=True)
+        assert (actions == demonstrations.actions).mean() > 0.95
     policy.save(tmp_path)
     again = Policy.load(tmp_path, encoder=Places())
     np.testing.assert_array_equal(
@@ -201,7 +201,7 @@ def test_several_choices_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bet", "diffusion", "sog-gail"])
-def test_who_cannot_learn_choices_says_so(name):
+def test_algorithms_that_cannot_learn_choices_refuse_them(name):
     algorithm = manyways.get_algorithm(name)
     prior = {"prior": Categorical(2)} if algorithm.has_codes else {}
     settings = algorithm(**QUICK[name], **prior)

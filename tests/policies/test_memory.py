@@ -48,7 +48,7 @@ def rolled(policy, observations, starts, **settings):
     return np.stack(actions), state
 
 
-def test_the_window_is_what_was_seen_last_and_begins_with_the_first_observation_again():
+def test_the_window_has_the_last_observations_and_repeats_the_first_at_the_start():
     policy = Policy(Counter(window=3, executed=1))
     actions, state = [], None
     for value in (1.0, 2.0, 3.0, 4.0, 5.0):
@@ -57,17 +57,17 @@ def test_the_window_is_what_was_seen_last_and_begins_with_the_first_observation_
     np.testing.assert_allclose(actions, [1.1, 2.1, 3.1, 4.2, 5.3], rtol=1e-6)
 
 
-def test_a_chunk_is_done_before_the_next_is_drawn():
+def test_a_chunk_is_executed_before_the_next_is_drawn():
     policy = Policy(Counter(window=1, executed=3))
     actions, state = [], None
     for value in (0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0):
         action, state = policy.predict([value], state, deterministic=True)
         actions.append(action.item())
-    # A chunk counts on from what was seen when it was drawn, and that is counted a tenth more.
+    # A chunk continues from the observation at which it was drawn, and adds a tenth for each action.
     np.testing.assert_allclose(actions, [0, 1, 2, -3.3, -2.3, -1.3, -6.6], rtol=1e-5)
 
 
-def test_environments_out_of_phase_do_what_each_would_do_alone():
+def test_environments_out_of_phase_act_as_each_would_alone():
     policy = Policy(Counter(window=3, executed=2))
     rng = np.random.default_rng(0)
     observations = rng.uniform(-5, 5, size=(30, 4, 1)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_one_observation_and_many_agree(without_codes):
         np.testing.assert_allclose(states[1], state, atol=1e-4)
 
 
-def test_what_is_drawn_differs_but_for_the_seed(without_codes):
+def test_the_same_seed_draws_the_same_actions(without_codes):
     observations = np.zeros((50, 3))
     without_codes.seed(5)
     first = without_codes.predict(observations)[0]
@@ -109,7 +109,7 @@ def test_what_is_drawn_differs_but_for_the_seed(without_codes):
     np.testing.assert_allclose(surest, np.tile(surest[:1], (50, 1)), atol=1e-5)
 
 
-def test_a_state_given_by_the_user_is_not_changed_in_place(without_codes):
+def test_the_callers_state_is_not_changed_in_place(without_codes):
     _, state = without_codes.predict(np.ones((2, 3)))
     before = state.copy()
     without_codes.predict(np.zeros((2, 3)), state, np.array([True, False]))
@@ -122,7 +122,7 @@ def test_actions_stay_in_the_demonstrated_range(without_codes, demonstrations):
     assert (actions <= demonstrations.actions.max(axis=0)).all()
 
 
-def test_beyond_ten_standard_deviations_nothing_more_is_seen(without_codes, demonstrations):
+def test_observations_are_clipped_at_ten_standard_deviations(without_codes, demonstrations):
     far = demonstrations.observations.mean(axis=0) + 11 * demonstrations.observations.std(axis=0)
     near, farther = without_codes.predict([far, 100 * far], deterministic=True)[0]
     np.testing.assert_allclose(near, farther, atol=1e-5)

@@ -11,7 +11,7 @@ import manyways
 from manyways import InputError, Policy
 
 
-def test_modes_tell_what_was_found(policy):
+def test_modes_list_codes_and_their_demonstrations(policy):
     assert [(mode.code, mode.trajectories, mode.share) for mode in policy.modes] == [(0, 12, 0.5), (1, 12, 0.5)]
 
 
@@ -25,20 +25,20 @@ def test_one_observation_and_many(policy):
     np.testing.assert_allclose(many, np.tile(one, (4, 1)), rtol=1e-6)
 
 
-def test_a_code_is_kept_until_an_episode_starts(policy):
+def test_a_code_stays_until_an_episode_starts(policy):
     policy.seed(0)
     observations = np.zeros((200, 3))
     _, codes = policy.predict(observations, episode_start=np.ones(200, bool))
     assert 60 < codes[:, 0].sum() < 140  # drawn from the prior
-    _, kept = policy.predict(observations, state=codes, episode_start=np.zeros(200, bool))
-    np.testing.assert_array_equal(kept, codes)
+    _, states = policy.predict(observations, state=codes, episode_start=np.zeros(200, bool))
+    np.testing.assert_array_equal(states, codes)
     starts = np.arange(200) < 100
     _, some = policy.predict(observations, state=codes, episode_start=starts)
     np.testing.assert_array_equal(some[100:], codes[100:])
     assert (some[:100] != codes[:100]).any()
 
 
-def test_a_state_given_by_the_user_is_not_changed_in_place(policy):
+def test_the_callers_state_is_not_changed_in_place(policy):
     mine = policy.code(0)
     policy.predict(np.zeros((5, 3)), state=mine, episode_start=np.ones(5, bool))
     np.testing.assert_array_equal(mine, [1, 0])
@@ -60,7 +60,7 @@ def test_actions_stay_in_the_demonstrated_range(policy, demonstrations):
     assert (actions <= demonstrations.actions.max(axis=0)).all()
 
 
-def test_a_chosen_way_stays_chosen(policy):
+def test_a_fixed_code_stays(policy):
     chosen = policy.with_code(1)
     for start in (None, np.ones(3, bool)):
         _, codes = chosen.predict(np.zeros((3, 3)), episode_start=start)
@@ -144,8 +144,8 @@ def test_stable_baselines3_evaluates_it(circles_folder):
     environment = Monitor(gym.make("manyways/Circles-v0", mode=2))
     mean, _ = evaluate_policy(policy.with_code(code), environment, n_eval_episodes=2)
     assert mean > 700
-    drawn, _ = evaluate_policy(policy, environment, n_eval_episodes=2, return_episode_rewards=True)
-    assert len(drawn) == 2
+    returns, _ = evaluate_policy(policy, environment, n_eval_episodes=2, return_episode_rewards=True)
+    assert len(returns) == 2
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -157,33 +157,33 @@ def test_an_observation_that_is_not_finite_is_refused(policy, value):
 
 
 @pytest.mark.parametrize("wrong", [{"a": np.zeros(3)}, "north", None, [[1, 2], [3]]])
-def test_an_observation_of_another_type_is_refused_in_a_sentence(policy, wrong):
+def test_an_observation_of_another_type_is_refused(policy, wrong):
     with pytest.raises(InputError, match="the observation is a"):
         policy.predict(wrong)
 
 
-def test_a_chosen_code_is_saved_and_read_again(policy, tmp_path):
+def test_a_fixed_code_is_saved_and_loaded(policy, tmp_path):
     policy.with_code(1).save(tmp_path)
     _, code = Policy.load(tmp_path).predict(np.zeros(3))
     np.testing.assert_array_equal(code, policy.code(1))
 
 
-def test_who_drops_the_state_is_warned_once(policy):
+def test_callers_that_drop_the_state_are_warned_once(policy):
     observations = np.random.default_rng(0).normal(size=(40, 3))
-    kept, dropped = Policy(policy.network, policy.prior), Policy(policy.network, policy.prior)
+    careful, careless = Policy(policy.network, policy.prior), Policy(policy.network, policy.prior)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         state = None
         for observation in observations:
-            _, state = kept.predict(observation, state)
+            _, state = careful.predict(observation, state)
         for observation in observations:
             policy.with_code(0).predict(observation)
     with pytest.warns(UserWarning, match="a new code is drawn at every step") as caught:
-        _ = [dropped.predict(observation) for observation in observations]
+        _ = [careless.predict(observation) for observation in observations]
     assert len(caught) == 1
 
 
-def test_who_normalises_observations_twice_is_warned():
+def test_callers_that_normalise_observations_are_warned():
     rng = np.random.default_rng(0)
     raw = rng.normal([300, -7], [4.0, 1.0], (20, 30, 2))
     demonstrations = manyways.Demonstrations.from_arrays([(o, o[:, :1] / 100) for o in raw])
@@ -197,7 +197,7 @@ def test_who_normalises_observations_twice_is_warned():
         _ = [policy.predict(twice[:, step]) for step in range(30)]
 
 
-def test_positions_far_from_the_origin_and_small_units_are_learned_as_any():
+def test_positions_far_from_the_origin_and_small_units_are_learned_equally_well():
     rng = np.random.default_rng(0)
     near = rng.normal(size=(12, 40, 2))
     actions = np.stack([near[..., 0], near[..., 1]], axis=2)
@@ -208,8 +208,8 @@ def test_positions_far_from_the_origin_and_small_units_are_learned_as_any():
         demonstrations = manyways.Demonstrations.from_arrays(pairs)
         assert demonstrations.ignored_columns == ()
         policy = settings.fit(demonstrations)
-        predicted = policy.predict(near[0] + offset, deterministic=True)[0] / [unit, 1]
-        fits.append(np.abs(predicted - actions[0]).mean(axis=0))
+        results = policy.predict(near[0] + offset, deterministic=True)[0] / [unit, 1]
+        fits.append(np.abs(results - actions[0]).mean(axis=0))
     assert np.max(fits) < 0.2
     np.testing.assert_allclose(fits[1], fits[0], atol=0.02)
     np.testing.assert_allclose(fits[2], fits[0], atol=0.02)

@@ -41,7 +41,7 @@ class Following(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.poisoned = poisoned
-        self.given = []
+        self.actions = []
 
     def reset(self, *, seed=None, options=None):
         self.rng = np.random.default_rng(seed)
@@ -50,19 +50,19 @@ class Following(VectorEnv):
         return self._show(), {}
 
     def _show(self):
-        self.shown = np.stack([self.rng.uniform(-1, 1, self.num_envs), self.steps / 10], axis=1)
-        return self.shown.copy()
+        self.observations = np.stack([self.rng.uniform(-1, 1, self.num_envs), self.steps / 10], axis=1)
+        return self.observations.copy()
 
     def step(self, actions):
-        self.given.append(actions)
-        rewards = np.where(self.ended, 0.0, -((actions[:, 0] + self.shown[:, 0] / 2) ** 2))
+        self.actions.append(actions)
+        rewards = np.where(self.ended, 0.0, -((actions[:, 0] + self.observations[:, 0] / 2) ** 2))
         if self.poisoned:
             rewards[self.ended] = np.nan
         self.steps = np.where(self.ended, 0, self.steps + 1)
         observation = self._show()
-        numbers = np.arange(self.num_envs)
-        self.ended = self.steps == 3 + numbers
-        terminated, truncated = self.ended & (numbers % 2 == 0), self.ended & (numbers % 2 == 1)
+        indices = np.arange(self.num_envs)
+        self.ended = self.steps == 3 + indices
+        terminated, truncated = self.ended & (indices % 2 == 0), self.ended & (indices % 2 == 1)
         if self.poisoned:
             observation[terminated] = np.nan
         return observation, rewards, terminated, truncated, {}
@@ -92,7 +92,7 @@ def advantages(rewards, values, gamma, gae_lambda, terminated=None, truncated=No
     for flag, at in zip(flags, (terminated, truncated), strict=True):
         if at is not None:
             flag[at] = True
-    rewards, values = (torch.tensor(numbers, dtype=torch.float64)[:, None] for numbers in (rewards, values))
+    rewards, values = (torch.tensor(values, dtype=torch.float64)[:, None] for values in (rewards, values))
     return generalized_advantages(rewards, values, *flags, gamma, gae_lambda).squeeze(1).numpy()
 
 
@@ -110,7 +110,7 @@ def test_with_lambda_1_an_advantage_is_the_discounted_return_beyond_the_value():
     np.testing.assert_allclose(result, np.array(returns) - [10, 20, 30])
 
 
-def test_between_them_it_is_what_is_computed_by_hand():
+def test_between_them_it_is_the_sum_by_hand():
     # errors 1 + 0.9 · 2 - 1 = 1.8 and 1 + 0.9 · 3 - 2 = 1.7; 1.8 + 0.9 · 0.5 · 1.7 = 2.565
     np.testing.assert_allclose(advantages([1.0, 1.0], [1.0, 2.0, 3.0], 0.9, 0.5), [2.565, 1.7])
 
@@ -133,11 +133,11 @@ def test_values_that_are_right_leave_no_advantage(gae_lambda):
 def test_a_constant_reward_gives_a_geometric_series():
     steps, gamma, gae_lambda = 20, 0.9, 0.8
     result = advantages([1.0] * steps, [0.0] * (steps + 1), gamma, gae_lambda)
-    left = steps - np.arange(steps)
-    np.testing.assert_allclose(result, (1 - (gamma * gae_lambda) ** left) / (1 - gamma * gae_lambda))
+    remaining = steps - np.arange(steps)
+    np.testing.assert_allclose(result, (1 - (gamma * gae_lambda) ** remaining) / (1 - gamma * gae_lambda))
 
 
-def test_what_stands_between_two_episodes_reaches_neither():
+def test_values_between_two_episodes_have_no_effect():
     rewards, values = [1.0, 1.0, np.nan, 5.0], [2.0, 3.0, np.nan, 4.0, 6.0]
     result = advantages(rewards, values, 0.5, 1.0, terminated=1)
     np.testing.assert_allclose(result[[0, 1, 3]], [1 + 0.5 - 2, 1 - 3, 5 + 3 - 4])
@@ -186,11 +186,11 @@ def test_a_rollout_says_where_episodes_ended_and_how():
     assert rollout.finished[2][1] == pytest.approx(rollout.rewards[4:7, 0].sum().item())
 
 
-def test_actions_are_given_in_the_units_of_the_environment_and_within_its_range():
+def test_actions_are_in_the_units_and_range_of_the_environment():
     environment = Following()
     rollout = start(environment, log_std=1.0).collect()
     expected = (1.0 + 3.0 * rollout.actions.numpy()).clip(-2, 4)
-    np.testing.assert_allclose(np.stack(environment.given), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.stack(environment.actions), expected, rtol=1e-6)
     assert (expected == 4).any()
     assert (rollout.actions > 1).any()
 
@@ -218,12 +218,12 @@ def test_old_log_probabilities_are_those_of_the_policy_that_acted(code_size):
 def test_the_first_gradient_step_starts_from_the_policy_that_acted():
     training = start(minibatch=1000, epochs=1)
     for _ in range(3):
-        told = training.step()
-        assert told["kl"] == pytest.approx(0, abs=1e-6)
-        assert told["clip_fraction"] == 0
+        scalars = training.step()
+        assert scalars["kl"] == pytest.approx(0, abs=1e-6)
+        assert scalars["clip_fraction"] == 0
 
 
-def test_codes_stay_for_an_episode_and_reach_the_policy():
+def test_codes_stay_for_an_episode_and_are_the_policys_inputs():
     training = start(None, random_codes, 3, log_std=-20.0)
     earlier = training.collect()
     training.learn(earlier)
@@ -236,9 +236,9 @@ def test_codes_stay_for_an_episode_and_reach_the_policy():
     network = training.network
     with torch.no_grad():
         inputs = network.actor.observations(rollout.observations[:-1])
-        told, other = (network.means(inputs, code) for code in (rollout.codes[:-1], -rollout.codes[:-1]))
-    torch.testing.assert_close(rollout.actions, told, rtol=0, atol=1e-5)
-    assert not torch.allclose(told, other, atol=1e-4)
+        means, other = (network.means(inputs, code) for code in (rollout.codes[:-1], -rollout.codes[:-1]))
+    torch.testing.assert_close(rollout.actions, means, rtol=0, atol=1e-5)
+    assert not torch.allclose(means, other, atol=1e-4)
 
 
 # --- normalisation ---
@@ -254,15 +254,15 @@ def test_running_moments_equal_those_of_all_rows_at_once():
     np.testing.assert_allclose(moments.std, rows.std(axis=0), rtol=1e-6, atol=1e-9)
 
 
-def test_observations_are_normalised_by_all_that_was_seen_before():
+def test_observations_are_normalised_by_all_earlier_ones():
     training = start(frozen_after=3)
-    seen = []
+    parts = []
     for update in range(5):
         rollout = training.collect()
         if update < 3:
-            seen.append(rollout.observations[:-1][rollout.valid].double().numpy())
+            parts.append(rollout.observations[:-1][rollout.valid].double().numpy())
         training.learn(rollout)
-        rows = np.concatenate(seen)
+        rows = np.concatenate(parts)
         np.testing.assert_allclose(training.network.actor.observations.part().mean, rows.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(training.network.actor.observations.part().std, rows.std(axis=0), rtol=1e-5)
     far = training.network.actor.observations(torch.tensor([[1e3, -1e3]]))
@@ -271,7 +271,7 @@ def test_observations_are_normalised_by_all_that_was_seen_before():
 
 def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
     training = start(gamma=0.8, gae_lambda=0.0)
-    sums, seen = np.zeros(4), []
+    sums, rows = np.zeros(4), []
     for _ in range(3):
         rollout = training.collect()
         for reward, ended, valid in zip(
@@ -281,7 +281,7 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
             strict=True,
         ):
             sums = np.where(valid, 0.8 * sums + reward, 0)
-            seen += list(sums[valid])
+            rows += list(sums[valid])
             sums = np.where(ended, 0, sums)
         values = training.network.values(
             training.network.actor.observations(rollout.observations), rollout.codes
@@ -290,7 +290,7 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
         copied = copy.deepcopy(training)
         advantage = copied._batch(rollout).advantages
         rewards = advantage + (values[:-1] - 0.8 * following)[rollout.valid]
-        expected = rollout.rewards[rollout.valid] / np.std(seen)
+        expected = rollout.rewards[rollout.valid] / np.std(rows)
         torch.testing.assert_close(rewards, expected, rtol=1e-4, atol=1e-5)
         training.learn(rollout)
 
@@ -342,7 +342,7 @@ def test_the_loss_is_that_of_the_distributions(code_size, clip_values):
     assert loss.item() == pytest.approx(plain_loss(network, training.settings, minibatch).item(), rel=1e-5)
 
 
-def test_what_is_measured_is_the_loss():
+def test_the_statistics_are_those_of_the_loss():
     training = start(minibatch=1000, epochs=1, clip_values=True)
     training.step()
     rollout = training.collect()
@@ -353,17 +353,17 @@ def test_what_is_measured_is_the_loss():
     assert measured["policy_loss"] + 0.5 * measured["value_loss"] == pytest.approx(loss, rel=1e-4, abs=1e-6)
 
 
-def test_gradients_are_shortened():
+def test_long_gradients_are_scaled_down():
     """With a tiny bound, steps are Adam's on tiny gradients: the same direction, so the weights differ little."""
     free, bound = (start(max_gradient_norm=norm, epochs=1, minibatch=1000) for norm in (1e9, 1e-12))
     before = free.network.critic[0].weight.clone()
     for training in (free, bound):
         training.step()
-    moved = [(training.network.critic[0].weight - before).abs().max().item() for training in (free, bound)]
-    assert moved[1] < 0.01 * moved[0]  # Adam's ε outweighs gradients that small
+    changes = [(training.network.critic[0].weight - before).abs().max().item() for training in (free, bound)]
+    assert changes[1] < 0.01 * changes[0]  # Adam's ε outweighs gradients that small
 
 
-def test_a_loss_of_the_callers_is_added():
+def test_the_callers_loss_is_added():
     training = start(epochs=50, learning_rate=0.02, total_steps=10**6)
     target = torch.linspace(-1, 1, 5)[:, None]
     inputs, codes = torch.eye(5)[:, :2], torch.zeros(5, 0)
@@ -406,29 +406,29 @@ def test_the_learning_rate_falls_from_its_start_to_zero_linearly():
     assert training.learning_rate == 0
 
 
-def test_passes_end_when_the_policy_has_gone_far_enough():
+def test_passes_end_beyond_the_target_kl():
     far = [start(epochs=epochs, learning_rate=1e-2).step()["kl"] for epochs in range(1, 7)]
     target = 0.9 * far[3]
-    told = start(epochs=6, learning_rate=1e-2, target_kl=target).step()
-    assert told["passes"] == 1 + next(number for number, kl in enumerate(far) if kl > target)
-    assert told["kl"] == far[int(told["passes"]) - 1]
+    scalars = start(epochs=6, learning_rate=1e-2, target_kl=target).step()
+    assert scalars["passes"] == 1 + next(number for number, kl in enumerate(far) if kl > target)
+    assert scalars["kl"] == far[int(scalars["passes"]) - 1]
     assert start(epochs=6, target_kl=100.0).step()["passes"] == 6
 
 
-def test_a_policy_learns_what_the_reward_asks_for():
+def test_a_policy_learns_the_rewarded_actions():
     training = start(
         Following(16), total_steps=16_000, steps_per_update=32, minibatch=64, epochs=6, hidden=32, learning_rate=3e-3
     )
     while not training.finished:
         training.step()
     network = training.network.actor
-    shown = torch.stack([torch.linspace(-0.9, 0.9, 9), torch.full((9,), 0.1)], dim=1)
+    observations = torch.stack([torch.linspace(-0.9, 0.9, 9), torch.full((9,), 0.1)], dim=1)
     with torch.no_grad():
-        actions = network.actions.restore(network(shown, torch.zeros(9, 0)))[:, 0]
-    torch.testing.assert_close(actions, -shown[:, 0] / 2, rtol=0, atol=0.1)
+        actions = network.actions.restore(network(observations, torch.zeros(9, 0)))[:, 0]
+    torch.testing.assert_close(actions, -observations[:, 0] / 2, rtol=0, atol=0.1)
 
 
-def test_a_policy_learns_a_way_for_each_code_from_rewards_of_the_caller():
+def test_a_policy_learns_a_mode_for_each_code_from_the_callers_rewards():
     def one_of_two(starting, rng):
         return np.eye(2)[rng.integers(2, size=len(starting))]
 
@@ -444,8 +444,8 @@ def test_a_policy_learns_a_way_for_each_code_from_rewards_of_the_caller():
     )
     while not training.finished:
         rollout = training.collect()
-        wanted = rollout.codes[:-1, :, 0] - 0.5  # 0.5 or -0.5
-        rollout.rewards = -(rollout.actions[..., 0] - wanted).square()
+        targets = rollout.codes[:-1, :, 0] - 0.5  # 0.5 or -0.5
+        rollout.rewards = -(rollout.actions[..., 0] - targets).square()
         training.learn(rollout)
     with torch.no_grad():
         means = training.network.means(torch.zeros(2, 2), torch.eye(2))[:, 0]
@@ -489,7 +489,7 @@ def test_environments_start_anew_and_otherwise_at_each_restart():
     assert not torch.equal(firsts[0], firsts[2])
 
 
-def test_a_state_stays_as_it_was():
+def test_training_does_not_change_a_state_dict():
     training = start()
     training.step()
     state = training.state_dict()
@@ -522,14 +522,14 @@ def test_a_state_of_other_settings_is_refused():
 # --- environments and settings ---
 
 
-def test_a_tasks_environment_is_trained_on():
+def test_it_trains_on_a_tasks_environment():
     environment = get_task("circles").make_vec(4)
     training = PPOTraining(settings(), environment)
-    told = [training.step() for _ in range(3)]
-    assert all(np.isfinite(list(numbers.values())).all() for numbers in told)
+    scalars = [training.step() for _ in range(3)]
+    assert all(np.isfinite(list(values.values())).all() for values in scalars)
 
 
-def test_an_environment_that_restarts_within_a_step_is_refused():
+def test_an_environment_that_resets_within_a_step_is_refused():
     environment = SyncVectorEnv([lambda: gym.make("Pendulum-v1")], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(InputError, match="autoreset_mode is NEXT_STEP"):
         PPOTraining(settings(), environment)
@@ -537,15 +537,15 @@ def test_an_environment_that_restarts_within_a_step_is_refused():
 
 def test_actions_that_are_choices_are_refused():
     environment = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
-    with pytest.raises(InputError, match=r"rows of numbers, not Discrete\(2\)"):
+    with pytest.raises(InputError, match=r"actions that are vectors, not Discrete\(2\)"):
         PPOTraining(settings(), environment)
 
 
-def test_actions_without_a_range_are_taken_as_they_are():
+def test_actions_without_a_range_are_not_scaled():
     environment = Following()
     environment.single_action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
     rollout = start(environment).collect()
-    np.testing.assert_array_equal(np.stack(environment.given), rollout.actions.numpy())
+    np.testing.assert_array_equal(np.stack(environment.actions), rollout.actions.numpy())
 
 
 def test_first_actions_are_noise():
@@ -582,7 +582,7 @@ def test_settings_out_of_range_are_refused(changes, message):
         settings(**changes)
 
 
-def test_codes_change_inside_episodes_as_often_as_asked():
+def test_codes_change_inside_episodes_with_the_given_probability():
     shares = []
     for probability in (0.0, 0.3):
         changes = {"switch_codes": probability, "steps_per_update": 40, "total_steps": 6000}

@@ -63,7 +63,7 @@ def test_sums_far_beyond_the_exponentials_range_stay_finite():
 def test_chunks_change_nothing(monkeypatch, demonstrations):
     network = network_of(3, 2, 5, 16)
     whole = search.trajectory_losses(network, demonstrations, torch.eye(5))
-    monkeypatch.setattr(search, "_HIDDEN_NUMBERS", 5 * 16 * 3)
+    monkeypatch.setattr(search, "_HIDDEN_VALUES", 5 * 16 * 3)
     monkeypatch.setattr(search, "_MOST_STEPS", 7)
     np.testing.assert_allclose(search.trajectory_losses(network, demonstrations, torch.eye(5)), whole, rtol=1e-5)
 
@@ -84,12 +84,12 @@ def test_memory_does_not_grow_with_the_steps():
     network = network_of(3, 2, 64, 32)
     for steps in (1_000, 30_000):
         demonstrations = Demonstrations.from_arrays([(rng.normal(size=(steps, 3)), rng.normal(size=(steps, 2)))])
-        peak = _peak_numbers(lambda d=demonstrations: search.trajectory_losses(network, d, torch.eye(64)))
-        assert peak <= max(search._HIDDEN_NUMBERS, search._ACTION_NUMBERS)
+        peak = _peak_size(lambda d=demonstrations: search.trajectory_losses(network, d, torch.eye(64)))
+        assert peak <= max(search._HIDDEN_VALUES, search._ACTION_VALUES)
 
 
-def _peak_numbers(call):
-    """Return the most numbers in one tensor that the call made."""
+def _peak_size(call):
+    """Return the size of the largest tensor that the call made."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Watch(TorchDispatchMode):
@@ -143,16 +143,16 @@ def batch_losses(network, features, actions, codes):
 def test_a_batch_gets_the_best_of_all_candidates(race):
     network, features, actions, _ = continuous_batch(1, noise=0.1)
     settings = Search(candidates=64, race=race, near="prior")
-    found = search.search_batch(
+    codes = search.search_batch(
         network, features, actions, settings, torch.zeros(6, 1), torch.Generator().manual_seed(7)
     )
     candidates = LARGEST_INPUT * (2 * torch.rand(64, 1, generator=torch.Generator().manual_seed(7)) - 1)
     every = torch.stack([batch_losses(network, features, actions, c.expand(6, 1)) for c in candidates])
     least = every.min(dim=0)
     if not race:
-        torch.testing.assert_close(found, candidates[least.indices])
+        torch.testing.assert_close(codes, candidates[least.indices])
     # A race may drop the very best, not a good one.
-    assert (batch_losses(network, features, actions, found) <= every.quantile(0.05, dim=0)).all()
+    assert (batch_losses(network, features, actions, codes) <= every.quantile(0.05, dim=0)).all()
 
 
 @pytest.mark.parametrize(("dimension", "block"), [(2, 1), (3, 2), (3, 3)])
@@ -161,10 +161,10 @@ def test_blocks_and_rounds_find_the_code_that_acted(dimension, block):
     losses = []
     for rounds in (1, 6):
         settings = Search(candidates=400, block=block, rounds=rounds, race=False, near="prior")
-        found = search.search_batch(
+        codes = search.search_batch(
             network, features, actions, settings, torch.zeros(6, dimension), torch.Generator().manual_seed(0)
         )
-        losses.append(batch_losses(network, features, actions, found))
+        losses.append(batch_losses(network, features, actions, codes))
     start = batch_losses(network, features, actions, torch.zeros(6, dimension))
     assert (losses[1] < 0.25 * start).all()
     if block < dimension:
@@ -180,25 +180,23 @@ def test_blocks_and_rounds_find_the_code_that_acted(dimension, block):
     candidates=st.integers(1, 20),
     race=st.booleans(),
 )
-def test_the_found_loss_is_the_loss_of_the_found_code_and_no_round_makes_it_worse(
-    dimension, block, rounds, candidates, race
-):
+def test_the_result_has_its_own_loss_and_no_round_makes_it_worse(dimension, block, rounds, candidates, race):
     target = torch.linspace(-1, 1, 7)[:, None].expand(7, dimension)
-    seen = []
+    shapes = []
 
     def losses(codes, part, offsets):
-        moved = codes[:, None].expand(-1, len(offsets), -1).clone()
-        moved[:, :, part] += offsets
-        values = (moved - target[:, None]).square().sum(dim=2)
-        seen.append(values.shape)
+        candidates = codes[:, None].expand(-1, len(offsets), -1).clone()
+        candidates[:, :, part] += offsets
+        values = (candidates - target[:, None]).square().sum(dim=2)
+        shapes.append(values.shape)
         return values
 
-    given_search = Search(candidates=candidates, block=block, rounds=rounds, race=race)
-    codes, least = coordinate_search(losses, torch.zeros(7, dimension), given_search)
+    options = Search(candidates=candidates, block=block, rounds=rounds, race=race)
+    codes, least = coordinate_search(losses, torch.zeros(7, dimension), options)
     torch.testing.assert_close(least, (codes - target).square().sum(dim=1))
     blocks = -(-dimension // block)
-    assert seen == [(7, candidates)] * (blocks * (rounds if blocks > 1 else 1))
-    nearer, less = search_nearby(losses, codes, given_search)
+    assert shapes == [(7, candidates)] * (blocks * (rounds if blocks > 1 else 1))
+    nearer, less = search_nearby(losses, codes, options)
     torch.testing.assert_close(less, (nearer - target).square().sum(dim=1))
     if candidates > 1:
         assert (less <= least + 1e-6).all()
@@ -213,11 +211,11 @@ def test_all_trajectories_of_a_data_set_get_their_codes():
         with torch.no_grad():
             pairs.append((states.numpy(), network(states, code.expand(length, -1)).numpy()))
     demonstrations = Demonstrations.from_arrays(pairs)
-    found, losses = search.search_trajectories(
+    codes, losses = search.search_trajectories(
         network, demonstrations, Search(candidates=500, rounds=6), torch.zeros(6, 2)
     )
-    for code, loss, (states, done) in zip(found, losses, demonstrations, strict=True):
-        expected = plain_losses(network, torch.from_numpy(states), torch.from_numpy(done), code[None]).mean()
+    for code, loss, (states, actions) in zip(codes, losses, demonstrations, strict=True):
+        expected = plain_losses(network, torch.from_numpy(states), torch.from_numpy(actions), code[None]).mean()
         assert loss.item() == pytest.approx(expected.item(), rel=1e-3, abs=1e-6)
     assert losses.max() < 0.05
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-X, Z, Y = 3, 2, 4  # numbers of x, z and y
+X, Z, Y = 3, 2, 4  # dimensions of x, z and y
 QUICK = settings(max_examples=40, deadline=None)
 SEEDS = st.integers(0, 2**31 - 1)
 

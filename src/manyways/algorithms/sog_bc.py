@@ -21,7 +21,7 @@ from torch import Tensor
 
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import CloningTraining, fitting_checkpoint
-from manyways.clustering.groups import Groups, nats_as_loss
+from manyways.clustering.groups import Groups, nll_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
@@ -97,7 +97,7 @@ class SOGBCTraining(CloningTraining):
             self._codes = torch.from_numpy(prior.enumerate()).to(self.device)
         self._initial_codes: Tensor | None = None
         self._groups: Groups | None = None
-        self._nats = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
+        self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
             self._last_codes = self._first(prior)
@@ -163,7 +163,7 @@ class SOGBCTraining(CloningTraining):
             if self.find_groups() is not None:
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
-                losses = losses + nats_as_loss(self._nats[trajectories], lengths, variance)
+                losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
             return self._codes[losses.argmin(dim=1)]
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
@@ -203,7 +203,7 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             self.find_groups()
-            return self._codes[self._nats[trajectories].argmin(dim=1)]
+            return self._codes[self._relative_nll[trajectories].argmin(dim=1)]
         if self._last_codes is not None:
             return self._last_codes[trajectories]
         if self._initial_codes is None:
@@ -224,7 +224,9 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         if self._groups is None and isinstance(prior, Categorical) and self.settings.init == "clusters":
             self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
-            self._nats = torch.from_numpy(self._groups.nats(self.demonstrations)).to(self.device, torch.float32)
+            self._relative_nll = torch.from_numpy(self._groups.relative_nll(self.demonstrations)).to(
+                self.device, torch.float32
+            )
         return self._groups
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.normalization import to_tensors
 from manyways.policies.policy import Policy
@@ -174,18 +174,18 @@ class CloningTraining(Training):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that `load_state_dict` needs, as named tensors."""
-        tensors = named("network", self.network.state_dict())
+        tensors = add_prefix("network", self.network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            tensors |= named(f"optimizer.{number}", moments(optimizer))
+            tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state_dict` was taken."""
         with fitting_checkpoint():
-            self.network.load_state_dict(part("network", tensors))
+            self.network.load_state_dict(take_prefix("network", tensors))
             self.iteration = int(tensors["iteration"])
             for number, optimizer in enumerate(self._optimizers):
-                restore_moments(optimizer, part(f"optimizer.{number}", tensors))
+                load_moments(optimizer, take_prefix(f"optimizer.{number}", tensors))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""Groups of points: a mixture of Gaussians with one covariance for all, by hard assignment; and isolated points.
+"""Groups of points, by a mixture of Gaussians with one covariance and hard assignment; and isolated points.
 
-That is k-means in a metric that learns how points of one group differ, and counts those directions little.
+It is k-means in a metric that is learned from how points of one group differ.
 """
 
 import warnings
@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 
 _RESTARTS = 40
 _MOST_IN_TREE = 2000  # points; the tree's cost grows with their square
-_ROUNDS = 30  # of clustering and of the metric; they mostly agree after five
-_ISOLATED = 4.0  # of synthetic motions none is so far out, and of the tasks' trajectories only falls, 5 to 30
-_LEAST_WITHIN = 0.02  # variance within groups that is always assumed, as a share of the whole
+_ROUNDS = 30  # of clustering and of the metric; five are mostly enough
+_ISOLATED = 4.0  # median distances; no synthetic motion is so far out, and of the tasks' trajectories only falls (5-30)
+_LEAST_WITHIN = 0.02  # least variance within groups, as a share of the whole
 
 Floats = NDArray[np.floating[Any]]
 
@@ -26,8 +26,8 @@ Floats = NDArray[np.floating[Any]]
 def isolated(points: Floats) -> NDArray[np.bool_]:
     """Return which points (n, dimensions) lie far from all others, (n,).
 
-    Those are the ones with fewer than two neighbours within four times the distance at which the median point has two:
-    a way that is shown three times is none of them.
+    An isolated point has fewer than two neighbours within four times the distance at which the median point has two. So
+    three similar trajectories are not isolated.
     """
     if len(points) < 4:
         return np.zeros(len(points), dtype=bool)
@@ -39,22 +39,23 @@ def isolated(points: Floats) -> NDArray[np.bool_]:
 def cluster(
     points: Floats, groups: int, seed: int, restarts: int = _RESTARTS, floor: float = 0.0
 ) -> tuple[Floats, Floats, NDArray[np.int64], float]:
-    """Group points by k-means in the metric of the covariance within groups, which both learn from each other.
+    """Group points by k-means in the metric of the covariance within groups, alternately.
 
     That maximises the likelihood of a mixture of Gaussians with one covariance and hard assignment. From random starts
-    k-means leaves two of many groups in one and one in two; so the last start is a tree (Ward 1963) in the best metric.
+    k-means often joins two of many groups and splits another. So the last start is a tree (Ward 1963) in the best
+    metric.
 
     Args:
         points: (n, dimensions).
         groups: how many; at most n.
         seed: of the starts.
-        restarts: how many starts, of which the likeliest result is kept.
-        floor: variance within groups that is always assumed in every direction, as a share of the points' variance.
+        restarts: how many starts; the likeliest result counts.
+        floor: variance added to the covariance within groups in every direction, as a share of the points' variance.
 
     Returns:
-        The metric (dimensions, dimensions), the centres in it (groups, dimensions), the group of each point (n,), and
-        half the logarithm of the determinant of the covariance within groups over that of the whole, which is least at
-        the likeliest.
+        The metric (dimensions, dimensions); the centres in it (groups, dimensions); the group of each point (n,); and
+        the volume, half the logarithm of the determinant of the covariance within groups over that of the whole. The
+        likeliest groups have the least volume.
     """
     whole = points.var(axis=0, dtype=np.float64) + 1e-12
     always = np.diag(_LEAST_WITHIN * whole + floor * whole.sum())
@@ -67,22 +68,22 @@ def cluster(
             errors = points - centres[labels]
             within = errors.T @ errors / len(points) + always
             metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
-            moved = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
-            if np.array_equal(moved, labels):
+            new = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
+            if np.array_equal(new, labels):
                 break
-            labels = moved
+            labels = new
         volume = float(np.linalg.slogdet(within)[1] - np.log(whole).sum()) / 2
         return metric, centres @ metric, labels.astype(np.int64), volume
 
-    # Threads would add up the centres in an order that changes from run to run, and now and then a label with it.
-    # Points that differ by rounding alone are warned of as one; groups without points are no harm.
+    # With several threads the order of summation, and so now and then a label, would change from run to run.
+    # KMeans warns of points that differ by rounding alone; groups without points are allowed.
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = [
+        results = [
             improve(KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_)
             for restart in range(restarts)
         ]
-        best = min(found, key=lambda result: result[3])
+        best = min(results, key=lambda result: result[3])
         if distinct < len(points) <= _MOST_IN_TREE:
             labels = fcluster(linkage(points @ best[0], "ward"), distinct, "maxclust") - 1
             if labels.max() + 1 == distinct:  # no group without points

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.experts.environment import ExpertEnvironment
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 from manyways.tasks import Task
 
 Floats = NDArray[np.floating[Any]]
@@ -249,11 +249,11 @@ class CrossQTraining:
         """Return everything that `load_state_dict` needs but for the environments, which start anew."""
         tensors = {"log_temperature": self._log_temperature.data}
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
-            tensors |= named(name, module.state_dict())
+            tensors |= add_prefix(name, module.state_dict())
         for number, optimizer in enumerate(self._optimizers):
-            tensors |= named(f"optimizer.{number}", moments(optimizer))
+            tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
         filled = min(self._written, self.settings.buffer)
-        tensors |= named("memory", {name: values[:filled] for name, values in self._memory.items()})
+        tensors |= add_prefix("memory", {name: values[:filled] for name, values in self._memory.items()})
         counts = {"steps": self.steps, "updates": self.updates, "written": self._written}
         return tensors | {name: torch.tensor(count) for name, count in counts.items()}
 
@@ -263,12 +263,12 @@ class CrossQTraining:
         A checkpoint may come without its memory, which is most of it: the policy then gathers `random_steps` anew.
         """
         for name, module in (("actor", self.actor), ("averaged", self.averaged), ("critics", self._critics)):
-            module.load_state_dict(part(name, tensors))
+            module.load_state_dict(take_prefix(name, tensors))
         self._log_temperature.data.copy_(tensors["log_temperature"])
         for number, optimizer in enumerate(self._optimizers):
-            restore_moments(optimizer, part(f"optimizer.{number}", tensors))
+            load_moments(optimizer, take_prefix(f"optimizer.{number}", tensors))
         self.steps, self.updates, self._written = (int(tensors[name]) for name in ("steps", "updates", "written"))
-        remembered = part("memory", tensors)
+        remembered = take_prefix("memory", tensors)
         for name, values in remembered.items():
             self._memory[name][: len(values)] = values[: self.settings.buffer]
         if not remembered:

@@ -1,4 +1,4 @@
-"""What a network's outputs mean: actions of real numbers, with a squared error, or choices, with a cross-entropy."""
+"""From a network's outputs to actions: real numbers with a squared error, or choices with a cross-entropy."""
 
 import math
 from typing import Any
@@ -14,13 +14,13 @@ from manyways.networks.normalization import Normalizer
 
 
 class ContinuousActions(Normalizer):
-    """Actions of real numbers: outputs are the normalised action, the error is squared (Equation 2).
+    """Actions of real numbers: the output is the normalised action, the error is squared (Equation 2).
 
     Args:
-        size: numbers in an action.
+        size: dimensions of an action.
     """
 
-    noise: Tensor  # σ of Equation 2 for each number, in real units
+    noise: Tensor  # σ of Equation 2 for each dimension, in real units
     low: Tensor  # the range of the demonstrated actions
     high: Tensor
     discrete = False
@@ -33,17 +33,17 @@ class ContinuousActions(Normalizer):
         self.register_buffer("high", torch.full((size,), math.inf))
 
     def fit(self, values: NDArray[Any]) -> None:
-        """Measure the actions (steps, size), their range too."""
+        """Measure the moments and the range of actions (steps, size)."""
         super().fit(values)
         self.low.copy_(torch.from_numpy(values.min(axis=0)))
         self.high.copy_(torch.from_numpy(values.max(axis=0)))
 
     def targets(self, actions: Tensor) -> Tensor:
-        """Return actions (..., size) as the loss takes them: normalised."""
+        """Return the loss's targets: the normalised actions, (..., size)."""
         return self.normalize(actions)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, summed over the normalised action's numbers, (...)."""
+        """Return the squared error, summed over the dimensions of the normalised action, (...)."""
         return (outputs - targets).square().sum(dim=-1)
 
     def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -54,11 +54,11 @@ class ContinuousActions(Normalizer):
             bias: (size,).
             targets: (..., size).
         """
-        wanted = (targets - bias).movedim(-1, 0)[..., None]
-        return products.sub_(wanted).square_().sum(dim=0)
+        shifted = (targets - bias).movedim(-1, 0)[..., None]
+        return products.sub_(shifted).square_().sum(dim=0)
 
     def variance(self, loss: Any) -> Any:
-        """Return σ² of one number of the normalised action, if the mean error is `loss`."""
+        """Return σ² of one dimension of the normalised action, if the mean error is `loss`."""
         return loss / self.outputs
 
     def actions(self, outputs: Tensor, rng: np.random.Generator | None = None) -> Tensor:
@@ -70,16 +70,16 @@ class ContinuousActions(Normalizer):
 
     @property
     def uninformed_error(self) -> float:
-        """The mean error of predicting the mean: how many of the action's numbers vary."""
+        """The mean error of predicting the mean: the number of action dimensions that vary."""
         return float((self.std > 0).sum())
 
 
 class DiscreteActions(nn.Module):
-    """Choices: outputs are a logit for each, part after part; the error is the cross-entropy in nats.
+    """Choices: an output is the logit of a choice, part after part; the error is the cross-entropy in nats.
 
     Args:
         choices: (parts,), how many each part of an action has.
-        single: whether an action is one number rather than a row of parts.
+        single: whether an action is one whole number rather than an array of parts.
     """
 
     frequencies: Tensor  # of the demonstrated choices, in the order of the outputs
@@ -99,7 +99,7 @@ class DiscreteActions(nn.Module):
         self.frequencies.copy_(torch.from_numpy(np.concatenate(counts) / len(values)))
 
     def targets(self, actions: Tensor) -> Tensor:
-        """Return actions as the loss takes them, (..., parts)."""
+        """Return the loss's targets, (..., parts)."""
         return actions[..., None] if self.single else actions
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -114,23 +114,22 @@ class DiscreteActions(nn.Module):
     def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         """Return the errors of steps under codes, (..., codes); arguments as for `ContinuousActions`."""
         outputs = products.movedim(0, -1) + bias  # (..., codes, outputs)
-        wanted = targets[..., None, :].expand(*outputs.shape[:-1], len(self.choices))
-        return self.errors(outputs, wanted)
+        return self.errors(outputs, targets[..., None, :].expand(*outputs.shape[:-1], len(self.choices)))
 
     def variance(self, loss: Any) -> Any:
-        """Return 1/2, with which a loss in nats counts as it is where a squared error is counted over 2 σ²."""
+        """Return 1/2: a squared error is divided by 2 σ², so a loss in nats stays as it is."""
         return 0 * loss + 0.5
 
     def actions(self, outputs: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Return the likeliest choices, (...[, parts]); with `rng`, they are drawn by their probabilities."""
-        if rng is not None:  # the greatest after Gumbel noise is drawn by the softmax
+        """Return the likeliest choices, (...[, parts]); with `rng`, choices drawn by their probabilities."""
+        if rng is not None:  # the arg max after Gumbel noise is a draw from the softmax
             outputs = outputs + torch.from_numpy(rng.gumbel(size=tuple(outputs.shape)).astype(np.float32))
         parts = [logits.argmax(dim=-1) for logits in torch.split(outputs, self.choices, dim=-1)]
         return parts[0] if self.single else torch.stack(parts, dim=-1)
 
     @property
     def uninformed_error(self) -> float:
-        """The mean error of the demonstrated frequencies: their entropy in nats."""
+        """The mean error of predicting the demonstrated frequencies: their entropy in nats."""
         return float(torch.special.entr(self.frequencies).sum())
 
 
@@ -138,20 +137,20 @@ Actions = ContinuousActions | DiscreteActions
 
 
 def make_actions(space: Space) -> Actions:
-    """Return what a network's outputs mean for actions of this space.
+    """Return the interpretation of a network's outputs for actions of this space.
 
     Raises:
-        InputError: it is neither a row of numbers nor choices.
+        InputError: it is neither a vector nor choices.
     """
     choices = choices_of(space)
     if choices is not None:
         return DiscreteActions(choices, single=space.shape == ())
     if space.shape is None or len(space.shape) != 1:
-        raise InputError(f"an action is {space}; only rows of numbers and choices can be learned: convert it")
+        raise InputError(f"an action is {space}; only vectors and choices can be learned: convert it")
     return ContinuousActions(space.shape[0])
 
 
 def require_continuous(space: Space, algorithm: str) -> None:
-    """Raise `InputError` where actions are choices, of an algorithm that cannot learn them."""
+    """Raise `InputError` where actions are choices, which `algorithm` cannot learn."""
     if choices_of(space) is not None:
         raise InputError(f"{algorithm} cannot learn discrete actions, but an action is {space}; take sog-bc, bc or mdn")

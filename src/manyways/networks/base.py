@@ -1,4 +1,4 @@
-"""What the networks of all policies share: normalisation, the encoder of observations, and what outputs mean."""
+"""The base of all policy networks: normalisation, the encoder of observations, and the actions."""
 
 import math
 from abc import abstractmethod
@@ -16,21 +16,21 @@ from manyways.networks.normalization import ObservationNormalizer
 
 
 class ActionNetwork(nn.Module):
-    """From a window of observations, and a code where there is one, to a chunk of actions.
+    """Maps a window of observations, and a code if the network has codes, to a chunk of actions.
 
-    Inside, everything is in normalised observations and actions; `act` takes and returns real units.
+    Inside, observations and actions are normalised; `act` takes and returns real units.
 
     Args:
         observation_space, action_space: of one step.
-        encoder: what makes features of a normalised observation; see `networks.encoders`.
+        encoder: from a normalised observation to features; see `networks.encoders`.
         window: how many observations are used, the current one included.
-        chunk: how many actions are learned for one window, the one for its last observation first.
+        chunk: how many actions are predicted for one window, beginning with that for its last observation.
         executed: how many of them are executed before the next chunk.
         seed: of the encoder's weights, where it is made here.
     """
 
     kind: ClassVar[str]
-    # Modules, whose attributes PyTorch types as a tensor or a module.
+    # Any: PyTorch types the attributes of a module as a tensor or a module.
     actions: Any
     encoder: Any
 
@@ -59,7 +59,7 @@ class ActionNetwork(nn.Module):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return what the network is built from beside its spaces and encoder, by name."""
+        """Return the constructor's other arguments than spaces, encoder and seed, by name."""
 
     @abstractmethod
     def act(self, windows: Any, codes: Tensor | None, rng: np.random.Generator | None) -> Tensor:
@@ -68,38 +68,38 @@ class ActionNetwork(nn.Module):
         Args:
             windows: observations (n, window, ...), or a dictionary of such tensors.
             codes: (n, code size); None where there is no code.
-            rng: draws what is left to chance; None takes what is likeliest.
+            rng: of random actions; None takes the likeliest.
         """
 
     def fit(self, demonstrations: Demonstrations, seed: int) -> None:
-        """Measure the normalisation, and whatever else is not learned by gradient steps, on the demonstrations."""
+        """Measure on the demonstrations the normalisation, and whatever else gradient steps do not learn."""
         self.observations.fit(demonstrations.observations)
         self.actions.fit(demonstrations.actions)
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights with gain √2 and set the biases to 0; an encoder that was given keeps its own."""
+        """Draw orthogonal weights with gain √2 and set the biases to 0; a user's encoder keeps its weights."""
         if hasattr(self.encoder, "initialize"):
             self.encoder.initialize(generator)
-        initialize_layers(self, generator, leave_out=self.encoder)
+        initialize_layers(self, generator, skip=self.encoder)
 
-    def encoded(self, inputs: Any) -> Tensor:
+    def features(self, inputs: Any) -> Tensor:
         """Return features (..., features) of normalised observations (..., *shape)."""
         return encode(self.encoder, inputs, self._ndims)
 
     def matrices(self) -> list[Tensor]:
-        """Return the weights between the network's inputs and its last layer, which Muon trains."""
+        """Return the weights between the inputs and the last layer, which Muon trains."""
         return linear_weights(self.encoder)
 
 
-def initialize_layers(module: nn.Module, generator: torch.Generator, leave_out: nn.Module | None = None) -> None:
-    """Draw orthogonal weights with gain √2 for linear layers, and set their biases to 0."""
-    left_out = set() if leave_out is None else set(leave_out.modules())
+def initialize_layers(module: nn.Module, generator: torch.Generator, skip: nn.Module | None = None) -> None:
+    """Draw orthogonal weights with gain √2 for linear layers, and set their biases to 0, except within `skip`."""
+    exceptions = set() if skip is None else set(skip.modules())
     for layer in module.modules():
-        if isinstance(layer, nn.Linear) and layer not in left_out:
+        if isinstance(layer, nn.Linear) and layer not in exceptions:
             nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
             nn.init.zeros_(layer.bias)
 
 
 def linear_weights(module: nn.Module) -> list[Tensor]:
-    """Return the matrices of the linear layers in a module."""
+    """Return the weights of the linear layers in a module."""
     return [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]

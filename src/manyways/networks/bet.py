@@ -1,13 +1,13 @@
-"""BeT, behaviour transformer (Shafiullah et al. 2022): which bin of actions, and by how much to leave its centre.
+"""BeT, behaviour transformer (Shafiullah et al. 2022): a bin of actions, and an offset from its centre.
 
     bins: k-means of all demonstrated actions
     last observations → causal transformer → for each bin a weight and an offset
 
-Each step draws a bin by its weight and adds the bin's offset. Which way was taken is told by the observations that
-the transformer sees. It is smaller than the paper's, two layers instead of four or six, and has no dropout, so that
-3,000 iterations take about two minutes on one core. The paper's focal loss (γ = 2) flattens the weights by which bins
-are drawn; cross-entropy is the default: in trials of 1,500 iterations on Circles, with layers over the window in the
-transformer's place, it returned 977 instead of 946 (offsets weighed 10 instead of 100).
+Each step draws a bin by its weight and adds the bin's offset. The last observations tell the transformer which mode it
+is in. It has two layers, the paper's four or six, and no dropout: 3,000 iterations take about two minutes on one core.
+The paper's focal loss (γ = 2) flattens the weights of the bins, so cross-entropy is the default. In trials of 1,500
+iterations on Circles, with layers over the window in the transformer's place, the return was 977 with cross-entropy and
+946 with the focal loss (offsets weighed 10 and 100).
 """
 
 import math
@@ -26,7 +26,7 @@ from manyways.networks.chunks import ChunkNetwork, choose
 from manyways.networks.encoders import Encoder
 from manyways.networks.registry import register_network
 
-_ACTIONS_FOR_BINS = 20_000  # at most, drawn at random; more move the centres little
+_ACTIONS_FOR_BINS = 20_000  # at most, drawn at random; more hardly change the centres
 
 
 @register_network
@@ -38,7 +38,7 @@ class BeTNetwork(ChunkNetwork):
         history: observations in a window.
         bins: of the actions.
         layers, heads, hidden: of the transformer.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -73,7 +73,7 @@ class BeTNetwork(ChunkNetwork):
         self.output = nn.Linear(hidden, bins * (1 + self.actions.outputs))
 
     def settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the constructor's other arguments than spaces, encoder and seed."""
         return {
             "history": self.window,
             "bins": self.bins,
@@ -106,24 +106,24 @@ class BeTNetwork(ChunkNetwork):
         rows = rng.permutation(demonstrations.steps)[:_ACTIONS_FOR_BINS]
         actions = self.actions.targets(torch.from_numpy(demonstrations.actions[rows])).numpy()
         clusters = min(self.bins, len(np.unique(actions, axis=0)))
-        found = KMeans(clusters, n_init=1, random_state=seed).fit(actions.astype(np.float64)).cluster_centers_
+        centres = KMeans(clusters, n_init=1, random_state=seed).fit(actions.astype(np.float64)).cluster_centers_
         self.centres.fill_(math.inf)
-        self.centres[:clusters] = torch.from_numpy(found)
+        self.centres[:clusters] = torch.from_numpy(centres)
 
     def forward(self, windows: Any) -> tuple[Tensor, Tensor]:
         """Return the bins' logits (n, history, bins) and offsets (n, history, bins, action size)."""
-        features = self.embedding(self.encoded(windows)) + self.positions
+        features = self.embedding(self.features(windows)) + self.positions
         mask = nn.Transformer.generate_square_subsequent_mask(self.window, device=features.device)
-        numbers = self.output(self.transformer(features, mask, is_causal=True))
-        logits, offsets = numbers.split([self.bins, numbers.shape[2] - self.bins], dim=2)
+        outputs = self.output(self.transformer(features, mask, is_causal=True))
+        logits, offsets = outputs.split([self.bins, outputs.shape[2] - self.bins], dim=2)
         logits = logits.masked_fill(self.centres.isinf().any(dim=1), -math.inf)
         return logits, offsets.unflatten(2, (self.bins, -1))
 
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the focal loss of the bins, in nats, and the weighted squared error of the true bins' offsets."""
-        logits, offsets = (numbers.flatten(0, 1) for numbers in self(windows))
+        logits, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
         actions = actions.flatten(0, 1)
-        # The other way of measuring, by products, subtracts infinities.
+        # The default, by products, would subtract infinities.
         distances = torch.cdist(actions, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
         bins = distances.argmin(dim=1)
         log_likelihood = -functional.cross_entropy(logits, bins, reduction="none")
@@ -133,7 +133,7 @@ class BeTNetwork(ChunkNetwork):
         return {"bins": focal, "offsets": self.offset_weight * error}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
-        """Return the centre and offset of a bin drawn by its weight; without `rng`, of the heaviest."""
-        logits, offsets = (numbers[:, -1] for numbers in self(windows))
+        """Return the centre plus the offset of a bin drawn by its weight; without `rng`, of the heaviest bin."""
+        logits, offsets = (outputs[:, -1] for outputs in self(windows))
         bins = logits.argmax(dim=1) if rng is None else choose(logits, rng)
         return (self.centres[bins] + offsets[torch.arange(len(bins)), bins])[:, None]

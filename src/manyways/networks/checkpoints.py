@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-def named(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under `name.` and their own names."""
+def add_prefix(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with `name.` before their names."""
     return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
 
 
-def part(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what `named` put under this name, under their own names again."""
+def take_prefix(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `name.`, without that."""
     return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
@@ -25,8 +25,8 @@ def moments(optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer the state that `moments` returned; its settings stay as they are."""
+def load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Set an optimizer's state to what `moments` returned; its settings stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         parameter, name = key.split(".")

@@ -1,7 +1,4 @@
-"""What networks without a code share: from a window of observations they draw a chunk of actions.
-
-`mdn`, `bet` and `diffusion` are how multimodal demonstrations are cloned where no code tells the modes apart.
-"""
+"""The base of networks without a code, `mdn`, `bet` and `diffusion`: they draw a chunk of actions for a window."""
 
 from abc import abstractmethod
 from typing import Any
@@ -18,30 +15,30 @@ class ChunkNetwork(ActionNetwork):
 
     @abstractmethod
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the parts of the loss, which add up to it.
+        """Return the terms of the loss by name.
 
         Args:
             windows: (n, window, ...), normalised, or a dictionary of such tensors.
             actions: (n, window - 1 + chunk, ...), the loss's targets: the action on each observation of the window, and
                 the rest of the chunk.
-            generator: of whatever noise is needed, on the CPU.
+            generator: of noise, on the CPU.
         """
 
     @abstractmethod
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
-        """Return outputs (n, executed, outputs), as `actions` takes them, for normalised windows (n, window, ...).
+        """Return outputs (n, executed, outputs) for `self.actions`.
 
         Args:
-            windows: of observations.
-            rng: draws among all actions that are likely; None takes the likeliest.
+            windows: normalised observations (n, window, ...).
+            rng: of random actions; None takes the likeliest.
         """
 
     def act(self, windows: Any, codes: Tensor | None, rng: np.random.Generator | None) -> Tensor:
         """Return actions (n, executed, ...) within the demonstrated range."""
-        return self.actions.actions(self.draw(self.observations(windows), rng))  # `draw` has left nothing to chance
+        return self.actions.actions(self.draw(self.observations(windows), rng))  # without `rng`: `draw` was random
 
 
 def choose(logits: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return for each row of unnormalised log probabilities (n, choices) an index drawn by them, (n,)."""
-    # Whatever is greatest after Gumbel noise is drawn by the softmax.
+    """Draw an index by each row of unnormalised log probabilities (n, choices), (n,)."""
+    # The arg max after Gumbel noise is a draw from the softmax.
     return (logits + torch.from_numpy(rng.gumbel(size=tuple(logits.shape)))).argmax(dim=1)

@@ -1,4 +1,4 @@
-"""Where tensors are computed, and where what is random comes from."""
+"""Devices, and random generators."""
 
 import numpy as np
 import torch
@@ -23,6 +23,6 @@ def choose_device(name: str) -> torch.device:
 
 
 def seeded_generator(seed: int, number: int) -> torch.Generator:
-    """Return the source of what one batch or iteration draws, on the CPU."""
-    drawn = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(drawn) >> 1)
+    """Return the generator of batch or iteration `number`, on the CPU."""
+    state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)

@@ -1,14 +1,14 @@
-"""Diffusion policy (Chi et al. 2023) on states: actions are noise from which a network has taken the noise away.
+"""Diffusion policy (Chi et al. 2023) on states: a network removes the noise from noisy actions.
 
     last observations ─┐
     noisy actions ─────┼─→ Linear → SiLU → Linear → SiLU → Linear → SiLU → Linear → the actions without noise
     how noisy ─────────┘
 
-A few actions are drawn together and done before the next are drawn, so a way once drawn is kept for these; after that
-only the last observations tell it. The paper's networks are a temporal U-Net and a transformer for images and long
-chunks; for states and chunks of eight actions a network of a few layers does. It predicts the actions rather than their
-noise, which the paper's code offers too: on Circles the return was 969 after 1,200 iterations, and 447 after 1,500 of
-predicting the noise.
+A few actions are drawn together and executed before the next are drawn. So a mode lasts at least for these; after that
+only the last observations tell which mode it was. The paper has a temporal U-Net and a transformer, for images and long
+chunks; for states and chunks of eight actions a few layers are enough. The network predicts the actions and not the
+noise (the paper's code has both): on Circles the return was 969 after 1,200 iterations, and 447 with the noise after
+1,500.
 """
 
 import math
@@ -33,14 +33,14 @@ _LARGEST_BETA = 0.999
 
 @register_network
 class DiffusionNetwork(ChunkNetwork):
-    """Finds a chunk of normalised actions in noise, given a window of observations.
+    """Removes the noise from a chunk of normalised actions, given a window of observations.
 
     Args:
         observation_space, action_space: of one step.
         window, chunk, executed: as in `ActionNetwork`.
         denoising_steps: from noise to actions.
         hidden: width of the layers.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -77,7 +77,7 @@ class DiffusionNetwork(ChunkNetwork):
     signal: Tensor  # (levels,), the share of the variance that is signal, at each level of noise
 
     def settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the constructor's other arguments than spaces, encoder and seed."""
         return {
             "window": self.window,
             "chunk": self.chunk,
@@ -91,7 +91,7 @@ class DiffusionNetwork(ChunkNetwork):
         return [*super().matrices(), *linear_weights(self.layers)]
 
     def denoise(self, features: Tensor, noisy: Tensor, levels: Tensor) -> Tensor:
-        """Return the chunks (n, chunk, action size) that noisy ones of levels (n,) were made of.
+        """Return the chunks without noise, (n, chunk, action size).
 
         Args:
             features: (n, window, features), of the observations.
@@ -103,18 +103,18 @@ class DiffusionNetwork(ChunkNetwork):
         return chunks.view_as(noisy)
 
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the mean squared error of the normalised actions that are found in noise of a random level."""
+        """Return the mean squared error of the denoised actions, for noise of a random level."""
         chunks = actions[:, -self.chunk :]
         levels = torch.randint(NOISE_LEVELS, (len(chunks),), generator=generator).to(chunks.device)
         noise = torch.randn(chunks.shape, generator=generator).to(chunks.device)
         signal = self.signal[levels, None, None]
         noisy = signal.sqrt() * chunks + (1 - signal).sqrt() * noise
-        return {"actions": functional.mse_loss(self.denoise(self.encoded(windows), noisy, levels), chunks)}
+        return {"actions": functional.mse_loss(self.denoise(self.features(windows), noisy, levels), chunks)}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
-        """Return what is left of noise without its noise (DDIM, Song et al. 2021); without `rng`, of zero."""
+        """Return denoised actions, from noise (DDIM, Song et al. 2021); without `rng`, from zeros."""
         low, high = (self.actions.normalize(limit) for limit in (self.actions.low, self.actions.high))
-        features = self.encoded(windows)
+        features = self.features(windows)
         shape = (len(features), self.chunk, self.actions.outputs)
         noisy = torch.zeros(shape) if rng is None else torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         levels = np.linspace(NOISE_LEVELS - 1, 0, self.denoising_steps).round().astype(int)
@@ -135,7 +135,7 @@ def cosine_schedule(levels: int) -> Tensor:
 
 
 def time_features(levels: Tensor) -> Tensor:
-    """Return sines and cosines of each level, (n, features), in wavelengths from a few levels to more than all."""
+    """Return sines and cosines of each level, (n, features); wavelengths reach from 6 levels to more than all."""
     rates = torch.logspace(0, -2.5, _TIME_FEATURES // 2, device=levels.device)
     angles = levels[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)

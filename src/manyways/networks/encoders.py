@@ -1,7 +1,7 @@
-"""Owns the encoder slot: what makes a row of features out of a normalised observation, in every network here.
+"""Owns the encoder slot: the module from a normalised observation to features, in every network here.
 
-The paper's networks see flat observations, for which there is nothing to encode (`Flat`). For images a small
-convolutional encoder ships (`Convolutional`); any other `torch.nn.Module` can be given.
+The paper's networks have flat observations, which need no encoder (`Flat`). Images get a small convolutional encoder
+(`Convolutional`). A user may give any other `torch.nn.Module`.
 """
 
 import copy
@@ -18,20 +18,16 @@ from manyways.demonstrations.spaces import Space, describe, entry_spaces, is_fla
 from manyways.errors import InputError
 
 Encoder = str | nn.Module | None
-"""The name of a registered encoder or `module:ATTRIBUTE`; a module; None for the one that the observation calls for."""
+"""The name of a registered encoder; `module:ATTRIBUTE`; a module; None for "conv" with images, else "flat"."""
 
 _FACTORIES: dict[str, Callable[[Space], nn.Module]] = {}
 
 
 def register_encoder(name: str) -> Callable[[Callable[[Space], nn.Module]], Callable[[Space], nn.Module]]:
-    """Return a decorator that makes an encoder known by a name.
+    """Return a decorator that registers an encoder by name, for the command line and policy files.
 
-    Args:
-        name: what the command line and a policy's file call it.
-
-    What is decorated is a class or function: from the observation's Gymnasium space to a `torch.nn.Module`.
-    That module takes a batch of normalised observations (n, ...), or a dictionary of such tensors, and returns features
-    (n, features).
+    It decorates a class or function from the observation's Gymnasium space to a `torch.nn.Module`. That module takes a
+    batch of normalised observations (n, ...), or a dictionary of such tensors, and returns features (n, features).
     """
 
     def register(factory: Callable[[Space], nn.Module]) -> Callable[[Space], nn.Module]:
@@ -43,7 +39,7 @@ def register_encoder(name: str) -> Callable[[Callable[[Space], nn.Module]], Call
 
 @register_encoder("flat")
 class Flat(nn.Module):
-    """Puts the numbers of an observation side by side; it has nothing to learn.
+    """Puts all values of an observation side by side; it has no weights.
 
     Args:
         space: of one observation.
@@ -54,7 +50,7 @@ class Flat(nn.Module):
         self.alone = is_flat(space)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return (n, numbers) of tensors (n, ...)."""
+        """Return features (n, dimensions) of tensors (n, ...)."""
         if self.alone:
             return inputs
         parts = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
@@ -115,7 +111,7 @@ def _tower(shape: tuple[int, ...], features: int) -> nn.Module:
 
 
 def encoder_name(encoder: Encoder) -> str | None:
-    """Return what a settings file calls an encoder: its name, or the class of a module."""
+    """Return an encoder's name for a settings file: its own, or a module's class."""
     return type(encoder).__qualname__ if isinstance(encoder, nn.Module) else encoder
 
 
@@ -123,8 +119,7 @@ def make_encoder(encoder: Encoder, space: Space, seed: int = 0) -> nn.Module:
     """Return an encoder for observations of this space.
 
     Args:
-        encoder: a module, which is copied with its weights; a registered name; `module:ATTRIBUTE`, which is imported;
-            None for "flat", or "conv" where there is an image.
+        encoder: see `Encoder`; a module is copied with its weights.
         space: of one observation.
         seed: of the weights, where the encoder is made here.
 
@@ -136,25 +131,27 @@ def make_encoder(encoder: Encoder, space: Space, seed: int = 0) -> nn.Module:
     if encoder is None:
         images = any(len(box.shape) in (2, 3) for box in entry_spaces(space).values())
         encoder = "conv" if images else "flat"
-    factory = _FACTORIES.get(encoder) or _imported(encoder)
+    factory = _FACTORIES.get(encoder) or _import(encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = factory(space) if callable(factory) and not isinstance(factory, nn.Module) else factory
-    if not isinstance(made, nn.Module):
-        raise InputError(f"the encoder {encoder} is a {type(made).__name__}; give a torch.nn.Module, or what makes one")
-    return made
+        module = factory(space) if callable(factory) and not isinstance(factory, nn.Module) else factory
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"the encoder {encoder} is a {type(module).__name__}; give a torch.nn.Module, or a function that makes one"
+        )
+    return module
 
 
-def shipped_or_registered(name: str | None) -> bool:
-    """Return whether an encoder of this name can be made without importing anything."""
+def is_registered(name: str | None) -> bool:
+    """Return whether there is a registered encoder of this name."""
     return name in _FACTORIES
 
 
 def features_of(encoder: nn.Module, space: Space) -> int:
-    """Return how many features an encoder makes of an observation.
+    """Return how many features an encoder has.
 
     Raises:
-        InputError: it cannot take such observations, or does not return rows of features.
+        InputError: it cannot take such observations, or does not return (n, features).
     """
     boxes = entry_spaces(space)
     weights = next(itertools.chain(encoder.parameters(), encoder.buffers()), torch.empty(0, device="cpu"))
@@ -198,7 +195,7 @@ def encode(encoder: nn.Module, inputs: Any, ndims: Mapping[str, int]) -> Tensor:
     return features.view(*lead, -1)
 
 
-def _imported(name: str) -> Any:
+def _import(name: str) -> Any:
     module, separator, attribute = name.partition(":")
     if not separator:
         raise InputError(

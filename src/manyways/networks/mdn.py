@@ -2,8 +2,8 @@
 
     observation → encoder → Linear → tanh → Linear → tanh → Linear → weight, mean and σ of every component
 
-Each step draws a component and from it the action, so that different modes need not be averaged; nothing but the
-observation tells the next step which mode it was. Where actions are choices, a component is a distribution over them.
+Each step draws a component, and from it the action, so modes are not averaged. The next step does not know the mode of
+the last one, except from the observation. If actions are choices, a component is a distribution over them.
 """
 
 import math
@@ -20,7 +20,7 @@ from manyways.networks.chunks import ChunkNetwork, choose
 from manyways.networks.encoders import Encoder
 from manyways.networks.registry import register_network
 
-_LEAST_STD = 0.01  # of a component, in standard deviations of the action: demonstrations may have no noise at all
+_LEAST_STD = 0.01  # of a component, in standard deviations of the action, since demonstrations may have no noise
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -32,7 +32,7 @@ class MDNNetwork(ChunkNetwork):
         observation_space, action_space: of one step.
         components: of the mixture.
         hidden: width of the layers.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -56,7 +56,7 @@ class MDNNetwork(ChunkNetwork):
         self.head = nn.Linear(hidden, components * (1 + self.parts * self.actions.outputs))
 
     def settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the constructor's other arguments than spaces, encoder and seed."""
         return {"components": self.components, "hidden": self.head.in_features}
 
     def matrices(self) -> list[Tensor]:
@@ -64,16 +64,16 @@ class MDNNetwork(ChunkNetwork):
         return [*super().matrices(), *linear_weights(self.trunk)]
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights, and means that differ even where the observation tells nothing."""
+        """Draw orthogonal weights, and biases that make the components' means differ."""
         super().initialize(generator)
         with torch.no_grad():
             means = self.head.bias[self.components :].view(self.components, self.parts, -1)[:, 0]
             means.normal_(generator=generator)
 
     def mixture(self, windows: Any) -> tuple[Tensor, Tensor]:
-        """Return log weights (n, components), and what each component is made of (n, components, parts, outputs)."""
-        numbers = self.head(self.trunk(self.encoded(windows)[:, -1]))
-        logits, rest = numbers.split([self.components, numbers.shape[1] - self.components], dim=1)
+        """Return log weights (n, components), and each component's parameters (n, components, parts, outputs)."""
+        outputs = self.head(self.trunk(self.features(windows)[:, -1]))
+        logits, rest = outputs.split([self.components, outputs.shape[1] - self.components], dim=1)
         return logits.log_softmax(dim=1), rest.unflatten(1, (self.components, self.parts, -1))
 
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -89,15 +89,15 @@ class MDNNetwork(ChunkNetwork):
         return {"likelihood": -torch.logsumexp(weights + likelihoods, dim=1).mean()}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
-        """Return outputs of a component drawn by its weight; without `rng`, of the heaviest."""
+        """Draw outputs from a component drawn by its weight; without `rng`, return the heaviest component's mode."""
         weights, components = self.mixture(windows)
         rows = torch.arange(len(weights))
         component = weights.argmax(dim=1) if rng is None else choose(weights, rng)
-        chosen = components[rows, component]  # (n, parts, outputs)
-        outputs = chosen[:, 0]
+        parameters = components[rows, component]  # (n, parts, outputs)
+        outputs = parameters[:, 0]
         if rng is not None and self.actions.discrete:
             outputs = outputs + torch.from_numpy(rng.gumbel(size=tuple(outputs.shape)).astype(np.float32))
         elif rng is not None:
             noise = torch.from_numpy(rng.standard_normal(tuple(outputs.shape), dtype=np.float32))
-            outputs = outputs + (functional.softplus(chosen[:, 1]) + _LEAST_STD) * noise
+            outputs = outputs + (functional.softplus(parameters[:, 1]) + _LEAST_STD) * noise
         return outputs[:, None]

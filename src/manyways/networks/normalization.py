@@ -1,4 +1,4 @@
-"""Normalisation as measured on the demonstrations: what every network sees in place of raw observations."""
+"""Normalisation of observations and actions by the moments of the demonstrations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,24 +13,21 @@ from manyways.demonstrations.columns import varying
 from manyways.demonstrations.observations import Observations, entries
 from manyways.demonstrations.spaces import Space, entry_spaces
 
-FARTHEST = 10.0  # standard deviations at which normalised observations are cut
-_PRECISE = 1e4  # standard deviations from the origin, beyond which single precision would lose the differences
-_IMAGE_SCALE = 127.5  # bytes go to -1 to 1
-
-Inputs = Tensor | dict[str, Tensor]
-"""Normalised observations as an encoder takes them: (n, ...), or a dictionary of such tensors."""
+FARTHEST = 10.0  # standard deviations at which normalised observations are clipped
+_PRECISE = 1e4  # standard deviations from the origin, beyond which single precision is too coarse
+_IMAGE_SCALE = 127.5  # from bytes to -1 to 1
 
 
 class Normalizer(nn.Module):
     """Shifts and scales each column to mean 0 and standard deviation 1, as measured on the demonstrations.
 
-    A column that does not vary there is normalised to 0 whatever comes later, and restored to the value it had.
+    A column that does not vary there becomes 0, whatever its later values; `restore` gives its mean.
 
     Args:
-        shape: of one step's numbers.
+        shape: of one step's values.
     """
 
-    mean: Tensor  # in double precision: of positions far from the origin single precision loses the differences
+    mean: Tensor  # in double precision, for positions far from the origin
     std: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -52,7 +49,7 @@ class Normalizer(nn.Module):
 
     @property
     def precise(self) -> bool:
-        """Whether some column lies so far from the origin that raw values must be in double precision."""
+        """Whether a column lies so far from the origin that raw values must be in double precision."""
         return bool((self.mean.abs() > _PRECISE * self.std)[self.std > 0].any())
 
     def normalize(self, values: Tensor) -> Tensor:
@@ -65,7 +62,7 @@ class Normalizer(nn.Module):
 
 
 class ImageScaler(nn.Module):
-    """Takes images of bytes to numbers from -1 to 1; there is nothing to measure."""
+    """Scales images of bytes to -1 to 1; there is nothing to measure."""
 
     precise = False
 
@@ -73,12 +70,12 @@ class ImageScaler(nn.Module):
         """Do nothing."""
 
     def normalize(self, values: Tensor) -> Tensor:
-        """Return images (..., height, width[, channels]) as numbers from -1 to 1."""
+        """Return images (..., height, width[, channels]), from -1 to 1."""
         return values.float() / _IMAGE_SCALE - 1
 
 
 class ObservationNormalizer(nn.Module):
-    """Normalises observations of any space: numbers by their moments, cut at ±10 deviations, images by their range.
+    """Normalises observations of any space: vectors by their moments, clipped at ±10 deviations; images by their range.
 
     Args:
         space: of one observation.
@@ -89,7 +86,7 @@ class ObservationNormalizer(nn.Module):
         self.space = space
         boxes = entry_spaces(space)
         self._names = list(boxes)
-        # By place, because a module's name can hold less than a dictionary's.
+        # In a list, because a module's name allows fewer characters than a dictionary's.
         self.parts = nn.ModuleList(_normalizer(box) for box in boxes.values())
 
     def fit(self, observations: Observations) -> None:
@@ -98,26 +95,26 @@ class ObservationNormalizer(nn.Module):
             self.part(name).fit(array)
 
     def part(self, name: str = "") -> Any:
-        """Return what normalises one entry of a dictionary, or the box."""
+        """Return the normaliser of one entry of a dictionary, or of the box."""
         return self.parts[self._names.index(name)]
 
     @property
     def precise(self) -> bool:
-        """Whether raw observations must be given in double precision."""
+        """Whether raw observations must be in double precision."""
         return any(self.part(name).precise for name in self._names)
 
     @property
     def size(self) -> int:
-        """How many numbers a flat observation has."""
+        """The dimensions of a flat observation."""
         return len(self.part().mean)
 
     def forward(self, observations: Any) -> Any:
         """Return normalised observations (..., *shape), or a dictionary of them."""
         if isinstance(observations, Mapping):
-            return {name: self._normalized(name, observations[name]) for name in self._names}
-        return self._normalized("", observations)
+            return {name: self._normalize(name, observations[name]) for name in self._names}
+        return self._normalize("", observations)
 
-    def _normalized(self, name: str, values: Tensor) -> Tensor:
+    def _normalize(self, name: str, values: Tensor) -> Tensor:
         normalized: Tensor = self.part(name).normalize(values)
         return normalized.clamp(-FARTHEST, FARTHEST)
 

@@ -1,4 +1,4 @@
-"""The network of Figure 8a: what SOG searches, and what every policy with a code is."""
+"""The network of Figure 8a, that of every policy with codes."""
 
 import math
 from collections.abc import Callable
@@ -21,20 +21,20 @@ Floats = NDArray[np.floating[Any]]
 
 
 class PolicyNetwork(ActionNetwork):
-    """Figure 8a: the state and the code go through layers of their own, are added, and give the mean action.
+    """Figure 8a: the state and the code each pass their own layers; their sum gives the mean action.
 
     observation → encoder → Linear → tanh → Linear ─┐
                                                     + → tanh → Linear → mean action, or logits of choices
     code        → Linear ───────────────────────────┘
 
-    The sum is what lets a search compute the state's part once for all codes. The paper has no encoder.
+    Because of the sum, a search computes the state's part once for all codes. The paper has no encoder.
 
     Args:
         observation_space, action_space: of one step.
-        code_size: numbers in a code; 0 for none.
+        code_size: dimensions of a code; 0 for none.
         hidden: width of the layers.
-        continuous: whether codes are standard normal numbers rather than one-hot.
-        encoder: what makes features of an observation.
+        continuous: whether codes are standard normal rather than one-hot.
+        encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -57,7 +57,7 @@ class PolicyNetwork(ActionNetwork):
         self.output = nn.Linear(hidden, self.actions.outputs)
 
     def settings(self) -> dict[str, Any]:
-        """Return what the network is built from beside spaces, encoder and prior."""
+        """Return the constructor's other arguments than spaces, encoder, seed and those of the prior."""
         return {"hidden": self.output.in_features}
 
     def matrices(self) -> list[Tensor]:
@@ -65,15 +65,15 @@ class PolicyNetwork(ActionNetwork):
         return [*super().matrices(), *linear_weights(self.state)]
 
     def code_inputs(self, codes: Tensor) -> Tensor:
-        """Return what the code's layer takes, (..., code size): discrete codes as they are, continuous ones by the CDF.
+        """Return the inputs of the code's layer, (..., code size): discrete codes themselves, or by the CDF.
 
-        The prior's CDF of each number, shifted and scaled to ±√3, is uniform with variance 1. So equal steps are equal
-        shares of the prior, no code is beyond what was trained, and a range of modes has ends.
+        The prior's CDF of each dimension, shifted and scaled to ±√3, is uniform with variance 1. So equal steps are
+        equal shares of the prior, no code lies outside the trained range, and a range of modes has ends.
         """
         return LARGEST_INPUT * (2 * torch.special.ndtr(codes) - 1) if self.continuous else codes
 
     def codes_of(self, inputs: Tensor) -> Tensor:
-        """Return the codes of which `code_inputs` makes these inputs, (..., code size)."""
+        """Return the codes of these inputs, (..., code size): the inverse of `code_inputs`."""
         if not self.continuous:
             return inputs
         shares = (inputs.double() / LARGEST_INPUT + 1) / 2
@@ -85,11 +85,11 @@ class PolicyNetwork(ActionNetwork):
 
     def state_part(self, inputs: Any) -> Tensor:
         """Return the state's part of the sum, (..., hidden), from normalised observations."""
-        features: Tensor = self.state(self.encoded(inputs))
+        features: Tensor = self.state(self.features(inputs))
         return features
 
     def decode(self, sums: Tensor) -> Tensor:
-        """Return outputs (..., outputs) from the sum of both parts (..., hidden): see `actions` for what they mean."""
+        """Return outputs (..., outputs) for `self.actions`, from the sum of both parts (..., hidden)."""
         outputs: Tensor = self.output(torch.tanh(sums))
         return outputs
 
@@ -103,9 +103,9 @@ class PolicyNetwork(ActionNetwork):
         return self.actions.actions(self(windows, codes[:, None]), rng)
 
     def in_numpy(self) -> "Callable[[Floats, Floats], Floats] | None":
-        """Return what gives mean actions of a few flat observations (n, size) and codes (n, code size) in NumPy.
+        """Return a function from flat observations (n, size) and codes (n, code size) to mean actions, in NumPy.
 
-        A call of NumPy costs a fifth of one of PyTorch. None where actions are choices, or there is an encoder.
+        For a few rows NumPy takes a fifth of PyTorch's time. None if actions are choices, or there is an encoder.
         """
         actions = self.actions
         if not (isinstance(self.encoder, Flat) and self.encoder.alone and isinstance(actions, ContinuousActions)):

@@ -1,4 +1,4 @@
-"""Which network a policy's file is of, by its kind."""
+"""The classes of networks by kind, to read policy files."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _NETWORKS: dict[str, type[ActionNetwork]] = {}
 
 
 def register_network(network: type[ActionNetwork]) -> type[ActionNetwork]:
-    """Make a class of networks known by its `kind`, so that a policy's file can be read; a decorator."""
+    """Register a class of networks by its `kind`, so that its policy files can be read; a decorator."""
     _NETWORKS[network.kind] = network
     return network
 

@@ -1,1 +1,1 @@
-"""What a user keeps after training."""
+"""Policies, the result of training."""

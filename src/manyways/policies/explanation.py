@@ -1,4 +1,4 @@
-"""Which code explains a whole trajectory best: by the policy's error and, where there are groups, by these too."""
+"""The best code of a whole trajectory, by the policy's error and, for policies with groups, the groups' likelihood."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,20 +17,20 @@ from manyways.search.factored import block_losses, search_trajectories, trajecto
 from manyways.search.settings import Search
 
 _NEARLY_BEST = 1.1  # times the least loss
-_GRID = 100  # quantiles of the prior at which a code's number is varied
+_GRID = 100  # quantiles of the prior at which a dimension of a code is varied
 
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """The code under which the policy explains each trajectory best, and how sharply the trajectory determines it.
+    """The best code of each trajectory, and how sharply the trajectory determines it.
 
     Attributes:
         codes: (trajectories, code size).
         losses: (trajectories,), the mean over its steps of the squared error of the normalised action, summed over the
-            action's numbers.
-        spread: (trajectories, code size), for each number of a continuous code the share of the prior at which the loss
-            is at most a tenth above the least, the others staying: near 0 where the trajectory determines it sharply, 1
-            where it makes no difference. None for discrete codes, and where codes are not searched.
+            action's dimensions.
+        spread: (trajectories, code size), for each dimension of a continuous code the share of the prior with a loss at
+            most a tenth above the least, the other dimensions fixed: near 0 if the trajectory determines it sharply, 1
+            if it makes no difference. None for discrete codes, and for codes from a trajectory encoder.
     """
 
     codes: NDArray[np.float32]
@@ -41,16 +41,16 @@ class Encoding:
 def explain(
     network: PolicyNetwork, prior: Categorical, demonstrations: Demonstrations, groups: Groups | None
 ) -> NDArray[np.float64]:
-    """Return how badly each code explains each trajectory, (trajectories, codes): see `Policy.losses`."""
-    losses = trajectory_losses(network, demonstrations, _every(network, prior))
+    """Return the loss of each trajectory under each code, (trajectories, codes): see `Policy.losses`."""
+    losses = trajectory_losses(network, demonstrations, _all_codes(network, prior))
     return losses if groups is None else losses + groups.loss(demonstrations)
 
 
 def settle(
     network: PolicyNetwork, prior: Categorical, demonstrations: Demonstrations, groups: Groups | None
 ) -> tuple[NDArray[np.float64], Groups | None]:
-    """Return the same at the end of training, and the groups with the residual of this network."""
-    losses = trajectory_losses(network, demonstrations, _every(network, prior))
+    """Return the same at the end of training, and the groups with this network's residual variance."""
+    losses = trajectory_losses(network, demonstrations, _all_codes(network, prior))
     if groups is None:
         return losses, None
     groups = groups.with_residual(losses, demonstrations, network.actions.variance)
@@ -80,17 +80,17 @@ def encode(
 def _spread(
     network: PolicyNetwork, demonstrations: Demonstrations, inputs: Tensor, least: Tensor
 ) -> NDArray[np.float64]:
-    """Return the share of the prior at which each number of each code is nearly as good, (trajectories, dimension)."""
+    """Return the share of the prior at which each dimension of a code is nearly as good, (trajectories, dimension)."""
     values = network.code_inputs(torch.from_numpy(Gaussian(1).grid(_GRID)))
     spread = np.empty(inputs.shape)
-    for number in range(inputs.shape[1]):
-        block = slice(number, number + 1)
+    for dimension in range(inputs.shape[1]):
+        block = slice(dimension, dimension + 1)
         rest = inputs.clone()
         rest[:, block] = 0
         losses = block_losses(network, demonstrations, rest, block, values)
-        spread[:, number] = (losses <= _NEARLY_BEST * least[:, None]).double().mean(dim=1).numpy()
+        spread[:, dimension] = (losses <= _NEARLY_BEST * least[:, None]).double().mean(dim=1).numpy()
     return spread
 
 
-def _every(network: PolicyNetwork, prior: Categorical) -> Any:
+def _all_codes(network: PolicyNetwork, prior: Categorical) -> Any:
     return torch.from_numpy(prior.enumerate()).to(network.code.weight.device)

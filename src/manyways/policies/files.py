@@ -1,6 +1,7 @@
-"""A policy to its folder and back. Networks are built without memory first, and take the tensors of the file.
+"""Writing and reading policies.
 
-So a description that claims an absurd size is refused before anything is allocated.
+Networks are first built without memory, then take the file's tensors. So a description that claims an absurd size is
+refused before anything is allocated.
 """
 
 from pathlib import Path
@@ -15,8 +16,8 @@ from manyways.demonstrations import spaces
 from manyways.errors import InputError
 from manyways.latents import Gaussian, prior_from_json
 from manyways.networks.base import ActionNetwork
-from manyways.networks.checkpoints import named, part
-from manyways.networks.encoders import Encoder, shipped_or_registered
+from manyways.networks.checkpoints import add_prefix, take_prefix
+from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 def save(policy: "Policy", folder: Path) -> None:
     """Write the policy; see `Policy.save`."""
     network = policy.network
-    tensors = named("network", network.state_dict())
+    tensors = add_prefix("network", network.state_dict())
     if policy.groups is not None:
-        tensors |= named("groups", {name: torch.from_numpy(value) for name, value in policy.groups.tensors().items()})
+        tensors |= add_prefix(
+            "groups", {name: torch.from_numpy(value) for name, value in policy.groups.tensors().items()}
+        )
     if policy.trajectory_encoder is not None:
-        tensors |= named("trajectory_encoder", policy.trajectory_encoder.state_dict())
+        tensors |= add_prefix("trajectory_encoder", policy.trajectory_encoder.state_dict())
     description = {
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
@@ -53,30 +56,32 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
     path = folder / DESCRIPTION_FILE
     try:
         name = description["encoder"]
-        if encoder is None and name is not None and not shipped_or_registered(name):
+        if encoder is None and name is not None and not is_registered(name):
             raise InputError(
                 f"{folder} has a policy with the encoder {name}, which is not in its files; give it: "
                 "load_policy(folder, encoder=...), or register it with register_encoder"
             )
         prior = None if description["prior"] is None else prior_from_json(description["prior"])
         network = _network(description, name if encoder is None else encoder, prior)
-        network.load_state_dict(part("network", tensors), assign=True)
+        network.load_state_dict(take_prefix("network", tensors), assign=True)
         _require_real(network, path)
-        stored = {key: tensor.numpy() for key, tensor in part("groups", tensors).items()}
-        encoding = part("trajectory_encoder", tensors)
+        groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
+        trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         policy = cls(
             network,
             prior,
             tuple(int(count) for count in description["trajectories"]),
             seed,
-            Groups.from_tensors(stored) if stored else None,
-            TrajectoryEncoder.from_tensors(encoding, network.observation_space, name if encoder is None else encoder)
-            if encoding
+            Groups.from_tensors(groups) if groups else None,
+            TrajectoryEncoder.from_tensors(
+                trajectory_encoder, network.observation_space, name if encoder is None else encoder
+            )
+            if trajectory_encoder
             else None,
         )
         if description["chosen_code"] is not None:
             assert prior is not None
-            policy = policy._with_chosen(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))
+            policy = policy._with_fixed_code(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
         if isinstance(error, InputError):
             raise
@@ -85,7 +90,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
 
 
 def _network(description: dict[str, Any], encoder: Encoder, prior: Any) -> ActionNetwork:
-    """Return the network that the description is of, its tensors without memory."""
+    """Return the network of the description, its tensors without memory."""
     observation_space, action_space = (spaces.from_json(description[f"{of}_space"]) for of in ("observation", "action"))
     settings = {name: int(value) for name, value in description["network"].items()}
     if min(settings.values(), default=1) < 1:

@@ -1,4 +1,4 @@
-"""Owns `Policy`: what a user keeps after training, a network with its normalisation, its codes and its memory."""
+"""Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
 import warnings
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ from manyways.search.settings import Search
 Floats = NDArray[np.floating[Any]]
 
 _FEW = 16  # environments, up to which NumPy is faster than PyTorch
-_CALLS_WITHOUT_STATE = 10  # in a row, after which a lost state is suspected
-_FAR_CALLS = 20  # in a row with an observation beyond everything demonstrated
+_CALLS_WITHOUT_STATE = 10  # in a row, before the warning of a lost state
+_FAR_CALLS = 20  # in a row with observations far from the demonstrations, before the warning
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One mode that was found: its code, and how many of the demonstrations it explains best.
+    """A mode: its code, and how many of the demonstrations have it.
 
     Attributes:
         code: index of the code, for `Policy.code`.
         trajectories: how many demonstrations have this code.
-        share: the same as a fraction of all.
+        share: of all demonstrations.
     """
 
     code: int
@@ -47,18 +47,18 @@ class Mode:
 
 
 class Policy:
-    """A policy with a switch: the code, which stays the same through an episode.
+    """A policy with a code, which stays the same through an episode.
 
-    `predict` has Stable-Baselines3's signature, and its state is the code. So everything that runs a policy of
-    Stable-Baselines3 runs this one. Algorithms without codes give the same type, with no prior.
+    `predict` has Stable-Baselines3's signature; its state is the code. So programs that run a Stable-Baselines3 policy
+    also run this one. The policies of algorithms without codes have `prior` None.
 
     Args:
         network: the trained network; moved to the CPU, where single observations are fastest.
-        prior: the codes; None for a policy without.
-        counts: (codes,), how many demonstrations each code explains best; empty for continuous codes.
+        prior: of the codes; None without codes.
+        counts: (codes,), how many demonstrations have each code; empty for continuous codes.
         seed: of everything that `predict` draws.
-        groups: of similar trajectories, one a code, by which `losses` also judges which states a trajectory meets.
-        trajectory_encoder: gives trajectories their continuous codes, where they are not searched.
+        groups: of similar trajectories, one for each code; they add a term to `losses`.
+        trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
     """
 
     def __init__(
@@ -89,51 +89,51 @@ class Policy:
         )
 
     def seed(self, seed: int) -> None:
-        """Start the drawing of codes and action noise anew."""
+        """Seed the codes and the action noise."""
         self._rng = np.random.default_rng(seed)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that were found, one entry a code; none where codes are continuous, see `encode`."""
+        """The modes, one for each code; empty for continuous codes, see `encode`."""
         total = max(1, sum(self.counts))
         return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
 
     @property
     def observation_space(self) -> Space:
-        """Of one step."""
+        """The space of one step."""
         return self.network.observation_space
 
     @property
     def action_space(self) -> Space:
-        """Of one step."""
+        """The space of one step."""
         return self.network.action_space
 
     @property
     def state_size(self) -> int:
-        """How many numbers a state has: those of the code, and what is remembered besides."""
+        """The dimensions of a state: those of the code, and of the memory."""
         return self._layout.size
 
     @property
     def discrete_prior(self) -> Categorical:
-        """The prior, where codes can be listed.
+        """The prior of discrete codes.
 
         Raises:
-            InputError: they cannot.
+            InputError: the policy has no codes, or continuous ones.
         """
         if self.prior is None:
             raise InputError("this policy has no codes, so none can be chosen or listed; train one with sog-bc")
         if not isinstance(self.prior, Categorical):
             raise InputError(
-                f"this policy's codes are {self.prior.dimension} continuous numbers, which cannot be listed; "
+                f"this policy's codes have {self.prior.dimension} continuous dimensions, so they cannot be listed; "
                 "see `encode` for those of trajectories"
             )
         return self.prior
 
     def code(self, which: int | ArrayLike) -> NDArray[np.float32]:
-        """Return a code, (code size,), to be given to `predict` as its state.
+        """Return a code, (code size,), as a state for `predict`.
 
         Args:
-            which: a discrete code's index; for a continuous code the prior's CDF of each of its numbers, 0 to 1.
+            which: a discrete code's index; for a continuous code the prior's CDF of each of its dimensions, 0 to 1.
 
         Raises:
             InputError: there is no such code.
@@ -146,7 +146,7 @@ class Policy:
         return prior.code(int(which))
 
     def with_code(self, which: int | ArrayLike) -> "Policy":
-        """Return this policy with one code chosen for good, for callers that pass no state at an episode's start.
+        """Return this policy with a fixed code, for callers that pass no state at an episode's start.
 
         Args:
             which: as for `code`.
@@ -154,15 +154,15 @@ class Policy:
         Raises:
             InputError: there is no such code.
         """
-        return self._with_chosen(self.code(which))
+        return self._with_fixed_code(self.code(which))
 
-    def _with_chosen(self, code: Floats) -> "Policy":
-        chosen = Policy(
+    def _with_fixed_code(self, code: Floats) -> "Policy":
+        policy = Policy(
             self.network, self.prior, self.counts, groups=self.groups, trajectory_encoder=self.trajectory_encoder
         )
-        chosen._rng = self._rng
-        chosen.chosen_code = code
-        return chosen
+        policy._rng = self._rng
+        policy.chosen_code = code
+        return policy
 
     def predict(
         self,
@@ -174,78 +174,76 @@ class Policy:
         """Return an action, and the state for the next step.
 
         Args:
-            observation: one, or one for each environment, (environments, ...); a dictionary where the demonstrations'
-                observations are one.
-            state: the code, (code size,) or (environments, code size), or what `predict` returned at the step before.
-                None draws a code from the prior. Give the returned state back at every step: without it a new code is
-                drawn at every step.
-            episode_start: (environments,), where True a new code is drawn and nothing is remembered; a `state` given
-                without it is kept.
-            deterministic: the mean, or the likeliest, action; otherwise Gaussian noise of the demonstrations' residual
-                size is added, or the action is drawn.
+            observation: one, or one for each environment, (environments, ...); a dictionary if the demonstrations'
+                observations are dictionaries.
+            state: the code, (code size,) or (environments, code size), or the state from the last call. None draws a
+                code from the prior. Pass the returned state at every step; without it every step draws a new code.
+            episode_start: (environments,); True draws a new code and clears the memory. Without it `state` stays.
+            deterministic: True for the mean or likeliest action; False adds Gaussian noise with the demonstrations'
+                residual size, or draws the action.
 
         Returns:
             The action, within the range of the demonstrated ones, and the next `state`; each (environments, ...), or a
             single one for a single observation.
 
         Raises:
-            InputError: the observation or the state has the wrong shape, or a number is not finite.
+            InputError: the observation or the state has the wrong shape, or a value is not finite.
         """
         batch, count, single = as_batch(observation, self.observation_space, self._precise)
         self._watch(batch, state, episode_start)
-        codes, states, going_on = self._codes(state, episode_start, count)
+        codes, states, continuing = self._codes(state, episode_start, count)
         rng = None if deterministic else self._rng
         if not self._layout.remembers:
             actions = self._act(batch, codes, rng)
-            following: Floats = codes
+            next_states: Floats = codes
         else:
-            actions, following = self._act_from_memory(batch, codes, states, going_on, rng)
-        return (actions[0], following[0]) if single else (actions, following)
+            actions, next_states = self._act_from_memory(batch, codes, states, continuing, rng)
+        return (actions[0], next_states[0]) if single else (actions, next_states)
 
     def _act(self, batch: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
-        """Return one action for each observation, of a policy that remembers nothing."""
+        """Return one action for each observation, for a policy without memory."""
         if self._fast is not None and rng is None and len(codes) <= _FEW:
             return self._fast(batch, codes)
-        return self._drawn(_windows(batch, None), codes, rng)[:, 0]
+        return self._draw(_windows(batch, None), codes, rng)[:, 0]
 
     def _act_from_memory(
-        self, batch: Any, codes: Floats, states: Floats | None, going_on: NDArray[np.bool_], rng: Any
+        self, batch: Any, codes: Floats, states: Floats | None, continuing: NDArray[np.bool_], rng: Any
     ) -> tuple[NDArray[Any], Floats]:
         memory = self._layout.fresh(batch, len(codes))
         if states is not None:
-            self._layout.unpack(states, memory, going_on)
+            self._layout.unpack(states, memory, continuing)
         windows = _windows(batch, memory.past)
-        empty = memory.left == 0
+        empty = memory.remaining == 0
         if empty.any():
             some = {n: w[empty] for n, w in windows.items()} if isinstance(windows, dict) else windows[empty]
-            memory.waiting[empty] = self._drawn(some, codes[empty], rng)
-            memory.left[empty] = self.network.executed
+            memory.waiting[empty] = self._draw(some, codes[empty], rng)
+            memory.remaining[empty] = self.network.executed
         return memory.waiting[:, 0].copy(), self._layout.pack(codes, windows, memory)
 
     @torch.no_grad()
-    def _drawn(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
+    def _draw(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return actions (n, executed, ...) of windows (n, window, ...)."""
-        given = None if self.prior is None else torch.from_numpy(codes)
-        actions: NDArray[Any] = self.network.act(to_tensors(windows), given, rng).numpy()
+        tensor = None if self.prior is None else torch.from_numpy(codes)
+        actions: NDArray[Any] = self.network.act(to_tensors(windows), tensor, rng).numpy()
         return actions
 
     def _codes(
         self, state: Any, episode_start: ArrayLike | None, count: int
     ) -> tuple[NDArray[np.float32], Floats | None, NDArray[np.bool_]]:
-        """Return each environment's code, its whole state if one was given, and whether its episode goes on."""
+        """Return each environment's code, its whole state if there is one, and whether its episode continues."""
         size, whole = self._layout.code_size, self._layout.size
-        going_on = np.ones(count, bool)
+        continuing = np.ones(count, bool)
         if episode_start is not None:
-            going_on = ~np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
+            continuing = ~np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
         states: Floats | None = None
         codes = np.zeros((count, size), np.float32)
         if state is not None:
             rows = np.asarray(state)
             if rows.dtype.kind not in "fiu" or rows.shape not in ((size,), (count, size), (whole,), (count, whole)):
-                needed = f"a code ({size},), as from policy.code(0), or " if size else ""
+                code = f"a code ({size},), as from policy.code(0), or " if size else ""
                 raise InputError(
-                    f"the state has shape {rows.shape}; give {needed}what predict returned before, {whole} numbers for "
-                    f"each of the {count} observations, or None"
+                    f"the state has shape {rows.shape}; give {code}the state that predict returned, {whole} numbers "
+                    f"for each of the {count} observations, or None"
                 )
             rows = np.broadcast_to(rows, (count, rows.shape[-1]))
             codes[:] = rows[:, :size]
@@ -254,12 +252,12 @@ class Policy:
         if self.chosen_code is not None:
             codes[:] = self.chosen_code
         elif self.prior is not None:
-            drawn = ~going_on if state is not None else np.ones(count, bool)
-            codes[drawn] = self.prior.sample(int(drawn.sum()), self._rng)
-        return codes, states, going_on & (states is not None)
+            new = ~continuing if state is not None else np.ones(count, bool)
+            codes[new] = self.prior.sample(int(new.sum()), self._rng)
+        return codes, states, continuing & (states is not None)
 
     def _watch(self, batch: Any, state: Any, episode_start: ArrayLike | None) -> None:
-        """Warn, once each, where the caller seems to lose the state, or to normalise observations itself."""
+        """Warn once if the caller seems to lose the state, and once if it seems to normalise observations."""
         lost = state is None and episode_start is None and self.chosen_code is None
         if lost and (self._layout.remembers or (self.prior is not None and self.prior != Categorical(1))):
             self._without_state += 1
@@ -284,15 +282,15 @@ class Policy:
             )
 
     def losses(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
-        """Return how badly each code explains each trajectory, (trajectories, codes).
+        """Return the loss of each trajectory under each code, (trajectories, codes).
 
-        That is the mean over its steps of the squared error, summed over the action's numbers, each in units of its
-        standard deviation in the training demonstrations (of choices, the cross-entropy in nats). Where the policy was
-        trained with groups of similar trajectories, it is also how much less likely than in the nearest group the
-        trajectory is in the code's, in the same units (`Groups.loss`). A trajectory's code is the arg min of its row.
+        It is the mean over the trajectory's steps of the squared error, summed over the action's dimensions, each in
+        units of its standard deviation in the training demonstrations; for choices, the cross-entropy in nats. A policy
+        that was trained with groups of similar trajectories adds `Groups.loss`. A trajectory's code is the arg min of
+        its row.
 
         Raises:
-            InputError: the demonstrations are of other spaces than the policy, or codes cannot be listed.
+            InputError: the demonstrations have other spaces than the policy, or codes cannot be listed.
         """
         self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
         prior = self.discrete_prior
@@ -300,17 +298,15 @@ class Policy:
         return explain(self.network, prior, demonstrations, self.groups)
 
     def encode(self, demonstrations: Demonstrations, search: Search | None = None, seed: int = 0) -> Encoding:
-        """Search the code under which each trajectory is explained best (Algorithm 2, lines 5 and 6).
-
-        A policy that came with a trajectory encoder asks that instead.
+        """Return the code of each trajectory, by search (Algorithm 2, lines 5 and 6), or by the trajectory encoder.
 
         Args:
             demonstrations: of any lengths.
-            search: how continuous codes are searched; as in training unless given.
+            search: how continuous codes are searched; `Search()` by default.
             seed: of the candidates.
 
         Raises:
-            InputError: the demonstrations are of other spaces than the policy, or it has no codes.
+            InputError: the demonstrations have other spaces than the policy, or it has no codes.
         """
         if isinstance(self.prior, Gaussian):
             self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
@@ -322,7 +318,7 @@ class Policy:
 
     @property
     def uninformed_loss(self) -> float:
-        """The loss of predicting the demonstrations' mean action whatever is observed; compare losses to it."""
+        """The loss of always predicting the demonstrations' mean action, to compare losses with."""
         return self.network.actions.uninformed_error
 
     def require_spaces(self, observation_space: Space, action_space: Space, what: str) -> None:
@@ -347,15 +343,15 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | Path, seed: int = 0, encoder: Encoder = None) -> "Policy":
-        """Read the policy that `save` wrote, or that of a run's folder. Nothing in the files can run code.
+        """Read a policy from the folder of `save`, or from a run's folder. Nothing in the files can run code.
 
         Args:
             folder: with policy.json and policy.safetensors.
             seed: of everything that `predict` draws.
-            encoder: the module, or what makes it, of a policy with an encoder that is not registered by name.
+            encoder: of a policy whose encoder is not registered by name; see `networks.encoders.Encoder`.
 
         Raises:
-            InputError: there is none, a file of it is damaged, or its encoder must be given.
+            InputError: there is no policy, a file of it is damaged, or the encoder is needed.
         """
         return files.load(cls, Path(folder), seed, encoder)
 
@@ -366,7 +362,7 @@ def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> P
 
 
 def _windows(batch: Any, past: Any) -> Any:
-    """Return windows (n, window, ...) from current observations (n, ...) and those before, (n, window - 1, ...)."""
+    """Return windows (n, window, ...) from current observations (n, ...) and past ones (n, window - 1, ...)."""
     if isinstance(batch, dict):
         return {name: _windows(array, None if past is None else past[name]) for name, array in batch.items()}
     current = batch[:, None]

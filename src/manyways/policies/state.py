@@ -1,8 +1,8 @@
-"""What a policy remembers between two steps, as one row of numbers for each environment.
+"""A policy's state between two steps, one vector for each environment.
 
     the code | observations before the current one | actions that wait to be executed | how many of them there are
 
-Where one observation is used and one action executed, the state is the code alone.
+A policy with a window of one observation that executes one action has the code alone as its state.
 """
 
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(eq=False)
 class Memory:
-    """What was observed and what waits to be executed, for n environments.
+    """Past observations and waiting actions of n environments.
 
     Attributes:
         past: observations before the current one, (n, window - 1, ...), or a dictionary of such arrays.
-        waiting: actions to execute, (n, executed, ...), of which the first `left` count.
-        left: (n,).
+        waiting: actions to execute, (n, executed, ...), of which the first `remaining` count.
+        remaining: (n,), how many actions wait.
     """
 
     past: Any
     waiting: NDArray[Any]
-    left: NDArray[np.int64]
+    remaining: NDArray[np.int64]
 
 
 class StateLayout:
-    """How a policy's state is laid out.
+    """The layout of a policy's state.
 
     Args:
-        network: the policy's.
-        code_size: numbers in a code; 0 without one.
+        network: of the policy.
+        code_size: dimensions of a code; 0 without codes.
     """
 
     def __init__(self, network: ActionNetwork, code_size: int) -> None:
@@ -51,39 +51,38 @@ class StateLayout:
         self._action_shape = tuple(space.shape or ())
         self._action_type: Any = np.int64 if choices_of(space) is not None else np.float32
         self.remembers = self._window > 1 or self._executed > 1
-        observed = sum(int(np.prod(box.shape)) for box in self._boxes.values())
-        self._past = (self._window - 1) * observed
+        self._past = (self._window - 1) * sum(int(np.prod(box.shape)) for box in self._boxes.values())
         self._waiting = (self._executed - 1) * int(np.prod(self._action_shape))
         self.size = code_size + (self._past + self._waiting + 1 if self.remembers else 0)
 
     def fresh(self, current: Any, count: int) -> Memory:
-        """Return the memory of episodes that start: the current observation stands for those before it."""
+        """Return the memory at an episode's start: the current observation, repeated, is the past."""
         past = apply(lambda array: np.repeat(array[:, None], self._window - 1, axis=1), current)
         waiting = np.zeros((count, self._executed, *self._action_shape), self._action_type)
         return Memory(past, waiting, np.zeros(count, np.int64))
 
-    def unpack(self, states: Floats, memory: Memory, going_on: NDArray[np.bool_]) -> None:
-        """Write what the rows of `states` (n, size) remember into `memory`, where an episode goes on.
+    def unpack(self, states: Floats, memory: Memory, continuing: NDArray[np.bool_]) -> None:
+        """Write the rows of `states` (n, size) into `memory` for episodes that continue.
 
         Raises:
-            InputError: the state is none that `pack` returned.
+            InputError: a state is not from `pack`.
         """
-        if not self.remembers or not going_on.any():
+        if not self.remembers or not continuing.any():
             return
-        rows = states[going_on][:, self.code_size :]
-        left = rows[:, -1]
-        if not np.isin(left, np.arange(self._executed)).all():
+        rows = states[continuing][:, self.code_size :]
+        remaining = rows[:, -1]
+        if not np.isin(remaining, np.arange(self._executed)).all():
             raise InputError("the state is not one that this policy's predict returned; give that, or None")
         start = 0
         for name, box in self._boxes.items():
-            numbers = (self._window - 1) * int(np.prod(box.shape))
-            part = rows[:, start : start + numbers].reshape(len(rows), self._window - 1, *box.shape)
+            size = (self._window - 1) * int(np.prod(box.shape))
+            part = rows[:, start : start + size].reshape(len(rows), self._window - 1, *box.shape)
             past = memory.past[name] if self._is_dict else memory.past
-            past[going_on] = part
-            start += numbers
+            past[continuing] = part
+            start += size
         waiting = rows[:, start : start + self._waiting]
-        memory.waiting[going_on, :-1] = waiting.reshape(len(rows), self._executed - 1, *self._action_shape)
-        memory.left[going_on] = left
+        memory.waiting[continuing, :-1] = waiting.reshape(len(rows), self._executed - 1, *self._action_shape)
+        memory.remaining[continuing] = remaining
 
     def pack(self, codes: Floats, windows: Any, memory: Memory) -> Floats:
         """Return the states (n, size) after a step, from codes (n, code size) and windows (n, window, ...)."""
@@ -94,33 +93,33 @@ class StateLayout:
         for name in self._boxes:
             window = windows[name] if self._is_dict else windows
             parts.append(window[:, 1:].reshape(count, -1))
-        parts += [memory.waiting[:, 1:].reshape(count, -1), memory.left[:, None] - 1]
-        # Double precision where an observation needs it.
+        parts += [memory.waiting[:, 1:].reshape(count, -1), memory.remaining[:, None] - 1]
+        # In double precision if an observation needs it.
         dtype = np.float64 if any(part.dtype == np.float64 for part in parts[1:-2]) else np.float32
         return np.concatenate(parts, axis=1, dtype=dtype)
 
 
 def as_batch(observation: Any, space: Space, precise: bool) -> tuple[Any, int, bool]:
-    """Return observations (n, ...), how many there are, and whether a single one was given.
+    """Return observations (n, ...), how many there are, and whether the input was a single one.
 
     Args:
         observation: one or many, of the space.
         space: of one observation.
-        precise: whether numbers are needed in double precision.
+        precise: whether double precision is needed.
 
     Raises:
-        InputError: they have another shape, an entry is missing, or a number is not finite.
+        InputError: they have another shape, an entry is missing, or a value is not finite.
     """
     boxes = entry_spaces(space)
     if ("" in boxes) == isinstance(observation, dict):
-        needed = "an array" if "" in boxes else f"a dictionary of {', '.join(boxes)}"
-        raise InputError(f"the observation is a {type(observation).__name__}; this policy takes {needed}")
+        expected = "an array" if "" in boxes else f"a dictionary of {', '.join(boxes)}"
+        raise InputError(f"the observation is a {type(observation).__name__}; this policy takes {expected}")
     arrays, counts = {}, set()
     for name, box in boxes.items():
         what = f"the entry {name!r} of the observation" if name else "the observation"
         if name and name not in observation:
             raise InputError(f"{what} is missing; it has {', '.join(observation) or 'nothing'}")
-        array = _numbers(observation[name] if name else observation, box.dtype, precise, what)
+        array = _as_array(observation[name] if name else observation, box.dtype, precise, what)
         single = array.shape == box.shape
         if not single and array.shape[1:] != box.shape:
             raise InputError(
@@ -137,13 +136,13 @@ def as_batch(observation: Any, space: Space, precise: bool) -> tuple[Any, int, b
     return (arrays if "" not in boxes else arrays[""]), count, single
 
 
-def _numbers(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray[Any]:
+def _as_array(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"of type {array.dtype}")
-        kept = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
-        array = array if kept and array.dtype in (dtype, np.float64) else array.astype(np.float32)
+        exact = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
+        array = array if exact and array.dtype in (dtype, np.float64) else array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} is a {type(value).__name__}, not numbers ({error}); give an array") from error
     if array.dtype.kind == "f" and not np.isfinite(array).all():

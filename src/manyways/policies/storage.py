@@ -1,4 +1,4 @@
-"""The two files of a policy, and which networks can be read from them."""
+"""The two files of a policy."""
 
 import hashlib
 from pathlib import Path
@@ -29,7 +29,7 @@ def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the description and the tensors in a folder.
 
     Raises:
-        InputError: there is no policy, a file of it is damaged, or they do not belong together.
+        InputError: there is no policy, a file of it is damaged, or the files do not belong together.
     """
     path, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
     description, tensors = read_json(path), read_tensors(weights)

@@ -1,4 +1,4 @@
-"""The encoder of VAE-GAIL (Wang et al. 2017): a bidirectional LSTM over a trajectory's states gives its code."""
+"""The encoder of VAE-GAIL (Wang et al. 2017): a bidirectional LSTM from a trajectory's states to its code."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from manyways.demonstrations.spaces import Space, entry_spaces
 from manyways.networks.encoders import Encoder, encode, features_of, make_encoder
 from manyways.networks.normalization import ObservationNormalizer, to_tensors
 
-LONGEST = 50  # steps of a trajectory that are read; of longer ones every second, third, ...
+LONGEST = 50  # steps of a trajectory that are read; evenly spaced in longer trajectories
 _AT_ONCE = 100  # trajectories
 
 
@@ -23,9 +23,9 @@ class TrajectoryEncoder(nn.Module):
 
     Args:
         observation_space: of one step.
-        code_size: numbers in a code.
+        code_size: dimensions of a code.
         hidden: width of the LSTM in each direction.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
     """
 
     code_mean: Tensor
@@ -38,7 +38,7 @@ class TrajectoryEncoder(nn.Module):
         self._ndims = {name: len(box.shape) for name, box in entry_spaces(observation_space).items()}
         self.lstm = nn.LSTM(features_of(self.encoder, observation_space), hidden, batch_first=True, bidirectional=True)
         self.to_code = nn.Linear(2 * hidden, 2 * code_size)
-        # Of the codes of the training demonstrations, by which all are standardised.
+        # Moments of the training demonstrations' codes, which standardise all codes.
         self.register_buffer("code_mean", torch.zeros(code_size))
         self.register_buffer("code_std", torch.ones(code_size))
 
@@ -49,18 +49,18 @@ class TrajectoryEncoder(nn.Module):
         """Return the encoder with this `state_dict`.
 
         Raises:
-            KeyError, RuntimeError: the tensors are not those of an encoder.
+            KeyError, RuntimeError: the tensors are of no encoder.
         """
         code_size, hidden = len(tensors["code_mean"]), tensors["lstm.weight_hh_l0"].shape[1]
-        made = cls(observation_space, code_size, hidden, encoder)
-        made.load_state_dict(tensors)
-        return made
+        module = cls(observation_space, code_size, hidden, encoder)
+        module.load_state_dict(tensors)
+        return module
 
     def forward(self, observations: Any, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the codes, (n, code size) each.
 
         Args:
-            observations: (n, longest, ...), normalised; what is behind a trajectory's end is not used.
+            observations: (n, longest, ...), normalised; values behind a trajectory's end are not used.
             lengths: (n,), on the CPU.
         """
         features = encode(self.encoder, observations, self._ndims)
@@ -70,17 +70,16 @@ class TrajectoryEncoder(nn.Module):
         return mean, log_variance
 
     def normalized(self, observations: Any, device: Any = None) -> Any:
-        """Return observations (steps, ...) as the encoder takes them, on its device."""
+        """Return normalised observations (steps, ...) on the device."""
         return self.observations(to_tensors(apply(np.ascontiguousarray, observations), device))
 
     @staticmethod
     def rows(
         demonstrations: Demonstrations, trajectories: NDArray[np.integer[Any]]
     ) -> tuple[NDArray[np.int64], Tensor, Tensor]:
-        """Return which steps of trajectories (n,) are read, (n, longest), how many of each, and which of them are real.
+        """Return the rows to read of trajectories (n,), (n, longest); how many of each, (n,); and which are real.
 
-        Of a trajectory of more than 50 steps are read as many, evenly; the last step, after which nothing is known, is
-        not.
+        At most 50 steps of a trajectory are read, evenly spaced. The last step, which has no next state, is not.
         """
         steps = demonstrations.lengths[trajectories] - 1
         lengths = np.minimum(steps, LONGEST)
@@ -95,13 +94,13 @@ class TrajectoryEncoder(nn.Module):
         """Return the mean code of every trajectory, (trajectories, code size)."""
         parts, device = [], self.code_mean.device
         for start in range(0, len(demonstrations), _AT_ONCE):
-            chosen = np.arange(start, min(start + _AT_ONCE, len(demonstrations)))
-            rows, lengths, _ = self.rows(demonstrations, chosen)
+            trajectories = np.arange(start, min(start + _AT_ONCE, len(demonstrations)))
+            rows, lengths, _ = self.rows(demonstrations, trajectories)
             parts.append(self(self.normalized(rows_of(demonstrations.observations, rows), device), lengths)[0])
         return torch.cat(parts)
 
     def standardize(self, demonstrations: Demonstrations) -> None:
-        """Measure the codes of these demonstrations, so that those of `codes` have mean 0 and variance 1 on them."""
+        """Measure the moments of these demonstrations' codes; `codes` then has mean 0 and variance 1 on them."""
         means = self.means(demonstrations)
         self.code_mean.copy_(means.mean(dim=0))
         self.code_std.copy_(means.std(dim=0, correction=0).clamp_min(1e-6))

@@ -1,1 +1,1 @@
-"""PPO, and what runs environments for it."""
+"""PPO, and its rollouts."""

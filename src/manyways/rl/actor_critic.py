@@ -15,16 +15,16 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class ActorCritic(nn.Module):
-    """Figure 8's policy with free standard deviations, and a value network that sees the code too.
+    """Figure 8's policy with free standard deviations, and a value network that takes the code too.
 
-    Inside, actions are in units of half the action range around its centre.
+    Inner units of actions are half the action range, around its centre.
 
     Args:
-        observation_space, action_space: of one step; the action is a row of numbers.
-        code_size: numbers in a code; there may be no code.
+        observation_space, action_space: of one step; the action is a vector.
+        code_size: dimensions of a code; 0 for none.
         hidden: width of the layers.
         log_std: of the action noise at the start.
-        encoder: what makes features of an observation; policy and value network have one each.
+        encoder: from an observation to features; policy and value network have one each.
         seed: of the encoders' weights, where they are made here.
     """
 
@@ -39,7 +39,7 @@ class ActorCritic(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # where there is no code its layer is but a bias, of which PyTorch warns
+        with warnings.catch_warnings():  # without a code its layer has a bias alone, of which PyTorch warns
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.actor = PolicyNetwork(observation_space, action_space, code_size, hidden, False, encoder, seed)
         self.log_std = nn.Parameter(torch.full((self.actor.actions.outputs,), log_std))
@@ -54,7 +54,7 @@ class ActorCritic(nn.Module):
         )
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights, small ones for the last layer of the policy, so that first actions are noise."""
+        """Draw orthogonal weights; the policy's last layer gets small ones, so that first actions are noise."""
         self.actor.initialize(generator)
         if hasattr(self.value_encoder, "initialize"):
             self.value_encoder.initialize(generator)
@@ -70,7 +70,7 @@ class ActorCritic(nn.Module):
         return self.actor.decode(self.actor.state_part(inputs) + self.actor.code(codes))
 
     def values(self, inputs: Any, codes: Tensor) -> Tensor:
-        """Return the value of each normalised observation, in units of the rewards' running scale."""
+        """Return the value of each normalised observation, in units of the running scale of rewards."""
         features = encode(self.value_encoder, inputs, self._ndims)
         value: Tensor = self.critic(torch.cat([features, codes], dim=-1)).squeeze(-1)
         return value

@@ -9,24 +9,24 @@ def generalized_advantages(
 ) -> Tensor:
     """Return the advantage of every step (Schulman et al. 2016, Equation 16), (steps, environments).
 
-    What stands between an episode's last step and the next one's first, even what is no number, reaches neither.
+    Values between an episode's last step and the next one's first, even NaN, have no effect on either.
 
     Args:
         rewards: (steps, environments).
-        values: (steps + 1, environments); the entry after an episode's last step is that of the observation it ended
-            with. An episode that terminated is worth nothing from there on; one that was truncated is worth that value.
+        values: (steps + 1, environments); the entry after an episode's last step is that of its final observation. It
+            counts if the episode was truncated; if it terminated, 0 does.
         terminated: (steps, environments).
         truncated: (steps, environments).
         gamma: discount.
-        gae_lambda: 0 trusts the values, 1 the rewards.
+        gae_lambda: from 0, the values alone, to 1, the rewards alone.
     """
     deltas = rewards + gamma * values[1:].where(~terminated, 0.0) - values[:-1]
-    goes_on = ~(terminated | truncated)
+    continues = ~(terminated | truncated)
     advantages = torch.empty_like(deltas)
-    following = torch.zeros_like(deltas[0])
+    advantage = torch.zeros_like(deltas[0])
     for step in range(len(rewards) - 1, -1, -1):
-        following = deltas[step] + gamma * gae_lambda * following.where(goes_on[step], 0.0)
-        advantages[step] = following
+        advantage = deltas[step] + gamma * gae_lambda * advantage.where(continues[step], 0.0)
+        advantages[step] = advantage
     return advantages
 
 

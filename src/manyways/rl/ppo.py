@@ -1,10 +1,10 @@
-"""Owns PPO (Schulman et al. 2017; Appendix A): the policy gradient under every algorithm here that needs a simulator.
+"""Owns PPO (Schulman et al. 2017; Appendix A), the policy gradient of all algorithms with a simulator.
 
-    repeat: run the environments for some steps under the policy, each episode with a code of its own
-            give every step an advantage (generalised advantage estimation)
-            several passes over the steps in minibatches: clipped policy loss + value loss (+ a loss of the caller's)
+    repeat: run the environments for some steps under the policy, each episode with its own code
+            compute every step's advantage (generalised advantage estimation)
+            several passes over the steps in minibatches: clipped policy loss + value loss (+ the caller's loss)
 
-What is rewarded is the environment's own reward, or whatever the caller puts into a rollout before it is learned from.
+The rewards are the environment's, unless the caller replaces them in a rollout before `learn`.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from manyways.demonstrations.spaces import entry_spaces
 from manyways.errors import InputError
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.encoders import Encoder
 from manyways.networks.normalization import Normalizer, take
@@ -29,20 +29,20 @@ from manyways.rl.advantages import RunningMoments, generalized_advantages
 from manyways.rl.rollouts import Collector, DrawCodes, Rollout
 from manyways.rl.settings import PPO
 
-_LEAST_STD = 1e-4  # by which anything is divided, so that what hardly varies is not blown up
+_LEAST_STD = 1e-4  # divisor, so that nearly constant values do not become large
 
 
 @dataclass(eq=False)
 class Minibatch:
-    """Steps to learn from, a row each.
+    """Steps to learn from, a row for each.
 
     Attributes:
         inputs: normalised observations (n, ...), or a dictionary of such tensors.
         codes: (n, code size).
         actions: (n, action size), in inner units.
-        log_probabilities, values: (n,), of the networks that acted.
+        log_probabilities, values: (n,), by the networks during the rollout.
         advantages: (n,), normalised.
-        returns: (n,), what values should be.
+        returns: (n,), the targets of the values.
     """
 
     inputs: Any
@@ -63,21 +63,20 @@ class PPOTraining:
 
     Args:
         settings: of PPO.
-        environment: a vector environment that starts ended episodes at the next step.
-        draw_codes: the codes of starting episodes; None where the policy has none.
-        code_size: numbers in a code.
-        encoder: what makes features of an observation.
+        environment: a vector environment that resets ended episodes at the next step.
+        draw_codes: the codes of starting episodes; None without codes.
+        code_size: dimensions of a code.
+        encoder: from an observation to features.
 
     Attributes:
-        update: how many updates were done.
-        steps: how many environment steps were learned from.
+        update: the number of updates so far.
+        steps: the number of environment steps so far.
         network: actor and critic.
         policy_weight: of the policy's loss; 0 while only the values should learn.
-        lowest_action, highest_action: the ends of the environment's actions, (action size,).
+        lowest_action, highest_action: the bounds of the environment's actions, (action size,).
 
     Raises:
-        InputError: the environment restarts ended episodes within the step that ended them, or its actions are not rows
-            of numbers.
+        InputError: the environment resets ended episodes within their last step, or its actions are not vectors.
     """
 
     def __init__(
@@ -90,19 +89,22 @@ class PPOTraining:
     ) -> None:
         if environment.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
             raise InputError("PPO needs a vector environment whose autoreset_mode is NEXT_STEP; make it with that")
-        observed, acted = environment.single_observation_space, environment.single_action_space
-        entry_spaces(observed)
-        if not isinstance(acted, Box) or len(acted.shape) != 1:
-            raise InputError(f"PPO needs actions that are rows of numbers, not {acted}; wrap the environment")
+        observation_space, action_space = environment.single_observation_space, environment.single_action_space
+        boxes = entry_spaces(observation_space)
+        if not isinstance(action_space, Box) or len(action_space.shape) != 1:
+            raise InputError(f"PPO needs actions that are vectors, not {action_space}; wrap the environment")
         self.settings = settings
         self.update = 0
         self.steps = 0
         self.policy_weight = 1.0
         self.device = choose_device(settings.device)
-        network = ActorCritic(observed, acted, code_size, settings.hidden, settings.log_std, encoder, settings.seed)
+        network = ActorCritic(
+            observation_space, action_space, code_size, settings.hidden, settings.log_std, encoder, settings.seed
+        )
         network.initialize(torch.Generator().manual_seed(settings.seed))
-        self.lowest_action, self.highest_action = acted.low.astype(np.float32), acted.high.astype(np.float32)
-        if acted.is_bounded():
+        self.lowest_action = action_space.low.astype(np.float32)
+        self.highest_action = action_space.high.astype(np.float32)
+        if action_space.is_bounded():
             network.actor.actions.mean.copy_(torch.from_numpy((self.highest_action + self.lowest_action) / 2))
             network.actor.actions.std.copy_(torch.from_numpy((self.highest_action - self.lowest_action) / 2))
         network.actor.actions.low.copy_(torch.from_numpy(self.lowest_action))
@@ -114,14 +116,14 @@ class PPOTraining:
         self._generator = torch.Generator()
         self._observation_moments = {
             name: RunningMoments(box.shape)
-            for name, box in entry_spaces(observed).items()
+            for name, box in boxes.items()
             if isinstance(network.actor.observations.part(name), Normalizer)
         }
         self._return_moments = RunningMoments((1,))
 
     @property
     def finished(self) -> bool:
-        """Whether all steps have been taken."""
+        """Whether `total_steps` is reached."""
         return self.steps >= self.settings.total_steps
 
     @property
@@ -131,11 +133,11 @@ class PPOTraining:
 
     @property
     def at_restart(self) -> bool:
-        """Whether the environments start anew at the next update: where a checkpoint holds everything."""
+        """Whether the environments are reset at the next update, so that a checkpoint now is complete."""
         return self.update % self.settings.updates_per_restart == 0
 
     def step(self) -> dict[str, float]:
-        """Run the environments and learn from what happened, by their own reward."""
+        """Run the environments and learn from their own rewards."""
         return self.learn(self.collect())
 
     def collect(self) -> Rollout:
@@ -148,15 +150,15 @@ class PPOTraining:
     def learn(self, rollout: Rollout, added_loss: Callable[[], Tensor] | None = None) -> dict[str, float]:
         """Take the passes over a rollout.
 
-        The observations' moments are updated afterwards: the policy is compared with the one that acted, on one scale.
+        The observations' moments are updated afterwards, since both policies of a ratio need the same scale.
 
         Args:
             rollout: from the last `collect`.
             added_loss: evaluated for each minibatch and added to PPO's, such as λ·L_SOG of Algorithm 3.
 
         Returns:
-            Means over the last pass: policy_loss, value_loss, kl (approximate, from the policy that acted),
-            clip_fraction; the entropy after it; and how many passes there were.
+            Means over the last pass: policy_loss, value_loss, kl (approximate, from the rollout's policy),
+            clip_fraction; the entropy after it; and the number of passes.
         """
         settings, network = self.settings, self.network
         batch = self._batch(rollout)
@@ -165,18 +167,18 @@ class PPOTraining:
             group["lr"] = self.learning_rate
         for _ in range(settings.epochs):
             passes += 1
-            facts = []
+            statistics = []
             for minibatch in self._minibatches(batch):
-                loss, measured = self._loss(minibatch)
+                loss, sums = self._loss(minibatch)
                 if added_loss is not None:
                     loss = loss + added_loss()
                 self._optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient_norm)
                 self._optimizer.step()
-                facts.append(measured)
-            sums = torch.stack(facts).sum(dim=0) / len(batch.returns)
-            policy_loss, value_loss, kl, clip_fraction = sums.tolist()
+                statistics.append(sums)
+            means = torch.stack(statistics).sum(dim=0) / len(batch.returns)
+            policy_loss, value_loss, kl, clip_fraction = means.tolist()
             if settings.target_kl is not None and kl > settings.target_kl:
                 break
         if settings.normalize and settings.normalize_observations and not self._frozen:
@@ -198,7 +200,7 @@ class PPOTraining:
         settings, network = self.settings, self.network
         rewards = rollout.rewards.where(rollout.valid, 0.0)
         if settings.normalize:
-            rewards = rewards / self._scale_of_rewards(rewards, rollout)
+            rewards = rewards / self._reward_scale(rewards, rollout)
         inputs = network.actor.observations(rollout.observations)
         values = network.values(inputs, rollout.codes)
         advantages = generalized_advantages(
@@ -215,20 +217,20 @@ class PPOTraining:
         ).rows(rollout.valid)
 
     def _minibatches(self, batch: Minibatch) -> Iterator[Minibatch]:
-        """Yield the batch in shuffled parts whose sizes differ by one at most, advantages normalised within each."""
+        """Yield shuffled parts of the batch, whose sizes differ by one at most, with normalised advantages."""
         order = torch.randperm(len(batch.returns), generator=self._generator).to(self.device)
         for rows in order.tensor_split(math.ceil(len(order) / self.settings.minibatch)):
             minibatch = batch.rows(rows)
-            own = minibatch.advantages - minibatch.advantages.mean()
-            minibatch.advantages = own / (own.square().mean().sqrt() + 1e-8)
+            centred = minibatch.advantages - minibatch.advantages.mean()
+            minibatch.advantages = centred / (centred.square().mean().sqrt() + 1e-8)
             yield minibatch
 
     def _loss(self, batch: Minibatch) -> tuple[Tensor, Tensor]:
         """Return the loss of a minibatch (Schulman et al. 2017, Equation 9, and 7 for the policy).
 
         Returns:
-            The loss; and sums over the minibatch: of the policy's loss, the value's, the approximate KL divergence from
-            the policy that acted, and how often the probability ratio was clipped, (4,).
+            The loss; and sums over the minibatch, (4,): the policy's loss, the value's, the approximate KL divergence
+            from the rollout's policy, and how often the probability ratio was clipped.
         """
         settings, clip, network = self.settings, self.settings.clip, self.network
         means = network.means(batch.inputs, batch.codes)
@@ -253,7 +255,7 @@ class PPOTraining:
         return self.settings.frozen_after is not None and self.update >= self.settings.frozen_after
 
     def _measure_observations(self, rollout: Rollout) -> None:
-        """Add a rollout's observations to the running moments, and normalise by these from now on."""
+        """Add a rollout's observations to the running moments, which normalise from now on."""
         for name, running in self._observation_moments.items():
             values = rollout.observations[name] if name else rollout.observations
             running.update(values[:-1][rollout.valid].cpu())
@@ -261,8 +263,8 @@ class PPOTraining:
             normalizer.mean.copy_(running.mean)
             normalizer.std.copy_(running.std.clamp_min(_LEAST_STD))
 
-    def _scale_of_rewards(self, rewards: Tensor, rollout: Rollout) -> float:
-        """Return the running standard deviation of the discounted return so far, by which rewards are divided."""
+    def _reward_scale(self, rewards: Tensor, rollout: Rollout) -> float:
+        """Return the running standard deviation of the discounted return, the divisor of rewards."""
         returns = []
         for reward, ended in zip(rewards, rollout.terminated | rollout.truncated, strict=True):
             self._discounted = self._discounted * self.settings.gamma + reward
@@ -273,33 +275,33 @@ class PPOTraining:
         return float(self._return_moments.std.clamp_min(_LEAST_STD))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return a copy of everything that `load_state_dict` needs, as named tensors.
+        """Return a copy of the state as tensors by name.
 
-        Where `at_restart` holds, training goes on from it bit for bit; elsewhere with environments that start anew.
+        If `at_restart` holds, training continues from it bit for bit; otherwise with environments that are reset.
         """
-        tensors = named("network", self.network.state_dict()) | named("optimizer", moments(self._optimizer))
-        for kind, running in self._running().items():
-            tensors |= named(f"moments.{kind}", vars(running))
+        tensors = add_prefix("network", self.network.state_dict()) | add_prefix("optimizer", moments(self._optimizer))
+        for kind, running in self._all_moments().items():
+            tensors |= add_prefix(f"moments.{kind}", vars(running))
         tensors |= {"update": torch.tensor(self.update), "steps": torch.tensor(self.steps)}
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state_dict` was taken.
+        """Restore the state of `state_dict`.
 
         Raises:
             InputError: the tensors are of other settings or another environment.
         """
         try:
-            self.network.load_state_dict(part("network", tensors))
-            restore_moments(self._optimizer, part("optimizer", tensors))
-            for kind, running in self._running().items():
-                known = part(f"moments.{kind}", tensors)
-                vars(running).update({name: known[name].clone() for name in vars(running)})
+            self.network.load_state_dict(take_prefix("network", tensors))
+            load_moments(self._optimizer, take_prefix("optimizer", tensors))
+            for kind, running in self._all_moments().items():
+                state = take_prefix(f"moments.{kind}", tensors)
+                vars(running).update({name: state[name].clone() for name in vars(running)})
             self.update, self.steps = int(tensors["update"]), int(tensors["steps"])
             self._collector.started = False
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
 
-    def _running(self) -> dict[str, RunningMoments]:
-        observed = {f"observations.{number}": m for number, m in enumerate(self._observation_moments.values())}
-        return observed | {"returns": self._return_moments}
+    def _all_moments(self) -> dict[str, RunningMoments]:
+        observations = {f"observations.{number}": m for number, m in enumerate(self._observation_moments.values())}
+        return observations | {"returns": self._return_moments}

@@ -1,4 +1,4 @@
-"""Rollouts in which some actions are random, so that a policy also meets what follows a mistake."""
+"""Rollouts with some random actions, so that a policy also learns from states after a mistake."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from manyways.errors import InputError
 
 
 class RandomActions(VectorWrapper[Any, Any, Any]):
-    """The same environments, in which an action is now and then replaced by one drawn from the whole action space.
+    """Replaces some actions by random ones, uniform over the whole action space.
 
-    To who learns in it that is chance in the environment: what he meant to do is what he is judged by.
+    The learner does not see the replacement: it learns from the action that it gave, as if the environment were random.
 
     Args:
         environment: with bounded actions.
-        share: the probability, for each step and environment by itself.
+        share: the probability, independent for each step and environment.
 
     Raises:
         InputError: the actions have no bounds.
@@ -32,13 +32,13 @@ class RandomActions(VectorWrapper[Any, Any, Any]):
         self._rng = np.random.default_rng()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the environments, and with a seed the random actions too."""
+        """Reset the environments; a seed also seeds the random actions."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the environments, some with another action."""
-        drawn = self._rng.uniform(self._low, self._high, actions.shape).astype(actions.dtype)
-        random = self._rng.random(len(actions)) < self._share
-        return self.env.step(np.where(random[:, None], drawn, actions))
+        """Step the environments, some with a random action."""
+        random = self._rng.uniform(self._low, self._high, actions.shape).astype(actions.dtype)
+        replace = self._rng.random(len(actions)) < self._share
+        return self.env.step(np.where(replace[:, None], random, actions))

@@ -1,4 +1,4 @@
-"""Running a vector environment under a policy for some steps, each episode with a code of its own."""
+"""Rollouts: a vector environment under a policy for some steps, each episode with its own code."""
 
 import time
 from collections.abc import Callable
@@ -27,16 +27,16 @@ class Rollout:
 
     Attributes:
         observations: (steps + 1, environments, ...), or a dictionary of such tensors; the entry after an episode's last
-            action is what that action led to.
+            action is its final observation.
         codes: (steps + 1, environments, code size).
         actions: in inner units.
-        log_probabilities: of the actions when they were drawn.
+        log_probabilities: of the actions.
         rewards: the environment's; replace them to learn from others.
         terminated: whether the episode ended by itself at this step.
         truncated: whether the time limit ended it.
-        valid: False where the environment was reset instead of stepped; nothing is learned from there.
+        valid: False where the environment was reset instead of stepped; such steps are not learned from.
         finished: (environment, return, length) of the episodes that ended.
-        seconds: spent in the environments, and with all the rest of collecting.
+        seconds: in the environments, and in the rest of `collect`.
     """
 
     observations: Any
@@ -52,13 +52,13 @@ class Rollout:
 
 
 class Collector:
-    """Runs environments and remembers where they are.
+    """Runs environments; a rollout continues the episodes of the last one.
 
     Args:
-        environment: starts ended episodes at the next step.
+        environment: resets ended episodes at the next step.
         draw_codes: the codes of starting episodes.
-        switch_codes: the probability that a step begins with a code drawn anew, inside an episode too.
-        lowest, highest: the ends of the environment's actions, (action size,).
+        switch_codes: the probability that a step begins with a new code, inside an episode too.
+        lowest, highest: the bounds of the environment's actions, (action size,).
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Collector:
         self.started = False
 
     def restart(self, seed: np.random.SeedSequence) -> torch.Generator:
-        """Reset the environments, and return where this stretch's noise comes from."""
+        """Reset the environments, and return the generator of the action noise."""
         self._rng = np.random.default_rng(seed)
         self._noise = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
         self._observation, _ = self.environment.reset(seed=int(self._rng.integers(2**31)))
@@ -89,8 +89,8 @@ class Collector:
 
     @torch.no_grad()
     def collect(self, network: ActorCritic, steps: int) -> Rollout:
-        """Run every environment for so many steps."""
-        began, simulated = time.perf_counter(), 0.0
+        """Run every environment for `steps` steps."""
+        start, simulation = time.perf_counter(), 0.0
         precise = network.actor.observations.precise
         device = network.log_std.device
         shape = (steps, self.environment.num_envs)
@@ -106,13 +106,13 @@ class Collector:
         ranges = network.actor.actions
         centre, half_range = ranges.mean.float().cpu().numpy(), ranges.std.cpu().numpy()
         for step in range(steps):
-            observations.append(apply(lambda array: _kept(array, precise), self._observation))
+            observations.append(apply(lambda array: _copy(array, precise), self._observation))
             codes[step] = self._codes
             actions[step] = means(observations[step], codes[step]) + noise[step]
             clipped = (actions[step] * half_range + centre).clip(self._lowest, self._highest)
-            asked = time.perf_counter()
+            before = time.perf_counter()
             self._observation, rewards[step], terminated[step], truncated[step], _ = self.environment.step(clipped)
-            simulated += time.perf_counter() - asked
+            simulation += time.perf_counter() - before
             valid[step] = ~self._ended
             changing = self._ended
             if self._switch_codes:
@@ -126,39 +126,34 @@ class Collector:
             for i in np.flatnonzero(self._ended):
                 finished.append((int(i), float(self._returns[i]), int(self._lengths[i])))
                 self._returns[i], self._lengths[i] = 0.0, 0
-        observations.append(apply(lambda array: _kept(array, precise), self._observation))
+        observations.append(apply(lambda array: _copy(array, precise), self._observation))
         codes[-1] = self._codes
-        arrays = (actions, rewards, terminated, truncated, valid)
-        acted, rewarded, ended, cut, stepped = (torch.from_numpy(array).to(device) for array in arrays)
-        likely = network.log_probabilities(
+        arrays = {"rewards": rewards, "terminated": terminated, "truncated": truncated, "valid": valid}
+        log_probabilities = network.log_probabilities(
             deviations.to(device) * network.log_std.exp(), torch.zeros((), device=device)
         )
         return Rollout(
             observations=to_tensors(stack(observations), device),
             codes=torch.from_numpy(codes).to(device),
-            actions=acted,
-            log_probabilities=likely,
-            rewards=rewarded,
-            terminated=ended,
-            truncated=cut,
-            valid=stepped,
+            actions=torch.from_numpy(actions).to(device),
+            log_probabilities=log_probabilities,
+            **{name: torch.from_numpy(array).to(device) for name, array in arrays.items()},
             finished=finished,
-            seconds=(simulated, time.perf_counter() - began - simulated),
+            seconds=(simulation, time.perf_counter() - start - simulation),
         )
 
 
-def _kept(array: NDArray[Any], precise: bool) -> NDArray[Any]:
-    """Return a copy of an observation: images as they are, numbers in the precision that the network needs."""
+def _copy(array: NDArray[Any], precise: bool) -> NDArray[Any]:
+    """Return a copy of an observation: images as they are, vectors in the precision that the network needs."""
     if array.dtype == np.uint8:
         return array.copy()
     return array.astype(np.float64 if precise else np.float32)
 
 
 def _means(network: ActorCritic) -> Callable[[Any, Floats], Floats]:
-    """Return what gives mean actions in inner units of raw observations (n, ...) and codes (n, code size).
+    """Return a function from raw observations (n, ...) and codes (n, code size) to mean actions in inner units.
 
-    For the few rows of a step, a call of NumPy costs a fifth of one of PyTorch: so it is NumPy where there is neither
-    an encoder nor a GPU.
+    For the few rows of a step NumPy takes a fifth of PyTorch's time, so without an encoder or a GPU it uses NumPy.
     """
     actor, device = network.actor, network.log_std.device
     if device.type != "cpu" or not (isinstance(actor.encoder, Flat) and actor.encoder.alone):

@@ -1,4 +1,4 @@
-"""Settings of PPO, which need no PyTorch."""
+"""Settings of PPO; no PyTorch is needed."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,27 +14,27 @@ class PPO:
         total_steps: environment steps of a whole training.
         steps_per_update: steps of each environment between two updates.
         epochs: passes over an update's steps.
-        minibatch: most steps in a gradient step; an update's steps are split evenly.
+        minibatch: most steps in a gradient step; an update's steps are divided evenly.
         learning_rate: of Adam at the start; falls to 0 linearly.
         gamma: discount.
         gae_lambda: of generalised advantage estimation.
-        clip: by how much the probability ratio may leave 1.
-        clip_values: whether values may leave the old ones by no more either, as in OpenAI's code.
-        target_kl: no further pass after one in which the policy was farther than this from the one that acted, by the
-            mean approximate KL divergence; None for all passes.
+        clip: greatest distance of the probability ratio from 1.
+        clip_values: whether values are clipped around the old ones by the same amount, as in OpenAI's code.
+        target_kl: the greatest mean approximate KL divergence from the rollout's policy; a pass beyond it is the last
+            one. None for all passes.
         value_weight, entropy_weight: of their losses.
-        max_gradient_norm: gradients are shortened to it.
+        max_gradient_norm: longer gradients are scaled down to it.
         normalize: whether observations and rewards are normalised by running moments.
-        normalize_observations: False leaves the observations' moments as the network has them, such as those of
-            demonstrations; rewards are still normalised.
-        frozen_after: updates after which the moments stay as they are; None never.
+        normalize_observations: False keeps the network's moments of observations, such as those of demonstrations;
+            rewards are still normalised.
+        frozen_after: updates after which the moments no longer change; None for never.
         hidden: width of the networks.
         log_std: of the action noise at the start, in units of half the action range.
-        switch_codes: the probability that a step begins with a code drawn anew, inside an episode too.
-        updates_per_restart: environments are reset from (seed, update) this often; training restored at such an
-            update goes on bit for bit.
+        switch_codes: the probability that a step begins with a new code, inside an episode too.
+        updates_per_restart: updates between resets of the environments from (seed, update); training restored at a
+            reset continues bit for bit.
         seed: of everything random.
-        device: where the networks are; auto takes a GPU where there is one.
+        device: of the networks; auto takes a GPU if there is one.
 
     Raises:
         InputError: a setting is out of its range.
@@ -64,7 +64,7 @@ class PPO:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        # One step of an environment may be its reset, and one row has no advantage over others.
+        # A single step may be a reset, and a single row has no normalised advantage.
         require_at_least(self, 2, "steps_per_update", "minibatch")
         require_at_least(self, 1, "total_steps", "epochs", "hidden", "updates_per_restart")
         require_above_zero(self, "learning_rate", "clip", "max_gradient_norm", "target_kl")

@@ -1,5 +1,5 @@
-"""Which code explains each point, each trajectory: the arg min over codes.
+"""The arg min over codes, for each point or trajectory.
 
-`settings` needs no PyTorch; `coordinates` searches continuous codes for any loss; `factored` searches both kinds for
-the policy's network.
+`settings` needs no PyTorch. `coordinates` searches continuous codes for any loss. `factored` searches discrete and
+continuous codes for the policy's network.
 """

@@ -1,16 +1,16 @@
-"""The arg min over codes (Algorithm 1, line 7; Algorithm 2, line 6): which code explains each step, each trajectory.
+"""The arg min over codes (Algorithm 1, line 7; Algorithm 2, line 6), for each step and each trajectory.
 
 The search is factored. In the policy's sum (Figure 8) the state's part h does not depend on the code, nor the code's
-part g on the state, so each is computed once, and only tanh(h + g) and the last layer remain for a (step, code) pair.
+part g on the state. So each is computed once, and only tanh(h + g) and the last layer remain for a (step, code) pair.
 Even the exponential in that tanh factors, since
 
     tanh(h + g) = 1 - 2 / (1 + exp(2h) exp(2g)),
 
-and the constant and the factor move into the last layer: a pair costs one reciprocal a hidden unit. Pairs are computed
-in chunks, in memory that is taken once.
+and the constant and the factor move into the last layer. So a pair costs one reciprocal for each hidden unit. Pairs are
+computed in chunks, in memory that is allocated once.
 
-A continuous code's blocks (Algorithm 4) factor in the same way: the code's layer is linear, so the numbers that stay
-join the state's part, and the candidates for a block are shared by all trajectories.
+Blocks of a continuous code (Algorithm 4) factor in the same way. The code's layer is linear, so the other dimensions
+join the state's part, and all trajectories share the candidates for a block.
 """
 
 from functools import partial
@@ -27,9 +27,9 @@ from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
 from manyways.search.coordinates import coordinate_search, search_nearby
 from manyways.search.settings import Search
 
-# How many numbers are held at once: few enough for a processor's cache, enough to hide the cost of a call.
-_HIDDEN_NUMBERS = 2**18  # steps x codes x hidden
-_ACTION_NUMBERS = 2**20  # steps x codes x action size
+# Values in memory at once: few enough for a processor's cache, enough to hide the cost of a call.
+_HIDDEN_VALUES = 2**18  # steps x codes x hidden
+_ACTION_VALUES = 2**20  # steps x codes x action size
 _MOST_STEPS = 2**12
 # tanh is ±1 in float32 from 9 on, and exp(2 * 20) squared is still finite.
 _LARGEST_FEATURE = 20.0
@@ -46,7 +46,7 @@ def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes
         codes: (codes, dimension).
 
     Returns:
-        (steps, codes): ‖f(z, s) - a‖², summed over the normalised action's numbers; of choices the cross-entropy.
+        (steps, codes): ‖f(z, s) - a‖² of normalised actions; of choices the cross-entropy.
     """
     return _errors(network, features, actions, network.code(codes))
 
@@ -58,9 +58,9 @@ def _errors(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Te
     weight, bias = _output(network)
     one = features.new_ones(())
     steps, count = len(features), len(parts)
-    chunk = max(1, _HIDDEN_NUMBERS // code_part.numel())
+    chunk = max(1, _HIDDEN_VALUES // code_part.numel())
     units = features.new_empty(min(chunk, steps), *code_part.shape)  # (chunk, codes, hidden)
-    # Action numbers come first: a product with few rows is several times faster than one with few columns.
+    # Action dimensions come first: a product with few rows is several times faster than one with few columns.
     products = features.new_empty(len(weight), steps * count)
     for start in range(0, steps, chunk):
         part = state_part[start : start + chunk, None]
@@ -87,19 +87,18 @@ def trajectory_losses(
 ) -> NDArray[np.float64]:
     """Return the mean error of every trajectory under every code, (trajectories, codes).
 
-    The memory needed beside the result does not grow with the steps, nor with the codes up to thousands of them.
+    Beside the result, memory does not grow with the steps, nor with the codes up to thousands of them.
 
     Args:
         network: the policy.
         demonstrations: of any lengths.
         codes: (codes, dimension), the same for every trajectory; or (codes, hidden), with `features`.
-        features: (trajectories, hidden), a part of the sum that each trajectory has of its own; `codes` are then parts
-            of the sum too.
+        features: (trajectories, hidden), each trajectory's own part of the sum; `codes` are then parts of the sum too.
     """
     device = codes.device
     totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=device)
     parts = network.code(codes) if features is None else codes
-    at_once = max(1, min(_MOST_STEPS, _ACTION_NUMBERS // (len(codes) * network.actions.outputs)))
+    at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(codes) * network.actions.outputs)))
     for start in range(0, demonstrations.steps, at_once):
         rows = slice(start, min(start + at_once, demonstrations.steps))
         owners = torch.from_numpy(demonstrations.trajectory_of(np.arange(rows.start, rows.stop))).to(device)
@@ -123,7 +122,7 @@ def search_batch(
 ) -> Tensor:
     """Search the continuous code of each trajectory of a batch (Algorithm 2, lines 5 and 6; Algorithm 4's blocks).
 
-    With `search.race`, all candidates are tried on a sixteenth of a trajectory's steps, the better quarter of them on a
+    With `search.race`, all candidates are tried on a sixteenth of a trajectory's steps, the best quarter of them on a
     quarter, and the best sixteenth on all.
 
     Args:
@@ -131,7 +130,7 @@ def search_batch(
         features: (trajectories, steps, hidden), the state's part of the sum; steps in no particular order.
         actions: (trajectories, steps, action size), normalised.
         search: how.
-        start: (trajectories, dimension), the last codes, or zeros where samples of the prior are searched.
+        start: (trajectories, dimension), the last codes, or zeros to search samples of the prior.
         generator: of the candidates.
 
     Returns:
@@ -161,12 +160,12 @@ def search_trajectories(
     Args:
         network: the policy.
         demonstrations: of any lengths.
-        search: how many candidates, blocks and rounds; nothing is raced here.
+        search: how many candidates, blocks and rounds; there is no race here.
         start: (trajectories, dimension), codes to start from.
         generator: of the candidates.
 
     Returns:
-        The codes (trajectories, dimension), and each trajectory's mean squared error under its own (trajectories,).
+        The codes (trajectories, dimension), and each trajectory's mean squared error under its code (trajectories,).
     """
     losses = partial(block_losses, network, demonstrations)
     codes, _ = coordinate_search(losses, start, search, generator, LARGEST_INPUT)
@@ -183,8 +182,8 @@ def block_losses(
         network: the policy.
         demonstrations: of any lengths.
         codes: (trajectories, dimension).
-        block: the numbers that the offsets are added to.
-        offsets: (offsets, numbers in the block).
+        block: the dimensions to which the offsets are added.
+        offsets: (offsets, dimensions in the block).
 
     Returns:
         (trajectories, offsets), in double precision.
@@ -194,32 +193,31 @@ def block_losses(
 
 
 def _split(network: PolicyNetwork, codes: Tensor, block: slice, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the parts of the sum of codes (n, hidden), and of offsets on a block of them (m, hidden).
+    """Return the codes' part of the sum (n, hidden), and that of offsets on a block (m, hidden).
 
-    The code's layer is linear, so the two add up to that of the moved code, and the offsets' part is computed once for
-    all.
+    The code's layer is linear, so the part of a code with an offset is the sum of both.
     """
     return network.code(codes), offsets @ network.code.weight[:, block].T
 
 
 def _stages(steps: int, search: Search) -> list[tuple[slice, int]]:
-    """Return for each stage of a race which steps are new in it, and how many candidates take part."""
+    """Return for each stage of a race the new steps, and how many candidates take part."""
     if not search.race:
         return [(slice(0, steps), search.candidates)]
-    stages, done = [], 0
+    stages, start = [], 0
     for part in (16, 4, 1):
-        until = max(1, steps // part)
+        end = max(1, steps // part)
         count = max(1, search.candidates * part // 16)
-        if until > done:
-            stages.append((slice(done, until), count))
-            done = until
+        if end > start:
+            stages.append((slice(start, end), count))
+            start = end
     return stages
 
 
 def _raced_losses(
     network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor, stages: list[tuple[slice, int]]
 ) -> Tensor:
-    """Return the loss of every trajectory under every candidate (n, m), infinite where it left the race.
+    """Return the loss of every trajectory under every candidate (n, m), infinite for those that left the race.
 
     Args:
         network: the policy.
@@ -237,10 +235,9 @@ def _raced_losses(
     state = _exponential(features)
     code = _exponential(parts)
     for steps, survivors in stages[1:]:
-        kept = losses.topk(survivors, dim=1, largest=False, sorted=False).indices  # (n, survivors)
-        more = _own_errors(network, state[:, steps], actions[:, steps], code[kept])
-        raced = torch.full_like(losses, torch.inf)
-        losses = raced.scatter_(1, kept, losses.gather(1, kept) + more)
+        best = losses.topk(survivors, dim=1, largest=False, sorted=False).indices  # (n, survivors)
+        more = _own_errors(network, state[:, steps], actions[:, steps], code[best])
+        losses = torch.full_like(losses, torch.inf).scatter_(1, best, losses.gather(1, best) + more)
     return losses
 
 
@@ -258,12 +255,12 @@ def _own_errors(network: PolicyNetwork, state: Tensor, actions: Tensor, code: Te
     candidates = code.shape[1]
     one = state.new_ones(())
     errors = state.new_empty(count, candidates)
-    at_once = max(1, _HIDDEN_NUMBERS // (steps * candidates * hidden))
+    at_once = max(1, _HIDDEN_VALUES // (steps * candidates * hidden))
     units = state.new_empty(min(at_once, count), steps, candidates, hidden)
     for start in range(0, count, at_once):
-        chosen = slice(start, start + at_once)
-        part = state[chosen, :, None]
-        pairs = torch.addcmul(one, part, code[chosen, None], out=units[: len(part)]).reciprocal_()
+        rows = slice(start, start + at_once)
+        part = state[rows, :, None]
+        pairs = torch.addcmul(one, part, code[rows, None], out=units[: len(part)]).reciprocal_()
         products = (weight @ pairs.flatten(0, 2).T).view(-1, len(part), steps, candidates)
-        errors[chosen] = network.actions.pair_errors(products, bias, actions[chosen]).sum(dim=1)
+        errors[rows] = network.actions.pair_errors(products, bias, actions[rows]).sum(dim=1)
     return errors

@@ -1,4 +1,4 @@
-"""How continuous codes are searched: settings alone, which need no PyTorch."""
+"""Settings of the search over continuous codes; no PyTorch is needed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +12,11 @@ class Search:
 
     Args:
         candidates: codes that are tried for each block.
-        block: how many of a code's numbers are searched together, Δ of Algorithm 4.
-        rounds: over all blocks; where there is a single block, one is enough and is what is done.
-        near: "last" searches around a trajectory's last code in training, and keeps the codes of all spread as the
-            prior is; "prior" searches samples of the prior every time, as Algorithms 1 and 4 do.
-        race: whether most candidates are dropped after a few of a trajectory's steps, where it has many.
+        block: how many dimensions of a code are searched together, Δ of Algorithm 4.
+        rounds: over all blocks; a single block is searched once.
+        near: "last" searches around a trajectory's last code in training, and keeps the distribution of all codes that
+            of the prior; "prior" searches samples of the prior every time, as in Algorithms 1 and 4.
+        race: whether most candidates are dropped after a few of a trajectory's steps.
 
     Raises:
         InputError: a setting is out of its range.
@@ -38,6 +38,6 @@ class Search:
         return [slice(start, min(start + self.block, dimension)) for start in starts]
 
     def blocks(self, dimension: int) -> list[slice]:
-        """Return the blocks in the order in which they are searched, all rounds."""
+        """Return the blocks of all rounds in order."""
         once = self.once(dimension)
         return once * (self.rounds if len(once) > 1 else 1)

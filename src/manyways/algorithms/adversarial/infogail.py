@@ -16,7 +16,7 @@ from manyways.algorithms.adversarial.pairs import Pairs, Scorer, batches
 from manyways.algorithms.adversarial.settings import InfoGAIL
 from manyways.demonstrations import Demonstrations
 from manyways.latents import Categorical
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 
 _LEAST_LOG_STD = -3.0  # of the Gaussian posterior, so that its likelihood stays finite
 
@@ -79,13 +79,13 @@ class InfoMethod(Method):
     def state_dict(self) -> dict[str, Tensor]:
         """Return the posterior, its slow copy and the optimizer's moments."""
         return (
-            named("posterior", self.posterior.state_dict())
-            | named("slow", self.slow_posterior.state_dict())
-            | named("optimizer", moments(self._optimizer))
+            add_prefix("posterior", self.posterior.state_dict())
+            | add_prefix("slow", self.slow_posterior.state_dict())
+            | add_prefix("optimizer", moments(self._optimizer))
         )
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state_dict` was taken."""
-        self.posterior.load_state_dict(part("posterior", tensors))
-        self.slow_posterior.load_state_dict(part("slow", tensors))
-        restore_moments(self._optimizer, part("optimizer", tensors))
+        self.posterior.load_state_dict(take_prefix("posterior", tensors))
+        self.slow_posterior.load_state_dict(take_prefix("slow", tensors))
+        load_moments(self._optimizer, take_prefix("optimizer", tensors))

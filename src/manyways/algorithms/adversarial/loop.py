@@ -31,7 +31,7 @@ from manyways.demonstrations import Demonstrations, spaces
 from manyways.demonstrations.observations import rows_of
 from manyways.errors import InputError
 from manyways.networks.actions import require_continuous
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 from manyways.networks.normalization import take, to_tensors
 from manyways.policies.policy import Policy
 from manyways.rl.ppo import PPOTraining
@@ -234,10 +234,10 @@ class AdversarialTraining(Training):
         """Return everything that `load_state_dict` needs, as named tensors."""
         tensors = {"iteration": torch.tensor(self.iteration)}
         for number, stage in enumerate(self.method.pretrainings):
-            tensors |= named(f"pretraining.{number}", stage.state_dict())
-        tensors |= named("method", self.method.state_dict()) | named("ppo", self.ppo.state_dict())
-        tensors |= named("discriminator.network", self.discriminator.network.state_dict())
-        tensors |= named("discriminator.optimizer", moments(self.discriminator.optimizer))
+            tensors |= add_prefix(f"pretraining.{number}", stage.state_dict())
+        tensors |= add_prefix("method", self.method.state_dict()) | add_prefix("ppo", self.ppo.state_dict())
+        tensors |= add_prefix("discriminator.network", self.discriminator.network.state_dict())
+        tensors |= add_prefix("discriminator.optimizer", moments(self.discriminator.optimizer))
         if self._failures.first_entropy is not None:
             tensors["first_entropy"] = torch.tensor(self._failures.first_entropy, dtype=torch.float64)
         return {name: tensor.clone() for name, tensor in tensors.items()}
@@ -250,11 +250,11 @@ class AdversarialTraining(Training):
         """
         with fitting_checkpoint():
             for number, stage in enumerate(self.method.pretrainings):
-                stage.load_state_dict(part(f"pretraining.{number}", tensors))
-            self.method.load_state_dict(part("method", tensors))
-            self.ppo.load_state_dict(part("ppo", tensors))
-            self.discriminator.network.load_state_dict(part("discriminator.network", tensors))
-            restore_moments(self.discriminator.optimizer, part("discriminator.optimizer", tensors))
+                stage.load_state_dict(take_prefix(f"pretraining.{number}", tensors))
+            self.method.load_state_dict(take_prefix("method", tensors))
+            self.ppo.load_state_dict(take_prefix("ppo", tensors))
+            self.discriminator.network.load_state_dict(take_prefix("discriminator.network", tensors))
+            load_moments(self.discriminator.optimizer, take_prefix("discriminator.optimizer", tensors))
             self.iteration = int(tensors["iteration"])
             if "first_entropy" in tensors:
                 self._failures.first_entropy = float(tensors["first_entropy"])

@@ -22,7 +22,7 @@ from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.spaces import Space, entry_spaces
 from manyways.latents import Categorical, Gaussian
 from manyways.networks.actions import ContinuousActions
-from manyways.networks.checkpoints import moments, named, part, restore_moments
+from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.encoders import Encoder, encode
 from manyways.networks.policy_network import PolicyNetwork
@@ -142,13 +142,13 @@ class VAETraining:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that `load_state_dict` needs."""
-        tensors = named("network", self._network.state_dict()) | named("optimizer", moments(self._optimizer))
+        tensors = add_prefix("network", self._network.state_dict()) | add_prefix("optimizer", moments(self._optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state_dict` was taken."""
-        self._network.load_state_dict(part("network", tensors))
-        restore_moments(self._optimizer, part("optimizer", tensors))
+        self._network.load_state_dict(take_prefix("network", tensors))
+        load_moments(self._optimizer, take_prefix("optimizer", tensors))
         self.iteration = int(tensors["iteration"])
 
 
