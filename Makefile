@@ -17,7 +17,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## three behaviours found in 500 unlabelled trajectories, each imitated, on a page
 	rm -rf runs/demo
 	$(BIN)/manyways collect circles --episodes 500 --out runs/demo/demonstrations
-	$(BIN)/manyways train --task circles --data runs/demo/demonstrations --algorithm sog-bc --out runs/demo --seed 0
+	$(BIN)/manyways train sog-bc runs/demo/demonstrations --task circles --out runs/demo --seed 0
 	$(BIN)/manyways modes runs/demo
 	$(BIN)/manyways evaluate runs/demo --episodes 100
 	$(BIN)/manyways report runs/demo

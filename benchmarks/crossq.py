@@ -104,16 +104,11 @@ def theirs(settings: CrossQ, environment: ExpertEnvironment) -> Trained:
             self.full |= self.pos + len(rows) >= self.buffer_size
             self.pos = int(self.pos + len(rows)) % self.buffer_size
 
-    averaged: Any = None
-
     class Averaged(Contrib):
         """Averages the policy as ours does, after each group of gradient steps."""
 
         def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-            nonlocal averaged
             super().train(gradient_steps, batch_size)
-            if averaged is None:
-                averaged = copy.deepcopy(self.actor).requires_grad_(False)
             old_weight = settings.averaging ** (gradient_steps / settings.policy_delay)
             with torch.no_grad():
                 for old, new in zip(averaged.state_dict().values(), self.actor.state_dict().values(), strict=True):
@@ -139,6 +134,7 @@ def theirs(settings: CrossQ, environment: ExpertEnvironment) -> Trained:
         device="cpu",
     )
     model._logger = _silent()
+    averaged = copy.deepcopy(model.actor).requires_grad_(False)
 
     def layers(actor: Any) -> Layers:
         tensors: Layers = {"action_scale": environment.action_scale}
@@ -207,6 +203,7 @@ def main(
     minutes: float = 15.0,
     evaluations: int = 5,
     seed: int = 0,
+    note: str = "",
     write: bool = True,
 ) -> None:
     """Train both on each task; tasks that are measured anew replace their entry in the result file.
@@ -216,6 +213,7 @@ def main(
         minutes: of training, of each on each task.
         evaluations: of 100 episodes each, evenly spread; the last is at the end.
         seed: of everything random.
+        note: what else is to be known, such as what ran beside.
         write: whether to write the results.
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # of the two processes
@@ -237,7 +235,8 @@ def main(
             "command": f"OMP_NUM_THREADS=1 python benchmarks/crossq.py --tasks {task} --minutes {minutes:g}",
             "versions": {package: version(package) for package in PACKAGES},
             "commit": _commit(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared with other work by both alike",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "note": note,
         }
         print(f"{task}: {last[1]} beside {last[0]}, {results[task]['sb3_contrib_over_ours']} of ours")
         if write:

@@ -233,7 +233,7 @@ def test_what_a_run_asks_of_training_is_there(algorithm, demonstrations):
     assert np.isnan(training.loss)
     assert training.learning_rate == settings.learning_rate
     seen = []
-    policy = settings.fit(demonstrations, lambda now: seen.append((now.iteration, now.loss, now.scalars())))
+    policy = settings.fit(demonstrations, callback=lambda now: seen.append((now.iteration, now.loss, now.scalars())))
     assert [iteration for iteration, _, _ in seen] == [1, 2]
     for _, loss, scalars in seen:
         assert scalars["loss"] == loss

@@ -22,12 +22,12 @@ def test_what_varies_by_rounding_alone_is_constant():
 
 def test_positions_far_from_the_origin_keep_their_differences():
     rng = np.random.default_rng(0)
-    near = rng.normal(size=(200, 2))
-    far = as_numbers(near + [4.5e6, 5e5], "positions")
+    near, offset = rng.normal(size=(200, 2)), np.array([4.5e6, 5e5])
+    far = as_numbers(near + offset, "positions")
     assert far.dtype == np.float64
-    np.testing.assert_allclose(far - [4.5e6, 5e5], near, atol=1e-8)
+    np.testing.assert_allclose(far - offset, near, atol=1e-8)
     assert as_numbers(near, "positions").dtype == np.float32
-    assert as_numbers(near + [10.0, 0.0], "positions").dtype == np.float32
+    assert as_numbers(near + 10.0, "positions").dtype == np.float32
 
 
 def test_all_that_asks_whether_a_column_varies_gives_the_same_answer():

@@ -1,10 +1,10 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
-import torch
-from manyways.algorithms.diffusion import Diffusion
-from manyways.policies.codeless import CodelessNetwork, CodelessPolicy
 
-from manyways import Categorical, InputError
+from manyways import Categorical, Diffusion, InputError
 from manyways.evaluation.coverage import Coverage, behaviour_entropy, evaluate_coverage, summarize
 from manyways.tasks import get_task
 from manyways.tasks.circles import expert_actions
@@ -24,27 +24,22 @@ class Actor:
         return expert_actions(observations, modes), state
 
 
-class Drawn(CodelessNetwork):
-    """Draws a way where an episode starts, and acts as its expert as long as the positions seen tell it."""
+class Drawn:
+    """Draws a mode where an episode starts, keeps it as its state, and acts as its expert: a policy without codes."""
 
-    kind = "drawn"
+    prior = None
 
     def __init__(self, shares):
-        super().__init__(10, 2, window=2)
+        self.observation_space, self.action_space = get_task("circles").spaces
         self.shares = shares
 
-    def draw(self, windows, rng):
-        assert rng is not None
-        last = windows[:, -1].numpy().astype(np.float64)
-        positions = last.reshape(-1, 5, 2)
-        # Which circle is the last position nearest to, away from the origin, where all meet?
-        radii = np.array([-10.0, 10.0, 20.0])
-        centres = np.stack([np.zeros(3), radii], axis=1)
-        errors = np.abs(np.linalg.norm(positions[:, :, None] - centres, axis=-1) - np.abs(radii)).sum(axis=1)
-        modes = errors.argmin(axis=1)
-        new = ~last.any(axis=1)
-        modes[new] = rng.choice(3, size=int(new.sum()), p=self.shares)
-        return torch.from_numpy(expert_actions(last, modes))[:, None]
+    def seed(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def predict(self, observations, state, episode_start):
+        drawn = self.rng.choice(3, size=len(observations), p=self.shares)
+        modes = drawn if state is None else np.where(episode_start, drawn, state)
+        return expert_actions(observations, modes), modes
 
 
 @pytest.mark.parametrize(
@@ -103,7 +98,7 @@ def test_a_policy_of_one_way_has_no_entropy():
 
 
 def test_a_policy_without_codes_draws_its_ways_from_the_seed():
-    policy = CodelessPolicy(Drawn([0.5, 0.0, 0.5]))
+    policy = Drawn([0.5, 0.0, 0.5])
     coverage = evaluate_coverage(policy, get_task("circles"), episodes=20)
     assert coverage.mode_counts[0] > 3
     assert coverage.mode_counts[2] > 3
@@ -119,7 +114,16 @@ def test_progress_is_told_and_too_few_episodes_and_wrong_sizes_are_refused(polic
         evaluate_coverage(Actor(), get_task("circles"), episodes=2)
     small = Diffusion(iterations=1, hidden=8).fit(demonstrations)
     for other in (policy, small):
-        with pytest.raises(
-            InputError, match=r"the policy has observations of shape \(3,\) and actions of .*, but circles has"
-        ):
+        with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"):
             evaluate_coverage(other, get_task("circles"), episodes=4)
+
+
+def test_without_an_expert_its_row_is_left_out_and_the_best_rollouts_tell_the_modes_apart(monkeypatch):
+    task = replace(get_task("circles"), scripted_expert=None)
+    steps = []
+    coverage = evaluate_coverage(Actor(), task, episodes=12, on_step=lambda: steps.append(1))
+    assert len(steps) == task.episode_steps
+    assert coverage.expert_return_mean is coverage.expert_return_std is None
+    assert coverage.success_rate is coverage.successful_entropy is None
+    assert coverage.mode_counts == evaluate_coverage(Actor(), get_task("circles"), episodes=12).mode_counts
+    assert Coverage.from_json(json.loads(json.dumps(coverage.to_json()))) == coverage

@@ -62,12 +62,12 @@ def test_the_random_actions_are_as_many_as_asked_for_and_independent():
     # Who stays still but for random steps of ±1.5 m is at a random walk of so many steps, and the environment's noise.
     class Still(Actor):
         def predict(self, observations, state, deterministic):
-            seen.append(observations)
+            observed.append(observations)
             return np.zeros((len(observations), 2)), state
 
-    seen = []
+    observed = []
     with_random_actions(Still(3), CIRCLES, share=0.25, episodes=99)
-    positions = np.stack(seen)[:200, :, -2:]  # (steps, episodes, 2), before anybody leaves the field
+    positions = np.stack(observed)[:200, :, -2:]  # (steps, episodes, 2), before anybody leaves the field
     moved = np.abs(np.diff(positions, axis=0)).max(axis=-1) > 0.6  # four standard deviations of the noise
     assert moved.mean() == pytest.approx(0.25 * (1 - 0.4**2), abs=0.01)
     assert np.diff(positions, axis=0).mean() == pytest.approx(0, abs=0.01)
@@ -147,8 +147,6 @@ def test_shares_episodes_and_policies_that_do_not_fit_are_refused(policy):
         with_random_actions(Actor(3), CIRCLES, episodes=2)
     with pytest.raises(InputError, match="0 episodes show nothing"):
         with_switched_codes(Actor(3), CIRCLES, [0, 1, 2], episodes=0)
-    for disturb in (with_random_actions, lambda *given: with_switched_codes(*given, [0, 1])):
-        with pytest.raises(
-            InputError, match=r"the policy has observations of shape \(3,\) and actions of .*, but circles has"
-        ):
+    for disturb in (with_random_actions, lambda policy, task: with_switched_codes(policy, task, [0, 1])):
+        with pytest.raises(InputError, match=r"an observation of the policy is .*\(3,\), an action .* but of circles"):
             disturb(policy, CIRCLES)

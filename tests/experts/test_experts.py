@@ -10,7 +10,7 @@ from manyways import InputError
 from manyways.experts import CrossQ, ModePPO, Phase, read_progress, train_expert
 from manyways.experts import train as train_module
 from manyways.files import read_tensors, write_tensors
-from manyways.rl.ppo import PPO
+from manyways.rl.settings import PPO
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
 from manyways.tasks.expert import Expert, TargetReturn
 from manyways.tasks.task import _TASKS
@@ -19,7 +19,7 @@ MODES = velocities((-0.5, 0.5))
 
 
 class Line(gym.Env):
-    """A point that goes where it is told; rewarded near the mode's place."""
+    """A point that moves by its action; rewarded near the mode's place."""
 
     def __init__(self, mode=None):
         self.observation_space = gym.spaces.Box(-10, 10, (2,), np.float32)
@@ -173,19 +173,19 @@ def test_a_checkpoint_of_ppo_holds_everything(line):
 def test_steps_cost_what_they_shall_and_less_and_less(line, monkeypatch):
     training = modes_ppo(costs=(0.5,), costly_steps=500).start(line)
     modes = torch.arange(2).repeat_interleave(4)
-    seen = []
+    rollouts = []
     learn = training._ppo.learn
-    monkeypatch.setattr(training._ppo, "learn", lambda rollout: (seen.append(rollout), learn(rollout))[1])
+    monkeypatch.setattr(training._ppo, "learn", lambda rollout: (rollouts.append(rollout), learn(rollout))[1])
     for _ in range(4):
         before = training.steps
         training.step()
-        rollout = seen[-1]
+        rollout = rollouts[-1]
         wanted = -(rollout.observations[1:, :, 0] - torch.tensor(MODES.values)[modes]).abs()
         costs = (wanted - rollout.rewards)[rollout.valid]
         of_first = (modes == 0).expand_as(rollout.valid)[rollout.valid]
         cost = 0.5 * max(0.0, 1 - before / 500)
         torch.testing.assert_close(costs, torch.where(of_first, cost, 0.0), atol=1e-5, rtol=0)
-    assert training.steps > 500 > seen[0].valid.sum()
+    assert training.steps > 500 > rollouts[0].valid.sum()
 
 
 def test_a_phase_goes_on_from_the_networks_of_the_one_before(line):
@@ -207,8 +207,8 @@ def test_a_phase_goes_on_from_the_networks_of_the_one_before(line):
     learned = training.state_dict()
     assert learned["phase"] == 1
     assert training.steps == before["steps"] + learned["steps"]
-    assert training._ppo.environment.num_envs == 4
-    assert learned["optimizer.step"] == training.updates - before["gradient_steps"]
+    assert training._ppo._collector.environment.num_envs == 4
+    assert learned["optimizer.0.step"] == training.updates - before["gradient_steps"]
     # It began with the networks of the first, noise aside, and the first mode with the way of the second.
     torch.testing.assert_close(
         learned["network.actor.state.2.weight"], before["network.actor.state.2.weight"], atol=0.02, rtol=0
@@ -221,7 +221,7 @@ def test_a_phase_goes_on_from_the_networks_of_the_one_before(line):
     again = settings.start(line)
     again.load_state_dict(learned)
     assert (again.steps, again.updates) == (training.steps, training.updates)
-    assert again._ppo.environment.num_envs == 4
+    assert again._ppo._collector.environment.num_envs == 4
     while not again.finished:
         again.step()
     assert again.state_dict()["network.log_std"].exp().max() <= 0.07
@@ -237,7 +237,7 @@ def test_the_layers_are_ppos_policy(line):
     inputs[:, 2:] = torch.eye(2).repeat(8, 1)
     network = training._ppo.network
     with torch.no_grad():
-        mean = network.means(network.normalized(inputs[:, :2]), inputs[:, 2:]).numpy().clip(-1, 1) * 2
+        mean = network.means(network.actor.observations(inputs[:, :2]), inputs[:, 2:]).numpy().clip(-1, 1) * 2
     assert np.ptp(mean) > 0
     np.testing.assert_allclose(Expert(training.layers(), {})(inputs.numpy()), mean, atol=1e-3)
 
@@ -263,7 +263,7 @@ def test_what_needs_no_training_is_refused(tmp_path):
         train_expert(get_task("circles"), tmp_path, command="")
 
 
-def test_a_floor_asks_for_every_mode():
+def test_a_target_asks_for_every_mode():
     assert TargetReturn(10.0).reached(np.array([11.0, 12.0]))
     assert not TargetReturn(10.0).reached(np.array([20.0, 12.0]))  # below 80% of the best
     assert not TargetReturn(10.0).reached(np.array([9.0, 9.0]))

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -145,3 +146,88 @@ def test_stable_baselines3_evaluates_it(circles_folder):
     assert mean > 700
     drawn, _ = evaluate_policy(policy, environment, n_eval_episodes=2, return_episode_rewards=True)
     assert len(drawn) == 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_observation_that_is_not_finite_is_refused(policy, value):
+    observations = np.zeros((4, 3))
+    observations[2, 1] = value
+    with pytest.raises(InputError, match=r"the observation has (nan|inf) at \(2, 1\); mend the environment"):
+        policy.predict(observations)
+
+
+@pytest.mark.parametrize("wrong", [{"a": np.zeros(3)}, "north", None, [[1, 2], [3]]])
+def test_an_observation_of_another_type_is_refused_in_a_sentence(policy, wrong):
+    with pytest.raises(InputError, match="the observation is a"):
+        policy.predict(wrong)
+
+
+def test_a_chosen_code_is_saved_and_read_again(policy, tmp_path):
+    policy.with_code(1).save(tmp_path)
+    _, code = Policy.load(tmp_path).predict(np.zeros(3))
+    np.testing.assert_array_equal(code, policy.code(1))
+
+
+def test_who_drops_the_state_is_warned_once(policy):
+    observations = np.random.default_rng(0).normal(size=(40, 3))
+    kept, dropped = Policy(policy.network, policy.prior), Policy(policy.network, policy.prior)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        state = None
+        for observation in observations:
+            _, state = kept.predict(observation, state)
+        for observation in observations:
+            policy.with_code(0).predict(observation)
+    with pytest.warns(UserWarning, match="a new code is drawn at every step") as caught:
+        _ = [dropped.predict(observation) for observation in observations]
+    assert len(caught) == 1
+
+
+def test_who_normalises_observations_twice_is_warned():
+    rng = np.random.default_rng(0)
+    raw = rng.normal([300, -7], [4.0, 1.0], (20, 30, 2))
+    demonstrations = manyways.Demonstrations.from_arrays([(o, o[:, :1] / 100) for o in raw])
+    policy = manyways.BC(iterations=2, hidden=8).fit(demonstrations)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for step in range(30):
+            policy.predict(raw[:, step])
+    twice = (raw - [300, -7]) / [4.0, 1.0]  # what VecNormalize gives
+    with pytest.warns(UserWarning, match="not through VecNormalize"):
+        _ = [policy.predict(twice[:, step]) for step in range(30)]
+
+
+def test_positions_far_from_the_origin_and_small_units_are_learned_as_any():
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(12, 40, 2))
+    actions = np.stack([near[..., 0], near[..., 1]], axis=2)
+    settings = manyways.BC(iterations=120, hidden=32)
+    fits = []
+    for offset, unit in ((0.0, 1.0), (4.5e6, 1.0), (0.0, 1e-7)):
+        pairs = [(o + offset, a * [unit, 1]) for o, a in zip(near, actions, strict=True)]
+        demonstrations = manyways.Demonstrations.from_arrays(pairs)
+        assert demonstrations.ignored_columns == ()
+        policy = settings.fit(demonstrations)
+        predicted = policy.predict(near[0] + offset, deterministic=True)[0] / [unit, 1]
+        fits.append(np.abs(predicted - actions[0]).mean(axis=0))
+    assert np.max(fits) < 0.2
+    np.testing.assert_allclose(fits[1], fits[0], atol=0.02)
+    np.testing.assert_allclose(fits[2], fits[0], atol=0.02)
+
+
+def test_columns_that_are_ignored_are_named():
+    observations = np.stack([np.arange(9.0), np.full(9, 2.5)], axis=1)
+    demonstrations = manyways.Demonstrations.from_arrays([(observations, observations[:, :1])])
+    with pytest.warns(UserWarning, match="columns that do not vary are ignored: observations 1"):
+        manyways.BC(iterations=1, hidden=8).fit(demonstrations)
+
+
+def test_it_is_printed_in_a_line(policy):
+    assert repr(policy) == "Policy(2 codes; from numbers of shape (3,) to numbers of shape (2,))"
+
+
+def test_a_callback_may_end_training(demonstrations):
+    iterations = []
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=50, hidden=8)
+    settings.fit(demonstrations, callback=lambda training: iterations.append(training.iteration) or len(iterations) < 3)
+    assert iterations == [1, 2, 3]

@@ -140,8 +140,8 @@ def test_behaviour_cloning_has_one_mode(command, tmp_path, circles_folder):
     ],
 )
 def test_what_an_algorithm_cannot_use_is_refused(command, tmp_path, circles_folder, options, words):
-    given = [circles_folder if option == "DATA" else option for option in options]
-    code, _, error = command("train", *given, "--out", tmp_path / "run")
+    replaced = [circles_folder if option == "DATA" else option for option in options]
+    code, _, error = command("train", *replaced, "--out", tmp_path / "run")
     assert code == 2
     assert error.count("\n") == 1
     for word in words:

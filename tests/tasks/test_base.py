@@ -50,6 +50,7 @@ def test_entries_of_a_dictionary_are_joined_or_all_kept():
         Base("x", observation_keys=("goal",)).space(space["goal"])
 
 
+@pytest.mark.filterwarnings("error")
 def test_envpool_runs_where_the_system_does_not_say_which_processors_there_are(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     pool = Base("Pendulum-v1").make_pool([0, 1], 10)

@@ -30,12 +30,12 @@ def test_an_observation_is_the_last_five_positions_oldest_first():
     environment = CirclesEnv()
     observation, _ = environment.reset(seed=0)
     np.testing.assert_array_equal(observation, np.zeros(10))
-    seen = [observation]
+    observations = [observation]
     for _ in range(7):
         observation, *_ = environment.step(np.array([1.0, 0.5], np.float32))
-        np.testing.assert_array_equal(observation[:-2], seen[-1][2:])
-        seen.append(observation)
-    assert 7 - 3 < seen[-1][-2] < 7 + 3
+        np.testing.assert_array_equal(observation[:-2], observations[-1][2:])
+        observations.append(observation)
+    assert 7 - 3 < observations[-1][-2] < 7 + 3
 
 
 def test_actions_are_clipped_and_noise_has_its_size():

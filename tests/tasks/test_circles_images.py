@@ -4,8 +4,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import manyways  # noqa: F401 (registers the environments)
-from manyways import load_modes
+from manyways import Demonstrations, load_modes
 from manyways.tasks import get_task
 from manyways.tasks.circles_images import draw, positions
 from manyways.tasks.collect import collect
@@ -89,4 +88,11 @@ def test_its_expert_demonstrates_on_pictures(tmp_path):
     assert [episode.observations.shape for episode in episodes] == [(301, 64, 64, 1)] * 3
     assert episodes[0].observations.dtype == np.uint8
     assert min(episode.rewards.sum() for episode in episodes) > 297
-    assert len(load_modes(tmp_path / "data")) == 3
+    demonstrations = Demonstrations.load(tmp_path / "data")
+    assert demonstrations.observations.dtype == np.uint8
+    np.testing.assert_array_equal(demonstrations.observations[:300], episodes[0].observations[:-1])
+    TASK.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data")
+    # The picture on the page is drawn from the demonstrations: the circle of the episode's mode.
+    points = TASK.picture.points(demonstrations.observations[:300])
+    radius = TASK.modes.values[load_modes(tmp_path / "data")[0]]
+    np.testing.assert_allclose(np.linalg.norm(points - [0, radius], axis=1), abs(radius), atol=1.0)

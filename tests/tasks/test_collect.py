@@ -57,7 +57,7 @@ def test_noise_disturbs_what_is_done_and_recorded_is_what_was_meant(tmp_path):
     noisy, modes = Demonstrations.load(tmp_path / "noisy"), load_modes(tmp_path / "noisy")
     np.testing.assert_array_equal(Demonstrations.load(tmp_path / "again").observations, noisy.observations)
     wanted = np.concatenate(
-        [task.expert(seen, np.tile(mode, (len(seen), 1))) for (seen, _), mode in zip(noisy, modes, strict=True)]
+        [task.expert(states, np.tile(mode, (len(states), 1))) for (states, _), mode in zip(noisy, modes, strict=True)]
     )
     np.testing.assert_allclose(noisy.actions, wanted, atol=1e-5)
     # Both begin alike, and then the disturbed one goes elsewhere.
@@ -124,13 +124,41 @@ def test_discrete_actions_are_rolled_out_and_collected_with_some_at_random(balan
     modes = load_modes(tmp_path / "noisy")
     for episode, mode in zip(noisy, modes, strict=True):
         assert episode.actions.dtype.kind == "i"
-        # What was meant is recorded, and not always what was done: the pole was pushed the other way now and then.
+        # The intended action is recorded, not the one that was taken: the pole was pushed the other way now and then.
         meant = task.expert(episode.observations[:-1].astype(np.float64), np.full(40, mode))
         np.testing.assert_array_equal(episode.actions, meant)
         pushed = np.diff(episode.observations[:, 1]) > 0
         assert 0.02 < (pushed != episode.actions).mean() < 0.4
     for episode in plain:
         np.testing.assert_array_equal(np.diff(episode.observations[:, 1]) > 0, episode.actions)
+    demonstrations = Demonstrations.load(tmp_path / "noisy")
+    assert demonstrations.action_space == gym.spaces.Discrete(2)
+    assert demonstrations.actions.dtype == np.int64
+    task.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data")
+    assert task.actions_outside(demonstrations) == 0
+
+
+def test_dictionaries_are_collected_as_they_are(balance, tmp_path):
+    pytest.importorskip("gymnasium_robotics")
+    fetch = get_task("fetch-reach")
+
+    def reach(observations, modes):
+        return np.pad(10 * (observations["observation"][:, :3] * 0 + modes), ((0, 0), (0, 1)))
+
+    task = replace(
+        balance,
+        modes=fetch.modes,
+        episode_steps=20,
+        base=replace(fetch.base, observation_keys=None),
+        rewards=lambda step, goals: step.observation["observation"][:, :1],
+        scripted_expert=reach,
+    )
+    collect(task, 3, tmp_path / "data", seed=0)
+    demonstrations = Demonstrations.load(tmp_path / "data")
+    shapes = {name: array.shape for name, array in demonstrations.observations.items()}
+    assert shapes == {"observation": (60, 10), "achieved_goal": (60, 3), "desired_goal": (60, 3)}
+    modes = np.repeat(load_modes(tmp_path / "data"), 20, axis=0)
+    np.testing.assert_allclose(demonstrations.actions[:, :3], np.clip(10 * modes, -1, 1), atol=1e-6)
 
 
 def test_what_is_not_finite_is_never_written(balance, tmp_path):

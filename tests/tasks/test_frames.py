@@ -60,12 +60,12 @@ def test_the_humanoid_turns_back_by_stages_of_120_degrees_to_one_side():
         np.testing.assert_allclose(frame.inputs(_facing(facing), back, modes)[:, 1:5], _facing(-120)[:, 1:5], atol=1e-6)
     for facing, left in ((90, -90), (170, -10), (190, 10), (240, 60)):
         np.testing.assert_allclose(frame.inputs(_facing(facing), back, modes)[:, 1:5], _facing(left)[:, 1:5], atol=1e-6)
-    # In all directions but straight back it is told at the start where to go.
+    # In all other modes the direction at the start is the mode's own.
     for mode in (0, 1, 2):
         inputs = frame.inputs(_facing(0), np.array([mode]), modes)
         np.testing.assert_allclose(inputs[:, 1:5], _facing(-60 * mode)[:, 1:5], atol=1e-6)
         mirrored = frame.inputs(_facing(0), np.array([(6 - mode) % 6]), modes)
         np.testing.assert_allclose(mirrored[:, 1:5], inputs[:, 1:5], atol=1e-6)
-    # Velocities turn with what it is told.
+    # Velocities turn with the direction.
     np.testing.assert_allclose(frame.inputs(_facing(90), back, modes)[:, 22:24], [[-1, -2]], atol=1e-6)
     np.testing.assert_allclose(frame.inputs(_facing(0), forward, modes)[:, 22:24], [[1, 2]], atol=1e-6)

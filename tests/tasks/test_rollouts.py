@@ -1,7 +1,9 @@
 import numpy as np
 
+from manyways.tasks import get_task
+from manyways.tasks import rollouts as rollouts_module
 from manyways.tasks.circles import CirclesVectorEnv
-from manyways.tasks.rollouts import Rollouts, roll_out
+from manyways.tasks.rollouts import Rollouts, roll_out, roll_out_expert
 
 
 def test_an_episode_counts_until_its_first_end_only():
@@ -41,3 +43,24 @@ def test_parts_of_different_lengths_are_padded_with_what_the_last_step_left():
     np.testing.assert_array_equal(together.returns, np.concatenate([short.returns, long.returns]))
     assert together.achieved.shape == (4, 5, 1)
     np.testing.assert_array_equal(together.achieved[:, -1, 0], together.observations[:, -1, 0])
+
+
+def test_many_episodes_are_run_in_parts_that_make_no_difference(monkeypatch):
+    task, modes = get_task("circles-images"), np.arange(5) % 3
+    whole = roll_out_expert(task, modes, seed=3)
+    made = []
+    monkeypatch.setattr(rollouts_module, "EPISODES_AT_ONCE", 2)
+    monkeypatch.setattr(
+        CirclesVectorEnv,
+        "__init__",
+        lambda self, count, *others, make=CirclesVectorEnv.__init__: (made.append(count), make(self, count, *others))[
+            1
+        ],
+    )
+    parts = roll_out_expert(task, modes, seed=3, keep_observations=True)
+    assert made == [2, 2, 1]
+    np.testing.assert_array_equal(parts.mode_rewards, whole.mode_rewards)
+    np.testing.assert_array_equal(parts.actions, whole.actions)
+    assert whole.observations is None
+    assert parts.observations.shape == (5, 301, 64, 64, 1)
+    assert parts.observations_of(4).shape == (301, 64, 64, 1)

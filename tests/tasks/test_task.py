@@ -130,7 +130,6 @@ def test_a_task_registers_itself_on_first_use_and_again_when_it_is_declared_othe
 
 
 @pytest.mark.parametrize("in_envpool", [True, False])
-@pytest.mark.filterwarnings("ignore::UserWarning")  # EnvPool's own box
 def test_rewards_of_one_dimension_are_one_sentence(declare, in_envpool):
     task = declare(Base("Pendulum-v1", in_envpool=in_envpool), lambda step, wanted: -abs(step.observation[:, 0]))
     environment = task.make_vec(3)
@@ -172,7 +171,7 @@ def test_observation_and_goal_can_be_joined_and_a_dictionary_can_be_kept(declare
 def test_what_was_made_for_another_task_is_refused():
     task = get_task("circles")
     task.require_spaces(*task.spaces, "it")
-    with pytest.raises(InputError, match=r"the data has observations .*\(3,\).* but circles has .*\(10,\)"):
+    with pytest.raises(InputError, match=r"an observation of the data is .*\(3,\).* but of circles .*\(10,\)"):
         task.require_spaces(gym.spaces.Box(-1, 1, (3,)), task.spaces[1], "the data")
 
 

@@ -130,7 +130,7 @@ class SOGBC(Cloning):
     """Settings of SOG-BC (Algorithm 2).
 
     Args:
-        prior: the codes to choose from.
+        prior: the codes to choose from. `manyways.train` finds one where none is given.
         search: how continuous codes are searched; discrete ones are all tried.
         trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
         steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
@@ -144,7 +144,7 @@ class SOGBC(Cloning):
     summary: ClassVar[str] = "Behaviour cloning under the code that explains each trajectory best (Algorithm 2)."
     has_codes: ClassVar[bool] = True
 
-    prior: Prior
+    prior: Prior = None  # type: ignore[assignment]  # `start` needs one
     search: Search = field(default_factory=Search)
     trajectories_per_batch: int = 64
     steps_per_trajectory: int = 64
@@ -161,6 +161,8 @@ class SOGBC(Cloning):
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""
         from manyways.algorithms.sog_bc import SOGBCTraining
+
+        require_prior(self)
 
         return SOGBCTraining(self, demonstrations)
 
@@ -304,3 +306,12 @@ class Diffusion(WithoutCodes):
     def network_settings(self) -> dict[str, Any]:
         """Return what the network is built from."""
         return {name: getattr(self, name) for name in ("window", "chunk", "executed", "denoising_steps", "hidden")}
+
+
+def require_prior(settings: Any) -> None:
+    """Raise `InputError` where it is not said which codes there are."""
+    if settings.prior is None:
+        raise InputError(
+            f"{settings.name} does not know how many codes there are; give prior=Categorical(K), or Gaussian(D) for "
+            "modes that are a range"
+        )

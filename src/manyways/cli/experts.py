@@ -24,7 +24,7 @@ def train_expert(
     start_from: Annotated[Path | None, _optional] = None,
     seed: int = 0,
 ) -> None:
-    """Train a task's expert until it reaches the task's floor; the same command goes on where it stopped.
+    """Train a task's expert until it reaches its target return; the same command goes on where it stopped.
 
     Args:
         task: Name of the task.
@@ -34,7 +34,7 @@ def train_expert(
         seed: Of everything random.
     """
     from manyways.cli.console import what_next
-    from manyways.cli.shown import expert_progress, show_card
+    from manyways.cli.tables import expert_progress, show_card
     from manyways.experts import train_expert
     from manyways.tasks import get_task
 
@@ -62,7 +62,7 @@ def evaluate_expert(
         episodes: How many.
         seed: Of the environments.
     """
-    from manyways.cli.shown import show_expert_evaluation
+    from manyways.cli.tables import show_expert_evaluation
     from manyways.experts import evaluate_expert
     from manyways.tasks import get_task
 
@@ -91,16 +91,15 @@ def picture_expert(
     """
     from manyways.cli.console import progress, what_next
     from manyways.tasks import get_task
-    from manyways.tasks.rollouts import roll_out
+    from manyways.tasks.collect import steps_of
+    from manyways.tasks.rollouts import roll_out_expert
     from manyways.visual.figures import expert_modes, save
 
     chosen = get_task(task, weights)
     out = Path(f"{chosen.name}.png") if out is None else out
     modes = chosen.modes.spread(episodes)
-    environment = chosen.make_vec(episodes, modes)
-    with progress.section(f"{episodes} episodes of the expert", chosen.episode_steps, "steps") as count:
-        rollouts = roll_out(environment, chosen.expert_under(modes), seed, count)
-    environment.close()
+    with progress.section(f"{episodes} episodes of the expert", steps_of(chosen, episodes), "steps") as count:
+        rollouts = roll_out_expert(chosen, modes, seed, count, keep_observations=True)
     save(expert_modes(chosen, rollouts, modes), out)
     what_next(out, f"manyways expert film {chosen.as_argument}")
 

@@ -1,10 +1,10 @@
 """How many ways there are: the number of groups of trajectories that describes them in the fewest nats.
 
-The trajectories' embedding (`first_codes`) is described by K groups with one covariance. What that costs is the
-negative log-likelihood of the places within the groups, the entropy of the groups, and half the logarithm of the number
-of trajectories for every number that says where a group lies (the description length of Rissanen 1978, BIC of
+The trajectories' embedding (`clustering.embedding`) is described by K groups with one covariance. What that costs is
+the negative log-likelihood of the places within the groups, the entropy of the groups, and half the logarithm of the
+number of trajectories for every number that says where a group lies (the description length of Rissanen 1978, BIC of
 Schwarz 1978). Where K is too small, the spread within groups is large; where it is too large, centres cost more than
-they save. It needs no run of the policy. Isolated trajectories (`first_codes.isolated`), mishaps, are left out.
+they save. It needs no run of the policy. Isolated trajectories (`clustering.mixture.isolated`), mishaps, are left out.
 
 Four things go beyond that. Trajectories of one way may lie on a bent line (cut here or there, slow or fast), which
 several Gaussians describe better than one: so two neighbours count as one unless there is room between them, the

@@ -11,11 +11,11 @@ from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.evaluation.metrics import entropy, mutual_information
 from manyways.evaluation.results import Result
-from manyways.evaluation.rollouts import expert_returns, mean_and_std, roll_out_codes, roll_out_expert
+from manyways.evaluation.rollouts import FIRST_SEED, expert_returns, mean_and_std, roll_out_codes
 from manyways.latents import Gaussian
 from manyways.policies.policy import Policy
 from manyways.tasks import ContinuousModes, Task
-from manyways.tasks.rollouts import EPISODES_AT_ONCE
+from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out_expert
 
 Floats = NDArray[np.floating[Any]]
 
@@ -112,8 +112,9 @@ def evaluate_continuous(
     information = expert_information = None
     if codes.shape[1] == task.modes.dimension == 1:
         information = _information(codes[:, 0], achieved, rng)
-        expert = roll_out_expert(task, uniform, seed, on_step)
-        if expert is not None and expert.achieved is not None:
+        if task.has_expert:
+            expert = roll_out_expert(task, uniform, FIRST_SEED + seed, on_step)
+            assert expert.achieved is not None
             expert_information = _information(uniform[:, 0], list(expert.achieved[:, task.starting_steps :]), rng)
     return ContinuousEvaluation(
         episodes=len(chosen),

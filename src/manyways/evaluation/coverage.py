@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from manyways.errors import InputError
 from manyways.evaluation.results import Result
 from manyways.evaluation.rollouts import (
+    FIRST_SEED,
     expert_returns,
     mean_and_std,
     require_fit,
     roll_out_codes,
-    roll_out_in_parts,
 )
 from manyways.policies.policy import Policy
 from manyways.tasks import Task
-from manyways.tasks.rollouts import Rollouts
+from manyways.tasks.rollouts import Rollouts, roll_out_in_parts
 
 Floats = NDArray[np.floating[Any]]
 
@@ -157,4 +157,4 @@ def _roll_out_freely(policy: Policy, task: Task, episodes: int, seed: int, on_st
         actions, states[chosen.start] = policy.predict(observations, state, starts)
         return actions
 
-    return roll_out_in_parts(task, episodes, act, seed, on_step)
+    return roll_out_in_parts(task, episodes, act, FIRST_SEED + seed, on_step)

@@ -1,4 +1,4 @@
-"""How well codes and ground-truth modes agree, and how much of what could be done is done."""
+"""How well codes and ground-truth modes agree, and the estimators of entropy and mutual information."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,7 +68,7 @@ def entropy(points: ArrayLike, neighbors: int = 3) -> float:
     Of n points of a bounded distribution it is a little too great, because balls around those at the border reach out.
 
     Args:
-        points: (n, dimension), more than `neighbors`; equal points are told apart by 1e-10.
+        points: (n, dimension), more than `neighbors`; equal points are moved apart by 1e-10.
         neighbors: the nearest of which is looked at.
 
     Raises:

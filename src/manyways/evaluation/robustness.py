@@ -12,10 +12,11 @@ from manyways.demonstrations.observations import Observations, rows_of
 from manyways.errors import InputError
 from manyways.evaluation.evaluate import Matched
 from manyways.evaluation.results import Result
-from manyways.evaluation.rollouts import require_discrete, require_fit, roll_out_in_parts
+from manyways.evaluation.rollouts import FIRST_SEED, require_discrete, require_fit
 from manyways.policies.policy import Policy
 from manyways.tasks import Task
-from manyways.tasks.spaces import random_actions
+from manyways.tasks.rollouts import roll_out_in_parts
+from manyways.tasks.spaces import random_actions, require_bounds
 
 Floats = NDArray[np.floating[Any]]
 
@@ -98,7 +99,7 @@ def with_random_actions(
 ) -> Disturbed:
     """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 7).
 
-    Which steps those are and what is done in them depends on the seed alone, so that policies are compared under the
+    Which steps those are, and the random actions, depend on the seed alone, so that policies are compared under the
     same disturbance.
 
     Args:
@@ -117,10 +118,7 @@ def with_random_actions(
         raise InputError(f"a share of {share} random actions is no probability; give 0 to 1")
     prior = require_discrete(policy, task, episodes)
     space: Any = task.spaces[1]
-    if not space.is_bounded():
-        raise InputError(
-            f"the actions of {task.name} have no bounds to draw between; give its action space finite ones"
-        )
+    require_bounds(space, task.name, "or 0 as the share of random actions")
     codes = np.arange(episodes) % prior.size
     states = prior.enumerate()[codes]
     generators: dict[int, np.random.Generator] = {}
@@ -131,7 +129,7 @@ def with_random_actions(
         random = (rng.random((len(actions), 1)) < share).reshape(-1, *[1] * (np.ndim(actions) - 1))
         return np.where(random, random_actions(space, len(actions), rng), actions)
 
-    rollouts = roll_out_in_parts(task, episodes, act, seed, on_step)
+    rollouts = roll_out_in_parts(task, episodes, act, FIRST_SEED + seed, on_step)
     matched = Matched.of(rollouts.returns, codes, prior.size)
     return Disturbed(
         share=share,
@@ -190,7 +188,7 @@ def with_switched_codes(
         steps[chosen.start] += 1
         return policy.predict(observations, codes[now], deterministic=True)[0]
 
-    rollouts = roll_out_in_parts(task, episodes, act, seed, on_step, keep_observations=True)
+    rollouts = roll_out_in_parts(task, episodes, act, FIRST_SEED + seed, on_step, keep_observations=True)
     assert rollouts.observations is not None
     active = active[:, : rollouts.actions.shape[1]]
     mode_of = np.array([-1 if mode is None else mode for mode in assignment])[active]  # (episodes, steps)

@@ -154,7 +154,7 @@ class ModePPOTraining:
         first, second, last = actor.state[0], actor.state[2], actor.output
         of_mode, observed = actor.code, actor.observations.part()
         # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
-        weight = first.weight / observed.std
+        weight = first.weight * observed.scale
         bias = first.bias - weight @ observed.mean
         passed = _LARGE * torch.eye(of_mode.in_features, dtype=torch.float64)
         layers = (

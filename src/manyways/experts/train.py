@@ -20,7 +20,7 @@ from manyways.experts.mode_ppo import ModePPO, Phase
 from manyways.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from manyways.tasks import DiscreteModes, Task
 from manyways.tasks.expert import Expert, TargetReturn
-from manyways.tasks.rollouts import roll_out
+from manyways.tasks.rollouts import roll_out_expert
 
 Floats = NDArray[np.floating[Any]]
 
@@ -88,12 +88,9 @@ def evaluate_expert(task: Task, episodes: int, seed: int) -> ExpertEvaluation:
     Raises:
         InputError: the task has no expert.
     """
-    task.require_expert()
     target = task.target_return or TargetReturn(np.inf)
     modes = task.modes.spread(episodes)
-    environment = task.make_vec(episodes, modes)
-    rollouts = roll_out(environment, task.expert_under(modes), seed, keep_observations=False)
-    environment.close()
+    rollouts = roll_out_expert(task, modes, seed)
     rewards = rollouts.rewards_under(task.modes, modes)
     scores, returns = target.score(rewards, rollouts.actions), rewards.sum(axis=1)
     listed = isinstance(task.modes, DiscreteModes)

@@ -6,6 +6,7 @@ convolutional encoder ships (`Convolutional`); any other `torch.nn.Module` can b
 
 import copy
 import importlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -156,10 +157,11 @@ def features_of(encoder: nn.Module, space: Space) -> int:
         InputError: it cannot take such observations, or does not return rows of features.
     """
     boxes = entry_spaces(space)
-    zeros = {name: torch.zeros(2, *box.shape) for name, box in boxes.items()}
+    weights = next(itertools.chain(encoder.parameters(), encoder.buffers()), torch.empty(0, device="cpu"))
     training = encoder.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), weights.device:
+            zeros = {name: torch.zeros(2, *box.shape) for name, box in boxes.items()}
             features = encoder.eval()(zeros if "" not in boxes else zeros[""])
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(

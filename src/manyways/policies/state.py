@@ -140,6 +140,8 @@ def as_batch(observation: Any, space: Space, precise: bool) -> tuple[Any, int, b
 def _numbers(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"of type {array.dtype}")
         kept = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
         array = array if kept and array.dtype in (dtype, np.float64) else array.astype(np.float32)
     except (TypeError, ValueError) as error:

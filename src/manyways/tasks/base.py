@@ -1,10 +1,11 @@
 """The environment underneath a task, in Gymnasium's form and in EnvPool's.
 
-Both step the same engine; both are given the same settings, under the names each has for them.
+Both step the same engine and get the same settings, under the names each has for them.
 """
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -99,7 +100,7 @@ class Base:
         """Make as many in EnvPool's form as there are seeds."""
         import envpool
 
-        return envpool.make_gymnasium(
+        pool = envpool.make_gymnasium(
             self.id,
             num_envs=len(seeds),
             num_threads=min(len(seeds), _processors()),
@@ -107,6 +108,10 @@ class Base:
             max_episode_steps=episode_steps,
             **_envpool_settings({**self.settings, **overrides}, envpool.make_spec(self.id).config._fields),
         )
+        with warnings.catch_warnings():  # of its own bounds, which it makes on first use
+            warnings.filterwarnings("ignore", message=".*precision lowered by casting")
+            _ = pool.observation_space, pool.action_space
+        return pool
 
 
 def has_envpool() -> bool:

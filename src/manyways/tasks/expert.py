@@ -1,4 +1,4 @@
-"""Experts that were trained: networks that are told the mode, as files that ship with the package.
+"""Trained experts: networks with the mode as an input, in files that come with the package.
 
 NAME.safetensors has the weights, NAME.json the card: how it was trained, and what it reaches.
 """

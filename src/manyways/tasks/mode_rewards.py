@@ -197,8 +197,8 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         info: dict[str, Any] = _numbers(pool_info)
         moving = ~self._ended
         last = info["elapsed_step"] >= self._episode_steps
-        given = np.asarray(actions, dtype=np.float64 if isinstance(self.single_action_space, Box) else np.int64)
-        step = Step(observation, given, info, last)
+        taken = np.asarray(actions, dtype=np.float64 if isinstance(self.single_action_space, Box) else np.int64)
+        step = Step(observation, taken, info, last)
         rewards = _rewards_of(self._rewards, step, self._modes, self.mode)
         rewards = np.where(moving[:, None], rewards, 0.0)  # what the step that resets reports is of no meaning
         info |= {"mode_rewards": rewards, "_mode_rewards": moving}

@@ -48,12 +48,12 @@ class DiscreteModes:
         Raises:
             ValueError: it is no index of these modes.
         """
-        given = np.asarray(mode)
-        if given.shape not in ((), (count,)) or not np.issubdtype(given.dtype, np.integer):
+        indices = np.asarray(mode)
+        if indices.shape not in ((), (count,)) or not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(f"mode is {mode!r}; give an index, or one for each of the {count} environments")
-        if ((given < 0) | (given >= len(self))).any():
+        if ((indices < 0) | (indices >= len(self))).any():
             raise ValueError(f"mode {mode!r} is not one of 0 to {len(self) - 1}: {self}")
-        return np.broadcast_to(given, (count,)).astype(np.int64)
+        return np.broadcast_to(indices, (count,)).astype(np.int64)
 
     def of_environments(self, mode: NDArray[np.int64]) -> Floats:
         """Return what the reward is computed for, (1, modes): every mode, whatever each environment's own is."""
@@ -109,12 +109,12 @@ class ContinuousModes:
         Raises:
             ValueError: it is no point of the box.
         """
-        given = np.asarray(mode, dtype=np.float64)
-        if given.shape not in ((), (self.dimension,), (count, self.dimension)):
+        points = np.asarray(mode, dtype=np.float64)
+        if points.shape not in ((), (self.dimension,), (count, self.dimension)):
             raise ValueError(f"mode is {mode!r}; give {self.dimension} numbers, or as many for each of {count}")
-        if not ((given >= self.low) & (given <= self.high)).all():
+        if not ((points >= self.low) & (points <= self.high)).all():
             raise ValueError(f"mode {mode!r} is not between {self.low} and {self.high}: {self.name}")
-        return np.array(np.broadcast_to(given, (count, self.dimension)))
+        return np.array(np.broadcast_to(points, (count, self.dimension)))
 
     def of_environments(self, mode: NDArray[np.float64]) -> Floats:
         """Return what the reward is computed for: each environment's own mode, (environments, 1[, dimension])."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from manyways.demonstrations.observations import Observations, apply, rows_of, stack
 from manyways.tasks.modes import Modes
 from manyways.tasks.spaces import within
+
+if TYPE_CHECKING:
+    from manyways.tasks.task import Task
 
 Floats = NDArray[np.floating[Any]]
 
@@ -143,6 +147,56 @@ def roll_out(
         np.stack(measured, axis=1) if measured else None,
         stack(observations, axis=1) if keep_observations else None,
     )
+
+
+def roll_out_in_parts(
+    task: "Task",
+    episodes: int,
+    act: Callable[[slice, Any, Any], Any],
+    seed: int,
+    on_step: Callable[[], object] = lambda: None,
+    modes: NDArray[Any] | None = None,
+    keep_observations: bool = False,
+) -> Rollouts:
+    """Run so many episodes of a task, as many at once as memory allows.
+
+    Args:
+        task: to run in.
+        episodes: how many.
+        act: from a slice, the episodes that run, their observations and `info`, to their actions.
+        seed: of the environments; episode i has `seed + i`.
+        on_step: called after each step of a part.
+        modes: (episodes, ...), those of the environments; None for the first.
+        keep_observations: whether they are returned.
+    """
+    parts = []
+    for start in range(0, episodes, EPISODES_AT_ONCE):
+        chosen = slice(start, min(start + EPISODES_AT_ONCE, episodes))
+        environment = task.make_vec(chosen.stop - start, None if modes is None else modes[chosen])
+        acts: Act = partial(act, chosen)
+        parts.append(roll_out(environment, acts, seed + start, on_step, task.achieved, keep_observations))
+        environment.close()
+    return Rollouts.together(parts)
+
+
+def roll_out_expert(
+    task: "Task",
+    modes: NDArray[Any],
+    seed: int,
+    on_step: Callable[[], object] = lambda: None,
+    keep_observations: bool = False,
+) -> Rollouts:
+    """Run a task's expert, one episode under each of `modes` (episodes, ...); arguments as for `roll_out_in_parts`.
+
+    Raises:
+        InputError: the task has no expert, or its file is damaged.
+    """
+    task.require_expert()
+
+    def act(chosen: slice, observations: Any, info: Any) -> Any:
+        return task.expert(observations, modes[chosen], info)
+
+    return roll_out_in_parts(task, len(modes), act, seed, on_step, modes, keep_observations)
 
 
 def _keep(observation: Any, last: Any, ended: NDArray[np.bool_]) -> None:

@@ -1,12 +1,12 @@
-"""What tasks need of Gymnasium's spaces: whether two fit, what lies outside, random actions."""
+"""What tasks need of an action space: what lies outside, random actions, noise."""
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
+from manyways.demonstrations.spaces import choices_of
 from manyways.errors import InputError
 
 _ROUNDING = 1e-5  # of a range, by which an action may pass its bound
@@ -20,34 +20,11 @@ def require_supported(observation_space: Any, action_space: Any, name: str) -> N
             f"{name} observes {observation_space}; only arrays (Box) and dictionaries of them can be observed: wrap "
             "the environment so that it returns numbers"
         )
-    if not isinstance(action_space, Box | Discrete | MultiDiscrete):
+    if not isinstance(action_space, Box | Discrete | MultiDiscrete) or np.any(getattr(action_space, "start", 0)):
         raise InputError(
-            f"the actions of {name} are {action_space}; only Box, Discrete and MultiDiscrete can be learned: wrap the "
-            "environment"
+            f"the actions of {name} are {action_space}; only Box, Discrete and MultiDiscrete that start at 0 can be "
+            "learned: wrap the environment"
         )
-
-
-def fits(space: Any, wanted: Any) -> bool:
-    """Whether data of `space` can stand where `wanted` is asked for: of the same shape, or of no more choices."""
-    if isinstance(wanted, Dict):
-        return (
-            isinstance(space, Dict)
-            and space.spaces.keys() == wanted.spaces.keys()
-            and all(fits(space[key], wanted[key]) for key in wanted)
-        )
-    if isinstance(wanted, Discrete):
-        return isinstance(space, Discrete) and space.start >= wanted.start and _end(space) <= _end(wanted)
-    if isinstance(wanted, MultiDiscrete):
-        same = isinstance(space, MultiDiscrete) and space.shape == wanted.shape
-        return same and bool((space.start >= wanted.start).all() and (_end(space) <= _end(wanted)).all())
-    return isinstance(space, Box) and space.shape == wanted.shape
-
-
-def describe(space: Any) -> str:
-    """Return a space in a few words, for errors."""
-    if isinstance(space, Dict):
-        return "{" + ", ".join(f"{key}: {describe(part)}" for key, part in space.items()) + "}"
-    return f"of shape {space.shape}" if isinstance(space, Box) else str(space)
 
 
 def within(space: Any, actions: NDArray[Any]) -> NDArray[Any]:
@@ -76,7 +53,7 @@ def random_actions(space: Any, count: int, rng: np.random.Generator) -> NDArray[
     """Return `count` actions drawn uniformly from the space, (count, ...)."""
     if isinstance(space, Box):
         return rng.uniform(space.low, space.high, (count, *space.shape))
-    return rng.integers(space.start, _end(space), (count, *space.shape))
+    return rng.integers(0, choices_of(space).reshape(space.shape), (count, *space.shape))  # type: ignore[union-attr]
 
 
 def disturbed(space: Any, actions: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
@@ -97,22 +74,20 @@ def disturbed(space: Any, actions: NDArray[Any], noise: float, rng: np.random.Ge
     return np.where(replaced, random_actions(space, len(actions), rng), actions)
 
 
+def require_bounds(space: Any, name: str, otherwise: str) -> None:
+    """Raise `InputError` where actions are numbers without bounds to draw between."""
+    if isinstance(space, Box) and not space.is_bounded():
+        raise InputError(f"the actions of {name} have no bounds; give its action space finite ones, {otherwise}")
+
+
 def require_noise(space: Any, noise: float, name: str) -> None:
     """Raise `InputError` where actions of the space cannot have this much noise (see `disturbed`)."""
     if not noise >= 0:
         raise InputError(f"the noise is {noise}; give 0 or more")
-    if noise > 0 and isinstance(space, Box) and not space.is_bounded():
-        raise InputError(
-            f"the actions of {name} have no bounds, of which a noise of {noise:g} would be a share; give its action "
-            "space finite bounds, or a noise of 0"
-        )
+    if noise > 0:
+        require_bounds(space, name, "or a noise of 0")
     if noise > 1 and not isinstance(space, Box):
         raise InputError(f"the noise is {noise:g}, but of discrete actions it is a probability; give 0 to 1")
-
-
-def _end(space: gym.Space[Any]) -> Any:
-    """Return one more than the last choice of a discrete space, of each part."""
-    return space.start + (space.n if isinstance(space, Discrete) else space.nvec)  # type: ignore[attr-defined]
 
 
 def _outside(space: Any, actions: NDArray[Any]) -> NDArray[np.bool_]:
@@ -123,5 +98,5 @@ def _outside(space: Any, actions: NDArray[Any]) -> NDArray[np.bool_]:
             slack = np.nan_to_num(_ROUNDING * (high - low), posinf=0.0)
         wrong = (actions < low - slack) | (actions > high + slack)
     else:
-        wrong = (actions < space.start) | (actions >= _end(space))
+        wrong = (actions < 0) | (actions >= choices_of(space).reshape(space.shape))  # type: ignore[union-attr]
     return np.asarray(wrong.reshape(len(actions), -1).any(axis=1))

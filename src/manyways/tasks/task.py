@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
+from manyways.demonstrations.spaces import Space, describe, fits
 from manyways.errors import InputError
 from manyways.tasks.base import Base
 from manyways.tasks.expert import Expert, TargetReturn
@@ -20,7 +21,7 @@ from manyways.tasks.frames import ObservationFrame
 from manyways.tasks.mode_rewards import EnvPoolModeRewards, ModeRewards, Rewards
 from manyways.tasks.modes import DiscreteModes, Modes
 from manyways.tasks.rollouts import Act, Measure
-from manyways.tasks.spaces import describe, fits, share_outside
+from manyways.tasks.spaces import share_outside
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
@@ -188,7 +189,7 @@ class Task:
         return self.modes
 
     @cached_property
-    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    def spaces(self) -> tuple[Space, Space]:
         """The spaces of one environment's observations and actions.
 
         Raises:
@@ -198,13 +199,13 @@ class Task:
         environment.close()
         return environment.single_observation_space, environment.single_action_space
 
-    def require_spaces(self, observation_space: Any, action_space: Any, what: str) -> None:
+    def require_spaces(self, observation_space: Space, action_space: Space, what: str) -> None:
         """Raise `InputError` unless `what`, which has these spaces, fits the task's."""
         wanted = self.spaces
         if not (fits(observation_space, wanted[0]) and fits(action_space, wanted[1])):
             raise InputError(
-                f"{what} has observations {describe(observation_space)} and actions {describe(action_space)}, but "
-                f"{self.name} has {describe(wanted[0])} and {describe(wanted[1])}; use what was made for this task"
+                f"an observation of {what} is {describe(observation_space)}, an action {describe(action_space)}, but "
+                f"of {self.name} {describe(wanted[0])} and {describe(wanted[1])}; use what was made for this task"
             )
 
     def actions_outside(self, demonstrations: "Demonstrations") -> float:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from manyways.algorithms.settings import Algorithm
+from manyways.algorithms.settings import Algorithm, require_prior
 from manyways.errors import InputError, require_above_zero, require_at_least, require_share
 from manyways.latents import Categorical, Prior
 from manyways.rl.settings import PPO
@@ -46,7 +46,7 @@ class Adversarial(Algorithm):
 
     runs_environments: ClassVar[bool] = True
 
-    prior: Prior
+    prior: Prior = None  # type: ignore[assignment]  # `start` needs one
     total_steps: int = 2_000_000
     environments: int = 32
     steps_per_update: int = 128
@@ -99,6 +99,7 @@ class Adversarial(Algorithm):
 
         if environment is None:
             raise InputError(f"{self.name} runs environments; give it a vector environment, or a task by --task NAME")
+        require_prior(self)
         return AdversarialTraining(self, self.method, demonstrations, environment)
 
 

@@ -1,0 +1,92 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from manyways import Demonstrations, Gaussian, InputError
+from manyways.evaluation import ContinuousEvaluation, PolicyEvaluator, evaluate_continuous
+from manyways.policies.explanation import Encoding
+from manyways.tasks import Base, ContinuousModes, Picture, get_task
+from manyways.tasks.task import _TASKS
+
+MODES = ContinuousModes((-1.0,), (1.0,), "torque", tolerance=0.5)
+COUNT = 8
+
+
+class Follower:
+    """Turns a pendulum with the torque that its code is, and finds the true modes when it encodes."""
+
+    prior = Gaussian(1)
+
+    def __init__(self, task):
+        self.observation_space, self.action_space = task.spaces
+
+    def encode(self, demonstrations, seed=0):
+        return Encoding(labels()[: len(demonstrations)], np.zeros(len(demonstrations)), None)
+
+    def predict(self, observations, state, deterministic):
+        return np.clip(state, -1, 1), state
+
+
+def labels():
+    return np.linspace(-1, 1, COUNT)[:, None]
+
+
+@pytest.fixture
+def task():
+    declared = replace(
+        get_task("circles"),
+        name="turn",
+        environment="own/Turn-v0",
+        modes=MODES,
+        episode_steps=20,
+        picture=Picture(lambda observations: observations[:, :2], ("", "")),
+        entry_point=None,
+        base=Base("Pendulum-v1"),
+        rewards=lambda step, wanted: -abs(step.action - wanted),
+        scripted_expert=lambda observations, modes: modes,
+        achieved=lambda observations, info: observations[:, :1],
+    )
+    yield declared
+    _TASKS.pop("turn", None)
+
+
+@pytest.fixture
+def demonstrations():
+    return Demonstrations.from_arrays([(np.zeros((4, 3)), np.zeros((4, 1)))] * COUNT)
+
+
+def test_a_policy_that_follows_its_code_returns_what_the_expert_does(task, demonstrations):
+    evaluation = evaluate_continuous(Follower(task), task, demonstrations, labels(), episodes=COUNT)
+    assert evaluation.return_mean == pytest.approx(evaluation.expert_return_mean, abs=1e-5)
+    assert evaluation.mutual_information_nats is not None
+    assert evaluation.expert_mutual_information_nats is not None
+    assert evaluation.expert_entropy_nats == pytest.approx(np.log(2), abs=0.35)  # of [-1, 1], from 80 points
+    assert np.shape(evaluation.achieved_mean) == (10 * COUNT, 1)
+    assert ContinuousEvaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_without_an_expert_its_row_is_left_out(task, demonstrations):
+    alone = replace(task, scripted_expert=None)
+    evaluation = evaluate_continuous(Follower(task), alone, demonstrations, labels(), episodes=COUNT)
+    whole = evaluate_continuous(Follower(task), task, demonstrations, labels(), episodes=COUNT)
+    assert evaluation.expert_return_mean is evaluation.expert_return_std is None
+    assert evaluation.expert_mutual_information_nats is None
+    for name in ("return_mean", "hit_rate", "entropy_nats", "mutual_information_nats"):
+        assert getattr(evaluation, name) == getattr(whole, name)
+
+
+def test_policies_are_evaluated_on_the_way_under_the_codes_of_demonstrations(task, demonstrations):
+    found = PolicyEvaluator(task, demonstrations, labels(), episodes=COUNT)(Follower(task))
+    assert found.return_mean == pytest.approx(0, abs=1e-5)
+    assert found.scalars() == {"return_mean": found.return_mean}
+    with pytest.raises(InputError, match="there are no labels, but turn needs 1 numbers for each of 8"):
+        PolicyEvaluator(task, demonstrations, None)
+
+
+def test_modes_or_codes_that_are_lists_and_too_few_episodes_are_refused(task, demonstrations):
+    with pytest.raises(InputError, match="circles and this policy do not both have continuous modes and codes"):
+        evaluate_continuous(Follower(task), get_task("circles"), demonstrations, labels())
+    with pytest.raises(InputError, match="3 episodes are too few"):
+        evaluate_continuous(Follower(task), task, demonstrations, labels(), episodes=3)
