@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint results check-results lock clean
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV): a minute or two"
@@ -29,6 +29,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+results: $(READY) ## write the tables of README and docs from the result files
+	$(BIN)/python benchmarks/write_results.py
+
+check-results: $(READY) ## fail where a table is not what the result files say
+	$(BIN)/python benchmarks/write_results.py --check
 
 lock: ## pin what is installed now
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' > requirements.lock

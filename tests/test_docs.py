@@ -1,6 +1,8 @@
 """The snippets of README and docs run as they stand, page by page, each page in a folder of its own."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,10 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target.split("#")[0]).exists(), target
     for target in re.findall(r"`((?:src|tests|benchmarks|results|docs)/[\w./-]+\.\w+)`", text):
         assert (ROOT / target).exists(), target
+
+
+def test_tables_are_what_the_result_files_say():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "write_results.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

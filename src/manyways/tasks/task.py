@@ -155,7 +155,12 @@ class Task:
         return observations if self.expert_observes is None else self.expert_observes(observations, info)
 
     def expert_under(self, modes: NDArray[Any]) -> Act:
-        """Return the expert under these modes (n, ...), one for each of n environments, for `roll_out` and films."""
+        """Return the expert under these modes (n, ...), one for each of n environments, for `roll_out` and films.
+
+        Raises:
+            InputError: there is no expert for this task.
+        """
+        self.require_expert()
         return lambda observations, info: self.expert(observations, modes, info)
 
     def make(self, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any) -> gym.Env[Any, Any]:

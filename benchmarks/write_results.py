@@ -1,0 +1,312 @@
+"""Writes the tables of README and docs from the result files, between `<!-- results: NAME -->` and `<!-- end -->`.
+
+A † marks what was made by another expert, with other settings of its demonstrations, or before files said where they
+come from: it stands until it is made again. `--check` changes nothing, and fails where text and files differ.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from manyways.runs.provenance import expert_fingerprint
+from manyways.tasks import get_task
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+STALE = "†"
+
+TASKS = {
+    "circles": "Circles",
+    "ant-fwd-back": "Ant-Fwd-Back",
+    "ant-dir-6": "Ant-Dir-6",
+    "halfcheetah-fwd-back": "HalfCheetah-Fwd-Back",
+    "walker2d-vel-6": "Walker2d-Vel-6",
+    "hopper-vel-6": "Hopper-Vel-6",
+    "humanoid-dir-6": "Humanoid-Dir-6",
+}
+RANGES = {"halfcheetah-vel": "HalfCheetah-Vel", "fetch-reach": "FetchReach"}
+ALGORITHMS = ("sog-bc", "sog-gail", "infogail", "vae-gail", "gail", "bc", "mdn", "bet", "diffusion")
+# The paper's Table 1 over its own expert.
+PAPER = {
+    "circles": (0.994, 0.988),
+    "ant-fwd-back": (1.09, 1.03),
+    "ant-dir-6": (1.04, 0.99),
+    "halfcheetah-fwd-back": (0.13, 0.909),
+    "walker2d-vel-6": (0.97, 0.86),
+    "hopper-vel-6": (1.00, 0.90),
+    "humanoid-dir-6": (0.97, 0.88),
+}
+
+
+def main(*, check: bool = False) -> None:
+    """Write the tables into their pages.
+
+    Args:
+        check: write nothing; fail where a page is not what the files say.
+    """
+    differing = []
+    for page in PAGES:
+        text = page.read_text()
+        written = re.sub(
+            r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)",
+            lambda found: found[1] + TABLES[found[2]]() + found[3],
+            text,
+            flags=re.DOTALL,
+        )
+        if written != text:
+            differing.append(page.relative_to(ROOT))
+            if not check:
+                page.write_text(written)
+    if check and differing:
+        print(
+            f"{', '.join(map(str, differing))} are not what the result files say; run `make results`", file=sys.stderr
+        )
+        raise SystemExit(1)
+    print("nothing to write" if not differing else f"wrote {', '.join(map(str, differing))}")
+
+
+def read(path: str) -> Any:
+    """Return a result file, by its path from the project's root."""
+    return json.loads((ROOT / path).read_text())
+
+
+def rows(task: str, folder: str) -> list[dict[str, Any]]:
+    """Return a task's results of all seeds, in order."""
+    files = sorted((ROOT / "results" / task / folder).glob("seed-*.json"), key=lambda file: int(file.stem[5:]))
+    return [json.loads(file.read_text()) for file in files]
+
+
+@cache
+def expert_of(task: str) -> str | None:
+    """Return the fingerprint of the expert that ships."""
+    return expert_fingerprint(get_task(task))
+
+
+def mark(results: Iterable[dict[str, Any]], task: str | None = None) -> str:
+    """Return † where a result does not say where it comes from, or stands beside another expert than ships."""
+    for result in results:
+        known = result.get("provenance")
+        if known is None or (task is not None and known.get("expert") != expert_of(task)):
+            return f" {STALE}"
+    return ""
+
+
+def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    head = list(head)
+    all_lines = [head, ["---"] * len(head), *lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in all_lines)
+
+
+def shares(results: list[dict[str, Any]]) -> list[float]:
+    """Return each result's return over its expert's."""
+    return [result["return_mean"] / result["expert_return_mean"] for result in results]
+
+
+def cell(task: str, folder: str) -> str:
+    """Return the mean share of the expert over the seeds, with how many there are."""
+    results = [result for result in rows(task, folder) if "return_mean" in result and result["expert_return_mean"]]
+    if not results:
+        return ""
+    values = shares(results)
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread} ({len(values)}){mark(results, task)}"
+
+
+def readme() -> str:
+    """SOG-BC beside the paper, in ten lines."""
+    lines = []
+    for task, name in TASKS.items():
+        results = rows(task, "sog-bc")
+        lines.append([name, f"{statistics.mean(shares(results)):.2f}{mark(results, task)}", f"{PAPER[task][0]:.2f}"])
+    velocity, reach = rows("halfcheetah-vel", "sog-bc"), rows("fetch-reach", "sog-bc")
+    information = statistics.mean(result["mutual_information_nats"] for result in velocity)
+    lines.append(["HalfCheetah-Vel (nats)", f"{information:.2f}{mark(velocity, 'halfcheetah-vel')}", "1.58"])
+    hits = statistics.mean(result["hit_rate"] for result in reach)
+    lines.append(["FetchReach (goals hit)", f"{hits:.0%}{mark(reach, 'fetch-reach')}", "100%"])
+    return table(["task", "SOG-BC", "paper"], lines)
+
+
+def table_1() -> str:
+    """Return every measured cell of Table 1, as a share of the expert."""
+    lines = []
+    for task, name in TASKS.items():
+        expert = [result["expert_return_mean"] for result in rows(task, "sog-bc")]
+        paper = " / ".join(f"{value:.2f}" for value in PAPER[task])
+        lines.append([name, *(cell(task, algorithm) for algorithm in ALGORITHMS[:6]), f"{expert[0]:,.0f}", paper])
+    head = ["task", *ALGORITHMS[:6], "expert's return", "paper: sog-bc / sog-gail"]
+    return table(head, lines)
+
+
+def without_codes() -> str:
+    """Return which modes are covered when nobody chooses."""
+    lines = []
+    for task in ("circles", "halfcheetah-fwd-back"):
+        for algorithm in ("sog-bc", "mdn", "bet", "diffusion", "bc"):
+            for result in rows(task, algorithm)[:1]:
+                coverage = result["coverage"]
+                share = coverage["return_mean"] / coverage["expert_return_mean"]
+                modes = ", ".join(str(count) for count in coverage["mode_counts"])
+                entropy = f"{coverage['behaviour_entropy']:.2f}"
+                lines.append([TASKS[task], algorithm, f"{share:.3f}{mark([result], task)}", modes, entropy])
+    return table(["task", "algorithm", "share of the expert", "rollouts of each mode", "entropy, of 1"], lines)
+
+
+def ranges() -> str:
+    """Return Tables 2 and 3."""
+    lines = []
+    for task, name in RANGES.items():
+        for algorithm in ("sog-bc", "sog-gail"):
+            for result in rows(task, algorithm):
+                row = [f"{name}, {algorithm}, seed {result['seed']}{mark([result], task)}"]
+                for value, best in (
+                    ("mutual_information_nats", "expert_mutual_information_nats"),
+                    ("entropy_nats", "expert_entropy_nats"),
+                ):
+                    known = result.get(value) is not None
+                    row.append(f"{result[value]:.2f}, of {result[best]:.2f}" if known else "")
+                row.append(f"{result['hit_rate']:.0%}" if result.get("hit_rate") is not None else "")
+                lines.append(row)
+    head = ["task", "mutual information (nats), of the expert's", "entropy (nats), of uniform goals'", "goals hit"]
+    return table(head, lines)
+
+
+def disturbed() -> str:
+    """Return returns with a fifth of the actions random, and with switched codes."""
+    lines = []
+    for task, name in TASKS.items():
+        for algorithm in ("sog-bc", "sog-gail"):
+            results = [result for result in rows(task, algorithm) if result.get("random_actions")]
+            if results:
+                random = statistics.mean(result["random_actions"]["return_mean"] for result in results)
+                expert = statistics.mean(result["expert_return_mean"] for result in results)
+                switched = [result["switched_codes"] for result in results if result.get("switched_codes")]
+                lasting = f"{statistics.mean(s['survived'] for s in switched):.0%}" if switched else ""
+                who = f"{algorithm} ({len(results)})"
+                lines.append([name, who, f"{random:,.0f}{mark(results, task)}", f"{random / expert:.2f}", lasting])
+    head = ["task", "algorithm (seeds)", "return", "share of the undisturbed expert", "switched rollouts that last"]
+    return table(head, lines)
+
+
+def counting() -> str:
+    """Return the counts of the tasks' modes, and of the family of motions."""
+    lines = []
+    for name, seeds in read("results/counting.json").items():
+        task = next((task for task in TASKS if name.startswith(task)), name)
+        measured = [count for key, count in sorted(seeds.items()) if key.isdigit()]
+        found = ", ".join(str(count["best"]) for count in measured)
+        lines.append([TASKS.get(task, task), str(measured[0]["true"]), f"{found}{mark([seeds], task)}"])
+    return table(["demonstrations of", "modes", "counted, seed by seed"], sorted(lines))
+
+
+def seeds_of(result: Any) -> list[dict[str, Any]]:
+    """Return what was measured with each seed, of a result with seeds as keys."""
+    return [value for key, value in result.items() if key.isdigit()] if isinstance(result, dict) else []
+
+
+def motions() -> str:
+    """Return how well the kinds of a family of motions are found."""
+    lines = []
+    methods: list[str] = []
+    for file in sorted((ROOT / "results" / "motions").glob("*.json")):
+        if file.stem == "counting":
+            continue
+        result = json.loads(file.read_text())
+        methods = methods or [name for name in result if any("purity" in seed for seed in seeds_of(result[name]))]
+        line = [file.stem]
+        for method in methods:
+            seeds = seeds_of(result.get(method, {}))
+            scores = [value["normalized_mutual_information"] for value in seeds if "purity" in value]
+            line.append(f"{statistics.mean(scores):.3f} ({len(scores)})" if scores else "")
+        line[0] += mark([result])
+        lines.append(line)
+    return table(["set (kinds x trajectories each)", *methods], lines)
+
+
+def speed() -> str:
+    """Return steps a second beside references in the same run."""
+    lines = []
+    throughput = read("benchmarks/results/throughput.json")
+    for size in throughput["sizes"]:
+        for what in ("search", "training"):
+            rate = size[f"{what}_steps_per_second"]
+            whole, bare = (size[f"{what}_over_{reference}"] for reference in ("reference", "bare_reference"))
+            beside = f"{whole:.1f} times the paper's way, {bare:.1f} times that without distributions"
+            lines.append([f"{what}, {size['size']}", f"{rate:,}{mark([throughput])}", beside])
+    continuous = read("benchmarks/results/continuous-search.json")
+    for size in continuous["sizes"]:
+        for what in ("exact", "raced"):
+            rate = size[f"{what}_steps_per_second"]
+            lines.append([f"continuous search, {what}, {size['size']}", f"{rate:,}{mark([continuous])}", ""])
+    gail = read("benchmarks/results/gail-speed.json")
+    for one in gail["speeds"]:
+        beside = f"imitation {one['imitation_steps_per_second']:,}: {one['ratio']:.2f} times"
+        lines.append([f"GAIL, {one['threads']} threads", f"{one['manyways_steps_per_second']:,}{mark([gail])}", beside])
+    ppo = read("benchmarks/results/ppo-speed.json")
+    for one in ppo["sizes"]:
+        beside = f"{one['over_stable_baselines3']:.2f} times Stable-Baselines3 on EnvPool"
+        what = f"PPO, minibatches of {one['minibatch']}, {one['threads']} threads"
+        lines.append([what, f"{one['manyways_steps_per_second']:,}{mark([ppo])}", beside])
+    return table(["what", "steps a second", "beside"], lines)
+
+
+def versions() -> str:
+    """Return processor seconds before and after the change to automatic differentiation."""
+    lines = []
+    for name, result in read("benchmarks/results/versions.json").items():
+        before, after = (statistics.median(result["processor_seconds"][which]) for which in ("before", "after"))
+        commits = " and ".join(result["commits"][which][:7] for which in ("before", "after"))
+        lines.append([name, f"{before:.2f}", f"{after:.2f}", f"{after / before:.2f}", commits])
+    return table(["work", "before (s)", "after (s)", "after over before", "commits"], lines)
+
+
+def crossq() -> str:
+    """Return our CrossQ beside Stable-Baselines3-Contrib's."""
+    lines = []
+    for task, result in read("benchmarks/results/crossq.json").items():
+        if task in TASKS:
+            ours, theirs = (result[name][-1] for name in ("ours", "sb3_contrib"))
+            numbers = [f"{one['averaged']['return_mean']:,.0f}" for one in (ours, theirs)]
+            lines.append([TASKS[task], *numbers, f"{result['sb3_contrib_over_ours']:.2f}"])
+    return table(["task", "ours", "sb3-contrib", "share"], lines)
+
+
+def experts() -> str:
+    """Return what each expert that ships reaches, from its card."""
+    lines = []
+    for task, name in (TASKS | RANGES).items():
+        chosen = get_task(task)
+        if chosen.scripted_expert is not None:
+            lines.append([name, "a script", "", "", ""])
+            continue
+        card = chosen.trained_expert.card
+        reached = "yes" if card["target_reached"] else "no"
+        numbers = [f"{card['return_mean']:,.1f} ± {card['return_std']:,.1f}", f"{card['target_return']:,g}", reached]
+        lines.append([name, card["algorithm"], *numbers])
+    return table(["task", "trained by", "return", "target", "reached"], lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "readme": readme,
+    "table-1": table_1,
+    "without-codes": without_codes,
+    "ranges": ranges,
+    "disturbed": disturbed,
+    "counting": counting,
+    "motions": motions,
+    "speed": speed,
+    "versions": versions,
+    "crossq": crossq,
+    "experts": experts,
+}
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
