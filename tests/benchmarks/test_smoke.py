@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "common")
 
-# Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`), and
-# the one that writes README and docs, which has a test of its own.
+# Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),
+# and the one that writes README and docs, which has a test of its own.
 ONLY_HELP = {"gail_speed", "demo", "write_results"}
 NEEDS = {"crossq": "sb3_contrib", "environments": "envpool", "expert_noise": "envpool", "ppo": "stable_baselines3"}
 
