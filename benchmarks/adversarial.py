@@ -1,8 +1,7 @@
 """How fast the adversarial loop is: environment steps a second beside the simulator and PPO alone, in the same run.
 
 Each algorithm and PPO alone take turns, an update each, so that all meet the same machine; medians over the updates.
-PPO alone learns from the environment's reward with the same settings. Beside it the discriminator's step,
-differentiated by hand and automatically.
+PPO alone learns from the environment's reward with the same settings.
 """
 
 import statistics
@@ -14,16 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from torch.nn import functional
 
-import manyways
+from common import RESULTS, demonstrations_of, write_result
 from manyways.algorithms import get_algorithm
-from manyways.algorithms.adversarial.discriminator import Discriminator
-from manyways.files import write_json
 from manyways.latents import Categorical
 from manyways.rl.ppo import PPOTraining
 from manyways.tasks import get_task
-from manyways.tasks.collect import cached_demonstrations, collect
 
 ALGORITHMS = ("gail", "sog-gail", "infogail", "vae-gail")
 
@@ -33,7 +28,7 @@ def main(
     *,
     updates: int = 12,
     threads: tuple[int, ...] = (1, 2),
-    out: Path = Path(__file__).parent / "results" / "adversarial-speed.json",
+    out: Path = RESULTS / "adversarial-speed.json",
 ) -> None:
     """Measure every algorithm on each task.
 
@@ -49,19 +44,13 @@ def main(
             torch.set_num_threads(count)
             result["tasks"].append({"task": name, "threads": count} | measure(name, updates))
             print(result["tasks"][-1], flush=True)
-    torch.set_num_threads(1)
-    result["discriminator_step"] = discriminator_step()
-    print(result["discriminator_step"])
-    write_json(out, result)
+    write_result(out, result, seeds=[0])
 
 
 def measure(name: str, updates: int) -> dict[str, Any]:
     """Return the steps a second of everything on one task."""
     task = get_task(name)
-    path = cached_demonstrations(task)
-    if not path.exists():
-        collect(task, task.demonstrations, path)
-    demonstrations = manyways.Demonstrations.load(path)
+    demonstrations, _ = demonstrations_of(name)
     trainings: dict[str, Any] = {}
     for algorithm in ALGORITHMS:
         own = {} if algorithm == "gail" else {"prior": Categorical(len(task.modes))}
@@ -73,7 +62,7 @@ def measure(name: str, updates: int) -> dict[str, Any]:
     trainings["ppo"] = PPOTraining(settings.ppo, task.make_vec(settings.environments))
     raw = task.make_vec(settings.environments)
     raw.reset(seed=0)
-    still = np.zeros((settings.environments, demonstrations.action_size), np.float32)
+    still = np.zeros((settings.environments, demonstrations.action_space.shape[0]), np.float32)
 
     def simulate() -> None:
         for _ in range(settings.steps_per_update):
@@ -90,32 +79,6 @@ def measure(name: str, updates: int) -> dict[str, Any]:
     speeds = {who: round(steps / statistics.median(times[2:])) for who, times in seconds.items()}
     shares = {k: round(speeds[k] / speeds["ppo"], 2) for k in ALGORITHMS}
     return {"steps_per_second": speeds, "of_simulator_and_ppo": shares}
-
-
-def discriminator_step(steps: int = 300) -> dict[str, float]:
-    """Return the milliseconds of a step on HalfCheetah's sizes, by hand and by automatic differentiation."""
-    generator = torch.Generator().manual_seed(0)
-    judge = Discriminator(23, 128, 3e-4, 10.0, generator)
-    expert, policy = (torch.randn(256, 23, generator=generator) for _ in range(2))
-    shares = torch.rand(256, 1, generator=generator)
-    optimizer = torch.optim.Adam(judge.network.parameters(), 3e-4, fused=True)
-
-    def automatic() -> None:
-        between = (policy + shares * (expert - policy)).requires_grad_()
-        network = judge.network
-        loss = functional.softplus(-network(expert)).mean() + functional.softplus(network(policy)).mean()
-        (slope,) = torch.autograd.grad(network(between).sum(), between, create_graph=True)
-        optimizer.zero_grad()
-        (loss + 10 * (slope.norm(dim=1) - 1).square().mean()).backward()
-        optimizer.step()
-
-    times: dict[str, list[float]] = {"by_hand": [], "automatic": []}
-    for _ in range(steps):
-        for who, step in (("by_hand", lambda: judge.step(expert, policy, shares)), ("automatic", automatic)):
-            began = time.perf_counter()
-            step()
-            times[who].append(time.perf_counter() - began)
-    return {f"{who}_ms": round(1000 * statistics.median(values), 3) for who, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -1,49 +1,51 @@
-"""The measurements behind choices that docs/architecture.md states: the optimizer, its precision, the warm-up."""
+"""The measurements behind choices that docs/decisions.md states: the optimizer, its precision, the warm-up."""
 
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
+import tyro
 
 import manyways
+from common import RESULTS, demonstrations_of, write_result
 from manyways.algorithms.muon import orthogonalize
-from manyways.clustering.groups import groups
+from manyways.clustering.groups import Groups
 from manyways.evaluation import evaluate, normalized_mutual_information, purity
-from manyways.files import read_json, write_json
+from manyways.files import read_json
 from manyways.tasks import get_task
-from manyways.tasks.collect import cached_demonstrations, collect
-from throughput import RESULTS
 
 WARM_UPS = (0.1, 0.3, 0.5, 0.8)
 PLANAR = ((5, 20, 0), (5, 20, 1), (12, 10, 0), (12, 10, 1))  # kinds, trajectories a kind, seed
 RELATIONS = ((3, 50, 0), (3, 50, 1))
 
 
-def optimizers() -> dict[str, Any]:
+def adam(parameters: Any, learning_rate: float, width: int | None = None) -> torch.optim.Adam:
+    """Return Adam in the place of Muon, whose `width` it does not need."""
+    return torch.optim.Adam(parameters, learning_rate)
+
+
+def optimizers(iterations: int, episodes: int) -> dict[str, Any]:
     """Train on Circles with Muon, and with Adam in its place at several learning rates."""
-    task = get_task("circles")
-    path = cached_demonstrations(task)
-    if not path.exists():
-        collect(task, task.demonstrations, path)
-    demonstrations = manyways.Demonstrations.load(path)
+    demonstrations, _ = demonstrations_of("circles")
     result = {}
     for name, rate in (("muon", 5e-3), ("adam", 1e-3), ("adam", 3e-3), ("adam", 1e-2)):
-        settings = manyways.SOGBC(prior=manyways.Categorical(3), learning_rate=rate)
-        with patch("manyways.algorithms.sog_bc.Muon", torch.optim.Adam) if name == "adam" else patch.dict({}):
+        settings = manyways.SOGBC(prior=manyways.Categorical(3), learning_rate=rate, iterations=iterations)
+        with patch("manyways.algorithms.training.Muon", adam) if name == "adam" else patch.dict({}):
             policy = settings.fit(demonstrations)
-        returns = evaluate(policy, task)
+        returns = evaluate(policy, get_task("circles"), episodes)
         residual = policy.losses(demonstrations).min(axis=1).mean()
         result[f"{name} {rate:g}"] = {"return_mean": round(returns.return_mean, 1), "loss": round(float(residual), 4)}
         print(name, rate, result[f"{name} {rate:g}"])
     return result
 
 
-def milliseconds_to_orthogonalize(rounds: int = 50) -> dict[str, float]:
+def milliseconds_to_orthogonalize(rounds: int) -> dict[str, float]:
     """Time one 128 x 128 matrix in both precisions."""
     matrix = torch.randn(128, 128)
     result = {}
@@ -56,12 +58,12 @@ def milliseconds_to_orthogonalize(rounds: int = 50) -> dict[str, float]:
     return result
 
 
-def precision() -> dict[str, Any]:
+def precision(rounds: int) -> dict[str, Any]:
     """Time it on this processor, and with what it knows beyond AVX2 switched off."""
     result = {}
     for name, limit in (("this processor", {}), ("limited to AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"})):
         with patch.dict(os.environ, limit), multiprocessing.get_context("spawn").Pool(1) as pool:
-            result[name] = pool.apply(milliseconds_to_orthogonalize)
+            result[name] = pool.apply(milliseconds_to_orthogonalize, (rounds,))
         print(name, result[name])
     return result
 
@@ -103,7 +105,7 @@ def warm_ups(family: Family, sets: Sequence[tuple[int, int, int]], iterations: i
     result = []
     for kinds, per_kind, seed in sets:
         demonstrations, labels = family(kinds, per_kind, seed)
-        found = groups(demonstrations, kinds, seed=0)
+        found = Groups.fit(demonstrations, kinds, seed=0).nats(demonstrations).argmin(axis=1)
         row: dict[str, Any] = {"kinds": kinds, "trajectories": len(demonstrations), "seed": seed}
         row["first codes"] = _agreement(found, labels)
         for share in WARM_UPS:
@@ -122,21 +124,36 @@ def _agreement(codes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure what the result file does not have yet, and write it."""
-    file = RESULTS / "choices.json"
-    result = read_json(file) if file.exists() else {}
+def main(
+    *,
+    only: tuple[str, ...] = (),
+    iterations: int = 3000,
+    episodes: int = 100,
+    rounds: int = 50,
+    out: Path = RESULTS / "choices.json",
+) -> None:
+    """Measure what the result file does not have yet, and write it.
+
+    Args:
+        only: which: precision_milliseconds, optimizers_on_circles, warm_up_on_planar_motions, warm_up_on_relations; all
+            unless given.
+        iterations: of the training on Circles; a third of it on planar motions, half of it on relations.
+        episodes: of the evaluation on Circles.
+        rounds: of the precision's timing.
+        out: the result file.
+    """
+    result = read_json(out) if out.exists() else {}
     measurements: dict[str, Callable[[], Any]] = {
-        "precision_milliseconds": precision,
-        "optimizers_on_circles": optimizers,
-        "warm_up_on_planar_motions": lambda: warm_ups(planar_motions, PLANAR, iterations=1000),
-        "warm_up_on_relations": lambda: warm_ups(relations, RELATIONS, iterations=1500),
+        "precision_milliseconds": lambda: precision(rounds),
+        "optimizers_on_circles": lambda: optimizers(iterations, episodes),
+        "warm_up_on_planar_motions": lambda: warm_ups(planar_motions, PLANAR, iterations // 3),
+        "warm_up_on_relations": lambda: warm_ups(relations, RELATIONS, iterations // 2),
     }
     for name, measure in measurements.items():
-        if name not in result:
+        if name not in result and (not only or name in only):
             result[name] = measure()
-            write_json(file, result)
+            write_result(out, result, seeds=[0, 1])
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -18,13 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import tyro
+from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from manyways.files import write_json
+from common import RESULTS, write_result
 from manyways.networks.policy_network import PolicyNetwork
-from manyways.search import Search, search_batch
-from throughput import RESULTS, ReferenceNetwork, speed
+from manyways.search.factored import search_batch
+from manyways.search.settings import Search
+from throughput import ReferenceNetwork, speed
 
 SIZES = (("HalfCheetah-Vel", 17, 6, 1), ("FetchReach", 10, 4, 3))  # name, observation, action, code
 TRAJECTORIES, STEPS = 64, 64
@@ -54,7 +57,8 @@ def reference_search(
 
 def batch(observation: int, action: int, dimension: int) -> tuple[PolicyNetwork, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    network = PolicyNetwork(observation, action, dimension)
+    spaces = (Box(-np.inf, np.inf, (size,), np.float32) for size in (observation, action))
+    network = PolicyNetwork(*spaces, dimension, continuous=True)
     network.initialize(generator)
     states = torch.randn(TRAJECTORIES, STEPS, observation, generator=generator)
     with torch.no_grad():
@@ -68,7 +72,7 @@ def ours(network: PolicyNetwork, states: Tensor, actions: Tensor, start: Tensor,
         return search_batch(network, network.state_features(states), actions, search, start)
 
 
-def compare(name: str, observation: int, action: int, dimension: int) -> dict[str, Any]:
+def compare(name: str, observation: int, action: int, dimension: int, rounds: int) -> dict[str, Any]:
     network, states, actions, start = batch(observation, action, dimension)
     reference = ReferenceNetwork(observation, action, dimension)
     works: dict[str, tuple[Callable[[], object], int]] = {
@@ -84,7 +88,7 @@ def compare(name: str, observation: int, action: int, dimension: int) -> dict[st
             minibatches * STEPS,
         )
     speeds: dict[str, list[float]] = {kind: [] for kind in works}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for kind, (work, steps) in works.items():
             measured = speed(work, steps)
             if round_:  # the first is the warm-up
@@ -99,11 +103,11 @@ def compare(name: str, observation: int, action: int, dimension: int) -> dict[st
     return result
 
 
-def growth() -> dict[str, list[dict[str, Any]]]:
+def growth(most_dimensions: int, most_candidates: int) -> dict[str, list[dict[str, Any]]]:
     """Time the search for growing codes and growing numbers of candidates: the quickest of eight calls each."""
     result: dict[str, list[dict[str, Any]]] = {"dimension": [], "candidates": []}
-    cases = [("dimension", dimension, 100) for dimension in DIMENSIONS]
-    cases += [("candidates", 2, candidates) for candidates in CANDIDATES]
+    cases = [("dimension", dimension, 100) for dimension in DIMENSIONS if dimension <= most_dimensions]
+    cases += [("candidates", 2, candidates) for candidates in CANDIDATES if candidates <= most_candidates]
     for name, dimension, candidates in cases:
         made = batch(17, 6, dimension)
         row: dict[str, Any] = {"dimension": dimension, "candidates": candidates}
@@ -136,16 +140,29 @@ def draw(measured: dict[str, list[dict[str, Any]]]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Measure, and write results/continuous-search.json and its picture."""
-    result: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": torch.__version__, "sizes": []}
+def main(
+    *,
+    rounds: int = ROUNDS,
+    most_dimensions: int = DIMENSIONS[-1],
+    most_candidates: int = CANDIDATES[-1],
+    out: Path = RESULTS,
+) -> None:
+    """Measure, and write continuous-search.json and its picture.
+
+    Args:
+        rounds: of the comparison, after one to warm up.
+        most_dimensions: of the code, to which growth is measured.
+        most_candidates: to which growth is measured.
+        out: folder of the results.
+    """
+    result: dict[str, Any] = {"rounds": rounds, "torch": torch.__version__, "sizes": []}
     for size in SIZES:
-        result["sizes"].append(compare(*size))
+        result["sizes"].append(compare(*size, rounds))
         print(json.dumps(result["sizes"][-1], indent=2))
-    result["growth"] = growth()
-    write_json(RESULTS / "continuous-search.json", result)
-    draw(result["growth"]).savefig(Path(RESULTS) / "continuous-search.png", dpi=110)
+    result["growth"] = growth(most_dimensions, most_candidates)
+    write_result(out / "continuous-search.json", result, seeds=[0])
+    draw(result["growth"]).savefig(out / "continuous-search.png", dpi=110)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

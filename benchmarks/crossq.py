@@ -149,7 +149,10 @@ def theirs(settings: CrossQ, environment: ExpertEnvironment) -> Trained:
     def step() -> None:
         model.learn(50 * settings.environments, reset_num_timesteps=False)
 
-    policies = {"averaged": lambda: layers(averaged), "last": lambda: layers(model.actor)}
+    policies = {
+        "averaged": lambda: layers(model.actor if averaged is None else averaged),
+        "last": lambda: layers(model.actor),
+    }
     return step, policies, lambda: model._n_updates
 
 

@@ -5,22 +5,26 @@ import subprocess
 import time
 from pathlib import Path
 
-from manyways.files import write_json
+import tyro
 
-ROOT = Path(__file__).parents[1]
+from common import RESULTS, ROOT, write_result
 
 
-def main() -> None:
-    """Run the demo and write what it took."""
+def main(*, out: Path = RESULTS / "demo.json") -> None:
+    """Run the demo and write what it took.
+
+    Args:
+        out: the result file.
+    """
     began = time.perf_counter()
     subprocess.run(["make", "demo"], cwd=ROOT, check=True)
     result = {
         "wall_seconds": round(time.perf_counter() - began, 1),
         "peak_mebibytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }
-    write_json(ROOT / "benchmarks" / "results" / "demo.json", result)
+    write_result(out, result)
     print(result)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

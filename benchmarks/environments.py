@@ -10,10 +10,10 @@ machine; the first two from the same seeds, so that they do the same. An environ
 that does so counts as the others.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -22,10 +22,9 @@ import numpy as np
 import tyro
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from manyways.files import write_json
+from common import RESULTS, write_result
 from manyways.tasks import Task, get_task, task_names
 from manyways.tasks.base import has_envpool
-from throughput import RESULTS
 
 SIZES = (1, 16, 64)
 LARGEST_GYMNASIUM = 16  # beyond, its vector form gets no faster
@@ -74,7 +73,7 @@ def contestants(task: Task, count: int) -> dict[str, tuple[Walk, Callable[[], No
     actions = rng.uniform(space.low, space.high, (ACTIONS, count, *space.shape)).astype(space.dtype)
     found = {"manyways": (walk(environment, actions), environment.close)}
     base = task.base
-    if base is not None and base.in_envpool and has_envpool():
+    if base is not None and base.uses_envpool():
         pool = base.make_pool(range(count), task.episode_steps)
         pool.reset()
         found["raw"] = (walk(pool, actions), pool.close)
@@ -120,7 +119,7 @@ def main(
     sizes: tuple[int, ...] = SIZES,
     rounds: int = 15,
     seconds: float = 0.5,
-    write: bool = True,
+    out: Path = RESULTS / "environments.json",
 ) -> None:
     """Measure every task at every size.
 
@@ -129,10 +128,9 @@ def main(
         sizes: numbers of environments.
         rounds: in which all take their turn.
         seconds: of one turn, about.
-        write: whether to write the results.
+        out: the result file.
     """
     result: dict[str, Any] = {
-        "cores": len(os.sched_getaffinity(0)),
         "mujoco": mujoco.__version__,
         "gymnasium": gym.__version__,
         "rounds": rounds,
@@ -151,8 +149,7 @@ def main(
         rows = [(row, name) for name, all_ in result["tasks"].items() for row in all_ if row["environments"] == count]
         least = min(((row["over_raw"], name) for row, name in rows if "over_raw" in row), default=None)
         print(f"at {count} environments the least of raw EnvPool's speed: {least}")
-    if write:
-        write_json(RESULTS / "environments.json", result)
+    write_result(out, result, seeds=[0])
 
 
 if __name__ == "__main__":

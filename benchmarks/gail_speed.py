@@ -71,7 +71,7 @@ def ours(rounds: int) -> float:
 
     PyTorch has been told how many threads to use.
     """
-    from manyways.algorithms.adversarial.gail import GAIL
+    from manyways.algorithms import GAIL
     from manyways.tasks import get_task
 
     settings = GAIL(
@@ -99,15 +99,9 @@ def ours(rounds: int) -> float:
 
 def demonstrations() -> Any:
     """Return those of the HalfCheetah-Fwd-Back expert, collected if nobody did."""
-    import manyways
-    from manyways.tasks import get_task
-    from manyways.tasks.collect import cached_demonstrations, collect
+    from common import demonstrations_of
 
-    task = get_task("halfcheetah-fwd-back")
-    path = cached_demonstrations(task)
-    if not path.exists():
-        collect(task, task.demonstrations, path)
-    return manyways.Demonstrations.load(path)
+    return demonstrations_of("halfcheetah-fwd-back")[0]
 
 
 def write_transitions(path: Path) -> None:
@@ -214,9 +208,9 @@ def main(
     """
     import torch
 
-    from manyways.files import write_json
+    from common import write_result
 
-    cores = len(os.sched_getaffinity(0))
+    cores = os.cpu_count() or 1
     python = prepared(cache.resolve())
     transitions = cache.resolve() / ".venv" / "transitions.npz"
     write_transitions(transitions)
@@ -239,7 +233,7 @@ def main(
         speeds["ratio"] = round(speeds["manyways_steps_per_second"] / fastest, 2)
         print(speeds, flush=True)
         result["speeds"].append(speeds)
-    write_json(out, result)
+    write_result(out, result, seeds=[0])
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 import manyways
-from manyways.clustering.groups import groups
+from common import ROOT, write_result
+from manyways.clustering.groups import Groups
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
-from manyways.files import read_json, write_json
+from manyways.files import read_json
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "motions"
 _HARD = {"noise": 0.03, "starts": 0.15, "speeds": 0.15, "cut": 0.25, "shared": 0.4}
 SETS: dict[str, Motions | tuple[int, int]] = {
     "plain, 5 x 10": Motions(kinds=5, per_kind=10, noise=0.02),
@@ -81,7 +80,7 @@ CLUSTERINGS: dict[str, Method] = {
     "k-means, kernel mean embedding": lambda data, kinds, seed: KMeans(kinds, n_init=10, random_state=seed).fit_predict(
         embedded(data, seed)
     ),
-    "groups": groups,
+    "groups": lambda data, kinds, seed: Groups.fit(data, kinds, seed).nats(data).argmin(axis=1),
 }
 
 
@@ -91,9 +90,9 @@ def sog(first: str, iterations: int) -> Method:
     def find(demonstrations: manyways.Demonstrations, kinds: int, seed: int) -> NDArray[np.int64]:
         settings = manyways.SOGBC(
             prior=manyways.Categorical(kinds),
-            first_codes=first,
+            init=first,  # type: ignore[arg-type]
             seed=seed,
-            iterations=iterations,  # type: ignore[arg-type]
+            iterations=iterations,
         )
         return settings.fit(demonstrations).losses(demonstrations).argmin(axis=1)
 
@@ -119,7 +118,7 @@ def count(name: str, seed: int) -> dict[str, Any]:
 def figure(results: dict[str, dict[str, dict[str, Any]]]) -> Figure:
     """Draw each set's normalised mutual information: a dot a seed, a line at the median."""
     methods = [name for name in results if name != "count" and any(results[name].values())]
-    drawing = Figure(figsize=(11, 5), layout="constrained")
+    drawing = Figure(figsize=(12, 5.5), layout="constrained")
     panel = drawing.subplots()
     for place, method in enumerate(methods):
         colour = f"C{place}"
@@ -130,7 +129,8 @@ def figure(results: dict[str, dict[str, dict[str, Any]]]) -> Figure:
             if scores:
                 panel.plot([x - 0.05, x + 0.05], [np.median(scores)] * 2, color=colour, linewidth=2)
         panel.plot([], [], "o", color=colour, label=method)
-    panel.set_xticks(range(len(SETS)), [name.replace(", ", "\n") for name in SETS], fontsize=8)
+    labels = [name.replace("relation in ", "relation\nin ").replace(", ", "\n") for name in SETS]
+    panel.set_xticks(range(len(SETS)), labels, fontsize=8)
     panel.set(ylabel="normalised mutual information with the kinds", ylim=(-0.03, 1.03))
     panel.grid(axis="y", alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
@@ -143,8 +143,10 @@ def main(
     *,
     seeds: int = 10,
     iterations: int = 0,
-    starts: tuple[str, ...] = ("trajectories",),
+    starts: tuple[str, ...] = ("clusters",),
     counting: tuple[int, ...] = (),
+    out: Path = ROOT / "results" / "motions",
+    picture: Path = ROOT / "docs" / "motions.png",
 ) -> None:
     """Measure what the result files do not have yet.
 
@@ -152,8 +154,10 @@ def main(
         sets: names; all unless given.
         seeds: how many, from 0 on, each of the set and of the method.
         iterations: of SOG-BC; 0 leaves it out.
-        starts: of SOG-BC, its `first_codes`.
+        starts: of SOG-BC, its `init`.
         counting: seeds of sets whose kinds are counted, too.
+        out: folder of the result files.
+        picture: where all results are drawn.
     """
     methods: dict[str, Callable[[str, int], dict[str, Any]]] = {
         name: lambda chosen, seed, method=method: measure(chosen, method, seed) for name, method in CLUSTERINGS.items()
@@ -166,27 +170,30 @@ def main(
             )
     methods["count"] = count
     for name in sets or SETS:
-        file = RESULTS / f"{name.replace(', ', '-').replace(' ', '')}.json"
+        file = out / f"{name.replace(', ', '-').replace(' ', '')}.json"
         result: dict[str, dict[str, Any]] = read_json(file) if file.exists() else {}
         for method, run in methods.items():
-            done = result.setdefault(method, {})
+            lines = result.setdefault(method, {})
             for seed in counting if method == "count" else range(seeds):
-                if str(seed) not in done:
-                    done[str(seed)] = run(name, seed)
-                    write_json(file, result)
+                if str(seed) not in lines:
+                    lines[str(seed)] = run(name, seed)
+                    measured = {int(each) for kept in methods for each in result.get(kept, {})}
+                    write_result(file, result, seeds=sorted(measured))
         scores = {
             method: np.mean([line["normalized_mutual_information"] for line in lines.values()])
             for method, lines in result.items()
-            if method != "count" and lines
+            if method not in ("count", "provenance") and lines
         }
         counted = [f"{line['best']} of {line['true']}" for line in result["count"].values()]
         print(name, *(f"{method} {score:.3f}" for method, score in scores.items()), *counted, sep=" | ", flush=True)
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for name in SETS:
-        file = RESULTS / f"{name.replace(', ', '-').replace(' ', '')}.json"
+        file = out / f"{name.replace(', ', '-').replace(' ', '')}.json"
         for method, lines in (read_json(file) if file.exists() else {}).items():
             results.setdefault(method, {})[name] = lines
-    figure(results).savefig(ROOT / "docs" / "motions.png", dpi=110)
+    results.pop("provenance", None)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure(results).savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

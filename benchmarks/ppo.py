@@ -6,7 +6,6 @@ deviations that no state changes, normalised observations and rewards, a learnin
 - The policy adds the code's layer before its second tanh. Without codes it is one bias more, beside one that is there.
 - Observations are normalised by moments that change after an update, not after every step; rewards are not cut at 10.
 - An update's steps are split evenly into minibatches, and the step that resets is not one of them.
-- Gradients are clipped and stepped as one vector, and written by hand instead of by automatic differentiation.
 
 `returns` trains on Gymnasium's own environments. `speed` trains on EnvPool's HalfCheetah, Stable-Baselines3 through a
 small adapter, and says what Stable-Baselines3 does on its own vector environment.
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -30,11 +30,13 @@ import tyro
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from manyways.algorithms import ppo
+from common import RESULTS
 from manyways.files import read_json, write_json
+from manyways.rl import ppo
+from manyways.rl.settings import PPO
+from manyways.runs.provenance import provenance
 from manyways.tasks import Base, DiscreteModes
 from manyways.tasks.mode_rewards import EnvPoolModeRewards
-from throughput import RESULTS
 
 HIDDEN = 64
 EVALUATION_EPISODES = 20
@@ -65,7 +67,7 @@ SPEED = (Setting(8, 256, 64), Setting(64, 64, 512))
 
 def our_training(setting: Setting, environment: VectorEnv[Any, Any, Any], seed: int) -> ppo.PPOTraining:
     half_range = (environment.single_action_space.high - environment.single_action_space.low) / 2
-    settings = ppo.PPO(
+    settings = PPO(
         total_steps=setting.total_steps,
         steps_per_update=setting.steps_per_update,
         epochs=setting.epochs,
@@ -108,9 +110,16 @@ def train_ours(name: str, setting: Setting, seed: int) -> Act:
     while not training.finished:
         training.step()
     environment.close()
-    means, actions = training.network.means_in_numpy(), training.network.actor.actions
-    no_code = np.zeros((1, 0), np.float32)
-    return lambda seen: means(seen.astype(np.float32), no_code) * actions.std.numpy() + actions.mean.numpy()
+    network = training.network
+    network_actions = network.actor.actions
+
+    @torch.no_grad()
+    def act(observations: np.ndarray) -> np.ndarray:
+        inputs = network.actor.observations(torch.from_numpy(observations.astype(np.float32)))
+        means = network.means(inputs, torch.zeros(len(observations), 0))
+        return (means * network_actions.std + network_actions.mean).numpy()
+
+    return act
 
 
 def train_theirs(name: str, setting: Setting, seed: int) -> Act:
@@ -137,18 +146,22 @@ def mean_return(name: str, act: Act) -> float:
     return total / EVALUATION_EPISODES
 
 
-def returns(seeds: int = 3, share: float = 1.0, tasks: tuple[str, ...] = tuple(RETURNS), write: bool = True) -> None:
+def returns(
+    seeds: int = 3,
+    share: float = 1.0,
+    tasks: tuple[str, ...] = tuple(RETURNS),
+    out: Path = RESULTS / "ppo-returns.json",
+) -> None:
     """Train both on each task and seed, and measure what the result file does not have yet.
 
     Args:
         seeds: how many, from 0 on.
         share: of the steps, for a trial.
         tasks: which.
-        write: whether to write the results.
+        out: the result file.
     """
     torch.set_num_threads(1)
-    file = RESULTS / "ppo-returns.json"
-    result = read_json(file) if write and file.exists() else {}
+    result = read_json(out) if out.exists() else {}
     for name in tasks:
         setting = RETURNS[name]
         if share != 1:
@@ -165,15 +178,13 @@ def returns(seeds: int = 3, share: float = 1.0, tasks: tuple[str, ...] = tuple(R
                 seconds = time.perf_counter() - began
                 task[who][str(seed)] = {"return": round(mean_return(name, act), 1), "seconds": round(seconds, 1)}
                 print(name, who, seed, task[who][str(seed)], flush=True)
-                if write:
-                    write_json(file, result)
+                write_json(out, result)
         for who in ("manyways", "stable_baselines3"):
             reached = [run["return"] for run in task[who].values()]
             task[f"{who}_mean"] = round(statistics.mean(reached), 1)
             task[f"{who}_std"] = round(statistics.pstdev(reached), 1)
         print({key: value for key, value in task.items() if key.endswith(("_mean", "_std"))})
-        if write:
-            write_json(file, result)
+        write_json(out, result | {"provenance": provenance(seeds=range(seeds))})
 
 
 CHEETAH = Base("HalfCheetah-v5")
@@ -265,33 +276,20 @@ def stopwatch(parts: Sequence[tuple[Any, str, str]]) -> Iterator[dict[str, float
 
 def breakdown(training: ppo.PPOTraining, updates: int) -> dict[str, float]:
     """Return where the time of our training goes, as shares; the watch itself adds a little to the smallest parts."""
-    actor, critic, _ = training._layers
     parts = [
         (training.environment, "step", "simulator"),
         (training, "collect", "collect"),
-        (training, "_batch", "advantages"),
-        (training, "_differentiate", "differentiate"),
-        (actor, "forward", "forward"),
-        (critic, "forward", "forward"),
-        (actor, "backward", "backward"),
-        (critic, "backward", "backward"),
-        (training, "_descend", "optimizer"),
+        (training, "learn", "learning"),
     ]
     began = time.perf_counter()
     with stopwatch(parts) as seconds:
         for _ in range(updates):
             training.step()
     whole = time.perf_counter() - began
-    learned = seconds["advantages"] + seconds["differentiate"] + seconds["optimizer"]
     shares = {
         "simulator": seconds["simulator"],
         "inference": seconds["collect"] - seconds["simulator"],
-        "advantages": seconds["advantages"],
-        "learning_forward": seconds["forward"],
-        "learning_loss": seconds["differentiate"] - seconds["forward"] - seconds["backward"],
-        "learning_backward": seconds["backward"],
-        "learning_optimizer": seconds["optimizer"],
-        "learning_rest": whole - seconds["collect"] - learned,
+        "learning": seconds["learning"],
     }
     return {name: round(part / whole, 3) for name, part in shares.items()}
 
@@ -326,14 +324,14 @@ def compare(setting: Setting, rounds: int) -> dict[str, Any]:
     return result
 
 
-def speed(rounds: int = 15, write: bool = True) -> None:
+def speed(rounds: int = 15, out: Path = RESULTS / "ppo-speed.json") -> None:
     """Measure training steps a second in alternation, on one thread and on all; the simulator has all in both.
 
     Args:
         rounds: of one update each.
-        write: whether to write the results.
+        out: the result file.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = os.cpu_count() or 1
     result: dict[str, Any] = {
         "cores": cores,
         "torch": torch.__version__,
@@ -348,8 +346,7 @@ def speed(rounds: int = 15, write: bool = True) -> None:
             measured = compare(setting, rounds)
             print({**size, "threads": threads, **measured}, flush=True)
             result["sizes"].append({**size, "threads": threads, **measured})
-    if write:
-        write_json(RESULTS / "ppo-speed.json", result)
+    write_json(out, result | {"provenance": provenance(seeds=[0])})
 
 
 if __name__ == "__main__":

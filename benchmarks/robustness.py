@@ -14,25 +14,26 @@ from matplotlib.figure import Figure
 
 from manyways.visual.figures import save
 
-RESULTS = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).parents[1]
 _BASE = {"sog-gail": 1.0}  # λ_S of the rows without one in their name
 
 
-def main(*, out: Path = Path(__file__).parents[1] / "docs" / "robustness.png") -> None:
+def main(*, results: Path = ROOT / "results", out: Path = ROOT / "docs" / "robustness.png") -> None:
     """Draw what is in results/.
 
     Args:
+        results: folder of the result files.
         out: the picture.
     """
-    tasks = [folder.name for folder in sorted(RESULTS.iterdir()) if len(_sweep(folder)) > 1]
+    tasks = [folder.name for folder in sorted(results.iterdir()) if len(_sweep(folder)) > 1]
     figure = Figure(figsize=(4.2 * max(1, len(tasks)), 3.6), layout="constrained")
     panels = figure.subplots(1, max(1, len(tasks)), squeeze=False)[0]
     for panel, task in zip(panels, tasks, strict=False):
-        sweep = _sweep(RESULTS / task)
+        sweep = _sweep(results / task)
         for index, (what, style) in enumerate((("undisturbed", "-"), ("a fifth of the actions random", "--"))):
-            means = [statistics.mean(_ratio(result)[index] for result in results) for results in sweep.values()]
+            means = [statistics.mean(_ratio(result)[index] for result in rows) for rows in sweep.values()]
             panel.plot(list(sweep), means, style, marker="o", color="#0072B2", label=f"SOG-GAIL, {what}")
-            cloned = [_ratio(result)[index] for result in _read(RESULTS / task / "sog-bc")]
+            cloned = [_ratio(result)[index] for result in _read(results / task / "sog-bc")]
             if cloned:
                 panel.axhline(statistics.mean(cloned), linestyle=style, color="#D55E00", label=f"SOG-BC, {what}")
         panel.set(xscale="log", xlabel="λ_S", ylabel="return over the expert's", title=task)

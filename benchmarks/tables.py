@@ -14,18 +14,11 @@ import torch
 import tyro
 
 import manyways
+from common import ROOT
 from manyways.algorithms import get_algorithm
-from manyways.algorithms.adversarial.loop import Adversarial
-from manyways.cli.console import progress
-from manyways.evaluation import PolicyEvaluator, evaluate, evaluate_continuous, evaluate_coverage, purity
-from manyways.evaluation.robustness import with_random_actions, with_switched_codes
-from manyways.files import write_json
-from manyways.policies.policy import Policy
-from manyways.runs.run import Run
-from manyways.tasks import DiscreteModes, Task, get_task, task_names
-from manyways.tasks.collect import cached_demonstrations, collect
-
-ROOT = Path(__file__).parents[1]
+from manyways.cli.console import ConsoleProgress
+from manyways.files import read_json, write_json
+from manyways.tasks import DiscreteModes, get_task, task_names
 
 # Table 1: mean return over the expert's.
 PAPER = {
@@ -35,7 +28,7 @@ PAPER = {
         "ant-dir-6": 1.04,
         "halfcheetah-fwd-back": 0.13,
         "humanoid-dir-6": 0.97,
-        "walker2d-vel-6": 1.01,
+        "walker2d-vel-6": 0.97,
         "hopper-vel-6": 1.00,
     },
     "sog-gail": {
@@ -58,7 +51,9 @@ def main(
     total_steps: int = 1_000_000,
     label: str | None = None,
     settings: str = "{}",
+    episodes: int = 100,
     runs: Path = ROOT / "runs" / "tables",
+    results: Path = ROOT / "results",
     threads: int = 1,
 ) -> None:
     """Measure each seed of each algorithm on each task, or read it where its file is there.
@@ -70,75 +65,66 @@ def main(
         total_steps: environment steps, of algorithms that take any.
         label: folder of the results in place of the algorithm's name, for other settings than its own.
         settings: other settings, as JSON.
+        episodes: rollouts of each evaluation.
+        results: folder of the result files.
         runs: folder of the runs, which go on where they stopped.
         threads: for PyTorch.
     """
     torch.set_num_threads(threads)
     for name in tasks or task_names():
-        task = get_task(name)
-        try:
-            path = cached_demonstrations(task)
-            if not path.exists():
-                collect(task, task.demonstrations, path)
-        except manyways.InputError as error:  # no expert yet
-            print(f"{name}: left out ({error})")
+        if not get_task(name).has_expert:
+            print(f"{name}: left out, since it has no expert yet")
             continue
         for algorithm in algorithms:
-            results = []
+            rows = []
             for seed in seeds:
-                file = ROOT / "results" / name / (label or algorithm) / f"seed-{seed}.json"
+                place = Path(name) / (label or algorithm) / f"seed-{seed}"
+                file = (results / place).with_suffix(".json")
                 if not file.exists():
-                    chosen = _settings(algorithm, task, seed, total_steps, json.loads(settings))
-                    folder = runs / name / (label or algorithm) / f"seed-{seed}"
-                    write_json(file, measure(task, chosen, path, folder))
-                results.append(json.loads(file.read_text()))
-                show(results[-1])
-            summarise(name, algorithm, results)
+                    chosen = get_algorithm(algorithm)
+                    given: dict[str, Any] = {"prior": None} if chosen.has_codes else {}
+                    given |= {"total_steps": total_steps} if chosen.runs_environments else {}
+                    own = chosen(**(given | {"seed": seed} | json.loads(settings)))
+                    write_json(file, measure(name, own, runs / place, episodes))
+                rows.append(read_json(file))
+                show(rows[-1])
+            summarise(name, algorithm, rows)
 
 
-def _settings(algorithm: str, task: Task, seed: int, total_steps: int, others: dict[str, Any]) -> Any:
-    """Return the algorithm's settings: its own but for what is given."""
-    chosen = get_algorithm(algorithm)
-    given: dict[str, Any] = {"seed": seed} | others
-    if algorithm in ("sog-bc", "sog-gail", "infogail", "vae-gail"):
-        listed = isinstance(task.modes, DiscreteModes)
-        given["prior"] = manyways.Categorical(len(task.modes)) if listed else manyways.Gaussian(task.modes.dimension)
-    if issubclass(chosen, Adversarial):
-        given["total_steps"] = total_steps
-    return chosen(**given)
+class Warned(ConsoleProgress):
+    """Keeps the warnings of a training, which the result file tells."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        """Print and keep one."""
+        super().warn(text)
+        self.warnings.append(text)
 
 
-def measure(task: Task, settings: Any, data: Path, folder: Path) -> dict[str, Any]:
+def measure(name: str, settings: Any, folder: Path, episodes: int) -> dict[str, Any]:
     """Train in a folder, roll out, and return what the result file holds."""
-    demonstrations, labels = manyways.Demonstrations.load(data), manyways.load_modes(data)
-    adversarial = isinstance(settings, Adversarial)
-    training = settings.start(demonstrations, *([task.make_vec(settings.environments)] if adversarial else []))
-    judge = PolicyEvaluator(task, demonstrations, labels) if adversarial else None
-    run = Run.create(folder, settings, demonstrations, task=task.name, data=str(data), command="benchmarks/tables.py")
-    with progress(f"{task.name}, {settings.name}, seed {settings.seed}", training.iterations, "iterations") as update:
-        run.train(training, lambda training: update(training.iteration, f"loss {training.loss:.4f}"), judge)
-    policy, seed = run.policy(), settings.seed
-    result = {"task": task.name, "algorithm": settings.name, "seed": seed}
-    if isinstance(policy, Policy) and not isinstance(task.modes, DiscreteModes):
-        result |= evaluate_continuous(policy, task, demonstrations, labels, episodes=100, seed=seed).to_json()
-    elif isinstance(policy, Policy):
-        result |= evaluate(policy, task, episodes=100, seed=seed).to_json()
-        result["coverage"] = evaluate_coverage(policy, task, episodes=100, seed=seed).to_json()
-        result["random_actions"] = with_random_actions(policy, task, 0.2, episodes=100, seed=seed).to_json()
-        switched = with_switched_codes(policy, task, result["assignment"], episodes=100, seed=seed)
-        result["switched_codes"] = switched.to_json()
-        if adversarial:  # the best is chosen by undisturbed rollouts
-            last = run.coded_policy("last")
-            result["random_actions_last"] = with_random_actions(last, task, 0.2, episodes=100, seed=seed).to_json()
-            switched = with_switched_codes(last, task, result["random_actions_last"]["assignment"], 100, seed)
-            result["switched_codes_last"] = switched.to_json()
+    progress, seed = Warned(), settings.seed
+    run = manyways.train(settings, folder, task=name, progress=progress)
+    common = {"episodes": episodes, "seed": seed, "progress": progress}
+    manyways.evaluate(run, **common)
+    result = read_json(run.evaluation_file)
+    if settings.has_codes and isinstance(get_task(name).modes, DiscreteModes):
+        for suffix in ("", "_last") if run.best is not None else ("",):  # the best is chosen by undisturbed rollouts
+            disturbed, switching = manyways.robustness(run, policy="last" if suffix else None, **common)
+            result[f"random_actions{suffix}"] = disturbed.to_json()
+            result[f"switched_codes{suffix}"] = switching.to_json()
         if settings.name in ("sog-bc", "sog-gail"):
-            result["purity"] = purity(policy.losses(demonstrations).argmin(axis=1), labels)
-    else:
-        result |= {"coverage": evaluate_coverage(policy, task, episodes=100, seed=seed).to_json()}
-    steps = training.ppo.steps if adversarial else 0
-    spent = {"environment_steps": steps, "wall_seconds": run.metrics()[-1]["seconds"], "settings": settings.to_json()}
-    return result | {"best": run.best, "warnings": getattr(training, "warnings", [])} | spent
+            result["purity"] = manyways.modes(run, progress=progress).purity
+    last = run.metrics()[-1]
+    return result | {
+        "best": run.best,
+        "warnings": progress.warnings,
+        "environment_steps": int(last.get("environment_steps", 0)),
+        "wall_seconds": last["seconds"],
+        "settings": run.config["settings"],
+    }
 
 
 def show(result: dict[str, Any]) -> None:

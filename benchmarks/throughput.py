@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import tyro
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import manyways
-from manyways.files import write_json
-from manyways.search import trajectory_losses
+from common import RESULTS, write_result
+from manyways.networks.policy_network import PolicyNetwork
+from manyways.search.factored import trajectory_losses
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (("Ant-Dir-6", 27, 8, 6), ("Circles", 10, 2, 3))  # name, observation, action, codes
 ROUNDS = 25
 CODES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -75,7 +76,8 @@ class Reference:
     def __init__(self, demonstrations: manyways.Demonstrations, codes: int, bare: bool) -> None:
         self.demonstrations = demonstrations
         self.bare = bare
-        self.network = ReferenceNetwork(demonstrations.observation_size, demonstrations.action_size, codes)
+        spaces = (demonstrations.observation_space, demonstrations.action_space)
+        self.network = ReferenceNetwork(*map(_size, spaces), codes)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         self.codes = torch.eye(codes)
         self.rng = np.random.default_rng(0)
@@ -105,6 +107,10 @@ class Reference:
         self.optimizer.step()
 
 
+def _size(space: Any) -> int:
+    return int(space.shape[0])
+
+
 def speed(work: Callable[[], object], steps: int) -> float:
     """Return steps a second of one call."""
     began = time.perf_counter()
@@ -112,9 +118,9 @@ def speed(work: Callable[[], object], steps: int) -> float:
     return steps / (time.perf_counter() - began)
 
 
-def compare(name: str, observation: int, action: int, codes: int) -> dict[str, Any]:
-    demonstrations = random_demonstrations(500, 200, observation, action)
-    settings = manyways.SOGBC(prior=manyways.Categorical(codes), iterations=10**6, first_codes="random")
+def compare(name: str, observation: int, action: int, codes: int, rounds: int, trajectories: int) -> dict[str, Any]:
+    demonstrations = random_demonstrations(trajectories, 200, observation, action)
+    settings = manyways.SOGBC(prior=manyways.Categorical(codes), iterations=10**6, init="random")
     training = settings.start(demonstrations)
     network, enumerated = training.network, torch.eye(codes)
     in_batch = settings.trajectories_per_batch * settings.steps_per_trajectory
@@ -130,7 +136,7 @@ def compare(name: str, observation: int, action: int, codes: int) -> dict[str, A
         works[f"search_{name_}"] = (lambda r=reference: [r.search(*r.minibatch()) for _ in range(minibatches)], steps)
         works[f"training_{name_}"] = (lambda r=reference: [r.train(*r.minibatch()) for _ in range(minibatches)], steps)
     speeds: dict[str, list[float]] = {key: [] for key in works}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for key, (work, steps) in works.items():
             measured = speed(work, steps)
             if round_:  # the first is the warm-up
@@ -148,7 +154,7 @@ def compare(name: str, observation: int, action: int, codes: int) -> dict[str, A
 def one_search(trajectories: int, steps: int, codes: int) -> dict[str, float]:
     """Search a whole data set; report its seconds and by how much it raised this process's peak memory."""
     demonstrations = random_demonstrations(trajectories, steps, 27, 8)
-    network = manyways.networks.policy_network.PolicyNetwork(27, 8, codes)
+    network = PolicyNetwork(demonstrations.observation_space, demonstrations.action_space, codes)
     network.initialize(torch.Generator().manual_seed(0))
     trajectory_losses(network, random_demonstrations(50, 100, 27, 8), torch.eye(codes))  # warm-up
     before = peak_mebibytes(reset=True)
@@ -174,14 +180,14 @@ def peak_mebibytes(reset: bool = False) -> float:
     return int(status["VmHWM"].split()[0]) / 1024
 
 
-def growth() -> dict[str, list[dict[str, float]]]:
+def growth(most_codes: int, most_trajectories: int) -> dict[str, list[dict[str, float]]]:
     """Search data sets of growing sizes, each in a process of its own so that its peak memory is its own."""
     result: dict[str, list[dict[str, float]]] = {"codes": [], "trajectories": []}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for codes in CODES:
+        for codes in (size for size in CODES if size <= most_codes):
             result["codes"].append(pool.apply(one_search, (1_000, 50, codes)))
             print(result["codes"][-1])
-        for trajectories in TRAJECTORIES:
+        for trajectories in (size for size in TRAJECTORIES if size <= most_trajectories):
             result["trajectories"].append(pool.apply(one_search, (trajectories, 50, 6)))
             print(result["trajectories"][-1])
     return result
@@ -207,15 +213,31 @@ def draw(measured: dict[str, list[dict[str, float]]]) -> Figure:
     return figure
 
 
-def main() -> None:
-    result = {"threads": torch.get_num_threads(), "torch": torch.__version__, "rounds": ROUNDS, "sizes": []}
+def main(
+    *,
+    rounds: int = ROUNDS,
+    trajectories: int = 500,
+    most_codes: int = CODES[-1],
+    most_trajectories: int = TRAJECTORIES[-1],
+    out: Path = RESULTS,
+) -> None:
+    """Measure, and write throughput.json and scaling.png.
+
+    Args:
+        rounds: of the comparison, after one to warm up.
+        trajectories: that are compared on.
+        most_codes: to which growth is measured.
+        most_trajectories: to which growth is measured.
+        out: folder of the results.
+    """
+    result: dict[str, Any] = {"rounds": rounds, "torch": torch.__version__, "sizes": []}
     for size in SIZES:
-        result["sizes"].append(compare(*size))
+        result["sizes"].append(compare(*size, rounds, trajectories))
         print(json.dumps(result["sizes"][-1], indent=2))
-    result["growth"] = growth()
-    write_json(RESULTS / "throughput.json", result)
-    draw(result["growth"]).savefig(RESULTS / "scaling.png", dpi=110)
+    result["growth"] = growth(most_codes, most_trajectories)
+    write_result(out / "throughput.json", result, seeds=[0])
+    draw(result["growth"]).savefig(out / "scaling.png", dpi=110)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -293,7 +293,65 @@ def experts() -> str:
     return table(["task", "trained by", "return", "target", "reached"], lines)
 
 
+EM = {
+    "sog": "SOG",
+    "em-1": "EM, σ = 1",
+    "em-0.01": "EM, σ = 0.01",
+    "sog-close": "SOG, modes closer together",
+}
+
+
+def em_toy() -> str:
+    """Return hard beside soft EM (Appendix C)."""
+    result = read("results/reproductions/em-toy.json")
+    lines = []
+    for name, runs in result["runs"].items():
+        loss, one_hot, likelihood = (
+            statistics.mean(run[key] for run in runs)
+            for key in ("final_loss", "final_one_hot_loss", "log_likelihood_nats")
+        )
+        first, final = (
+            statistics.mean(values)
+            for values in zip(*((run["purity_by_epoch"][0], run["final_purity"]) for run in runs))
+        )
+        numbers = [f"{loss:.6f}", f"{one_hot:.6f}", f"{first:.2f}, {final:.2f}", f"{likelihood:.3f}"]
+        lines.append([EM.get(name, name) + mark([result]), *numbers])
+    head = ["", "loss", "loss with one-hot codes", "purity after epoch 1, last", "log p(y given x), nats"]
+    return table(head, lines)
+
+
+def posterior_gap() -> str:
+    """Return what was checked of Appendix D."""
+    result = read("results/reproductions/posterior-gap.json")
+    checked = result["equation_19"]
+    lines = [[name.replace("_", " "), f"{value:.3g}"] for name, value in checked.items() if isinstance(value, float)]
+    return table(["quantity", f"nats{mark([result])}"], lines)
+
+
+def images() -> str:
+    """Return errors and neighbours' accuracy of images (Appendix F)."""
+    lines = []
+    for name in ("mnist", "fashion-mnist", "celeba"):
+        result = read(f"results/reproductions/{name}.json")
+        for method, scores in result["scores"].items():
+            accuracy = scores["knn_accuracy"]
+            seconds = result["training_seconds"].get(method)
+            lines.append(
+                [
+                    f"`{name}`, {result['settings']['dimension']} dimensions{mark([result])}",
+                    method,
+                    f"{scores['squared_error_an_image']:.1f}",
+                    "" if accuracy is None else f"{accuracy:.1%}",
+                    "" if seconds is None else f"{seconds:.0f}",
+                ]
+            )
+    return table(["command", "method", "squared error an image", "k-NN accuracy", "seconds of training"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "em-toy": em_toy,
+    "posterior-gap": posterior_gap,
+    "images": images,
     "readme": readme,
     "table-1": table_1,
     "without-codes": without_codes,

@@ -32,7 +32,7 @@ def main() -> None:
             Gaussian(codes.shape[1]).cdf(codes),
             np.array(evaluation.achieved_mean),
             np.array(evaluation.achieved_std),
-            modes.name,
+            modes.labels or (modes.name,) * modes.dimension,
             (np.array(modes.low), np.array(modes.high)),
         )
         figures.save(figure, ROOT / "docs" / f"{name}-codes.png")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from manyways.clustering.count import count_modes
     from manyways.clustering.initial_codes import ComponentCodes
     from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.evaluation import evaluate_continuous, evaluate_coverage, with_random_actions, with_switched_codes
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
     from manyways.policies.policy import Policy, load_policy
@@ -75,6 +76,8 @@ __all__ = [
     "algorithm_names",
     "count_modes",
     "evaluate",
+    "evaluate_continuous",
+    "evaluate_coverage",
     "get_algorithm",
     "get_task",
     "load_modes",
@@ -87,6 +90,8 @@ __all__ = [
     "robustness",
     "task_names",
     "train",
+    "with_random_actions",
+    "with_switched_codes",
 ]
 
 _HOMES = {
@@ -99,6 +104,7 @@ _HOMES = {
     "manyways.clustering.count": "count_modes",
     "manyways.clustering.initial_codes": "ComponentCodes",
     "manyways.demonstrations": "Demonstrations load_modes",
+    "manyways.evaluation": "evaluate_continuous evaluate_coverage with_random_actions with_switched_codes",
     "manyways.latents": "Categorical Gaussian",
     "manyways.networks.encoders": "register_encoder",
     "manyways.policies.policy": "Policy load_policy",

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +18,19 @@ def test_tasks_lists_all(command):
     for name in task_names():
         assert name in output
     assert "scripted" in output
+
+
+def test_the_list_of_tasks_fits_80_columns():
+    listed = subprocess.run(
+        [sys.executable, "-m", "manyways", "tasks"], env=os.environ | {"COLUMNS": "80"}, capture_output=True, text=True
+    ).stdout
+    rows = [line for line in listed.splitlines() if line[:1] in "┏┃┡│└"]
+    assert {len(line) for line in rows} == {len(rows[0])}
+    assert len(rows[0]) <= 80
+    assert all(line[-1] in "┓┃┩│┘" for line in rows)
+    for task in map(get_task, task_names()):
+        words = str(task.modes).split()
+        assert all(word in listed for word in words), f"a word of {words} is cut"
 
 
 def test_an_expert_is_drawn(command, tmp_path):
@@ -39,7 +56,7 @@ def test_an_expert_is_filmed(command, tmp_path):
 
 
 def test_what_cannot_be_is_said_in_one_line(command, tmp_path):
-    for arguments, told in (
+    for arguments, message in (
         (("expert", "train", "circles", "--out", tmp_path / "run"), "scripted expert"),
         (("expert", "train", "squares"), "there is no task 'squares'"),
         (("expert", "picture", "circles", "--out", tmp_path / "a.gif"), "does not end in .png"),
@@ -47,7 +64,7 @@ def test_what_cannot_be_is_said_in_one_line(command, tmp_path):
     ):
         code, _, error = command(*arguments)
         assert code == 2
-        assert told in error
+        assert message in error
         assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

@@ -30,11 +30,11 @@ def flat(settings_class):
 def test_help_shows_all_and_only_the_algorithms_settings(command, name):
     code, printed, _ = command("train", name, "--help")
     assert code == 0
-    shown = set(re.findall(r"^[│ ] ?--([a-z][a-z-]+)", printed, re.MULTILINE)) - {"help"}
+    listed = set(re.findall(r"^[│ ] ?--([a-z][a-z-]+)", printed, re.MULTILINE)) - {"help"}
     settings_class = get_algorithm(name)
     expected = {field.replace("_", "-") for field in flat(settings_class)}
     coded = issubclass(command_class(settings_class), Coded)
-    assert shown == expected | (COMMON if coded else COMMON - {"modes", "code-size"})
+    assert listed == expected | (COMMON if coded else COMMON - {"modes", "code-size"})
     assert "(default: " in printed
 
 

@@ -136,12 +136,12 @@ def test_behaviour_cloning_has_one_mode(command, tmp_path, circles_folder):
     [
         (("sog-gail", "DATA", "--modes", 3), ("needs a task", "sog-bc")),
         (("sog-gail", "DATA", "--task", "circles", "--random-actions", 1.5), ("random_actions is 1.5",)),
-        (("sog-gail", "DATA", "--task", "fetch-reach"), ("observations",)),
+        (("sog-gail", "DATA", "--task", "fetch-reach"), ("fetch-reach", "use what was made for this task")),
     ],
 )
 def test_what_an_algorithm_cannot_use_is_refused(command, tmp_path, circles_folder, options, words):
-    given = [circles_folder if option == "DATA" else option for option in options]
-    code, _, error = command("train", *given, "--out", tmp_path / "run")
+    replaced = [circles_folder if option == "DATA" else option for option in options]
+    code, _, error = command("train", *replaced, "--out", tmp_path / "run")
     assert code == 2
     assert error.count("\n") == 1
     for word in words:

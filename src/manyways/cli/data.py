@@ -11,7 +11,7 @@ _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
 def tasks() -> None:
     """List the tasks with their modes, lengths and experts."""
-    from manyways.cli.shown import show_tasks
+    from manyways.cli.tables import show_tasks
     from manyways.tasks import get_task, task_names
 
     show_tasks([get_task(name) for name in task_names()])
@@ -20,7 +20,7 @@ def tasks() -> None:
 def algorithms() -> None:
     """List the algorithms with what they are and what they need."""
     from manyways.algorithms import algorithm_names, get_algorithm
-    from manyways.cli.shown import show_algorithms
+    from manyways.cli.tables import show_algorithms
 
     show_algorithms([get_algorithm(name) for name in algorithm_names()])
 
@@ -67,7 +67,7 @@ def inspect(path: str, /) -> None:
     import numpy as np
 
     from manyways.cli.console import progress, say
-    from manyways.cli.shown import show_summary
+    from manyways.cli.tables import show_summary
     from manyways.demonstrations import Demonstrations, load_modes, summarise
     from manyways.demonstrations.formats import read
 

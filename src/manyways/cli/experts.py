@@ -34,7 +34,7 @@ def train_expert(
         seed: Of everything random.
     """
     from manyways.cli.console import what_next
-    from manyways.cli.shown import expert_progress, show_card
+    from manyways.cli.tables import expert_progress, show_card
     from manyways.experts import train_expert
     from manyways.tasks import get_task
 
@@ -62,7 +62,7 @@ def evaluate_expert(
         episodes: How many.
         seed: Of the environments.
     """
-    from manyways.cli.shown import show_expert_evaluation
+    from manyways.cli.tables import show_expert_evaluation
     from manyways.experts import evaluate_expert
     from manyways.tasks import get_task
 

@@ -26,7 +26,7 @@ def modes(
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
     """
     from manyways.cli.console import progress, what_next
-    from manyways.cli.shown import show_codes
+    from manyways.cli.tables import show_codes
     from manyways.runs import workflow
 
     show_codes(workflow.modes(run, data=data, out=out, policy=policy, progress=progress))
@@ -51,7 +51,7 @@ def evaluate(
         weights: Folder of the expert to compare with; that of the run, or the one that ships, unless given.
     """
     from manyways.cli.console import progress, what_next
-    from manyways.cli.shown import show_evaluation
+    from manyways.cli.tables import show_evaluation
     from manyways.runs import workflow
     from manyways.runs.inputs import require_task
     from manyways.runs.run import Run
@@ -131,7 +131,7 @@ def robustness(
     opened = Run.open(run)  # before what takes seconds to import
 
     from manyways.cli.console import progress, say, what_next
-    from manyways.cli.shown import show_robustness
+    from manyways.cli.tables import show_robustness
     from manyways.runs import workflow
     from manyways.runs.inputs import require_task
     from manyways.visual.report import draw_switching

@@ -36,7 +36,7 @@ def _is_data(argument: str) -> bool:
 
 def _show_help() -> None:
     from manyways.algorithms import algorithm_names, get_algorithm
-    from manyways.cli.shown import show_algorithms
+    from manyways.cli.tables import show_algorithms
 
     print("usage: manyways train [ALGORITHM] [DATA] --out RUN [OPTIONS]\n")
     print("Learn a policy with a code for each mode; a run that was stopped goes on when the same command is given")
@@ -51,7 +51,7 @@ def _train(name: str, settings_class: type, arguments: list[str]) -> None:
     settings = settings_from(settings_class, chosen)
 
     from manyways.cli.console import progress, say, what_next
-    from manyways.cli.shown import show_codes_found
+    from manyways.cli.tables import show_codes_found
     from manyways.runs import workflow
 
     run = workflow.train(

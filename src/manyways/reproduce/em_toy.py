@@ -19,6 +19,7 @@ from manyways.errors import InputError
 from manyways.evaluation import purity
 from manyways.files import write_json
 from manyways.latents import Categorical
+from manyways.runs.provenance import provenance
 from manyways.visual.figures import code_colours, save
 
 MODES = 3
@@ -174,7 +175,7 @@ def reproduce_em_toy(
         "separation": {"far": FAR, "close": CLOSE},
         "runs": {name: [_numbers(run) for run in runs] for name, runs in histories.items()},
     }
-    write_json(out / "results.json", results)
+    write_json(out / "results.json", results | {"provenance": provenance(seeds=range(seed, seed + seeds))})
     return results
 
 

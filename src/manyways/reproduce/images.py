@@ -26,6 +26,7 @@ from manyways.files import read_json, read_tensors, write_json, write_tensors
 from manyways.latents import Gaussian
 from manyways.reproduce.image_data import Images, ImageTask, load_images
 from manyways.reproduce.image_models import VAE, generator
+from manyways.runs.provenance import provenance
 from manyways.search.settings import Search
 from manyways.visual.figures import code_colours, save
 
@@ -165,7 +166,7 @@ def reproduce_images(
         "training_seconds": seconds,
         "scores": scores,
     }
-    write_json(out / "results.json", results)
+    write_json(out / "results.json", results | {"provenance": provenance(seeds=[settings.seed])})
     return results
 
 

@@ -24,6 +24,7 @@ from manyways.algorithms.sog import SOG, SOGModel
 from manyways.errors import InputError
 from manyways.files import write_json
 from manyways.latents import Gaussian
+from manyways.runs.provenance import provenance
 from manyways.search.settings import Search
 from manyways.visual.figures import code_colours, save
 
@@ -282,7 +283,7 @@ def reproduce_posterior_gap(
         "least_bound": {name: {"variance": v, "nats": h} for name, (v, h) in least.items()},
         "trainings_by_candidates": trainings,
     }
-    write_json(out / "results.json", results)
+    write_json(out / "results.json", results | {"provenance": provenance(seeds=[seed])})
     return results
 
 

@@ -85,7 +85,7 @@ def resolve_demonstrations(
     else:
         if data is None:
             assert task is not None
-            data = _collected(task, progress)
+            data = collected(task, progress)
         source = str(Path(data).resolve()) if Path(data).exists() else str(data)  # else the id of a Minari data set
         with progress.section("reading the demonstrations"):
             demonstrations = Demonstrations.load(source)
@@ -100,7 +100,7 @@ def resolve_demonstrations(
     return source, demonstrations
 
 
-def _collected(task: "Task", progress: Progress) -> Path:
+def collected(task: "Task", progress: Progress) -> Path:
     """Return where the task's demonstrations are, collecting them on first use."""
     from manyways.tasks.collect import cached_demonstrations, collect, steps_of
 

@@ -45,7 +45,7 @@ def provenance(
         "commit": _commit(),
         "data": data,
         "expert": None if task is None else expert_fingerprint(task),
-        "seeds": list(seeds),
+        "seeds": [int(seed) for seed in seeds],
         "budget": budget or {},
         "machine": _machine(),
         "command": command or command_line(),

@@ -37,8 +37,8 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
         codes: of all of them; None for a policy without codes.
         task: to roll out in, which says how a trajectory is drawn; without one, principal components are.
     """
-    shown = np.random.default_rng(0).permutation(len(demonstrations))[:_DRAWN]
-    some = demonstrations.select(shown)
+    chosen = np.random.default_rng(0).permutation(len(demonstrations))[:_DRAWN]
+    some = demonstrations.select(chosen)
     if task is None:
         paths, labels = _in_plane(some)
     else:
@@ -47,8 +47,8 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
     if codes is None or prior is None:
         groups = [("demonstrations", paths, np.zeros(len(paths), np.int64))]
         if task is not None:
-            drawn = _drawn(task, _roll_out(policy, task))
-            groups.append(("rollouts", drawn, np.zeros(len(drawn), np.int64)))
+            rolled_out = _drawn(task, _roll_out(policy, task))
+            groups.append(("rollouts", rolled_out, np.zeros(len(rolled_out), np.int64)))
         return figures.paths_by_code(groups, 1, labels, names=())
     listed = isinstance(prior, Categorical)
     count = prior.size if isinstance(prior, Categorical) else _COLOURS
@@ -58,7 +58,7 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
             return some_codes.argmax(axis=1)
         return np.minimum(prior.cdf(some_codes[:, 0]) * _COLOURS, _COLOURS - 1).astype(np.int64)
 
-    own = codes.encoding.codes[shown]
+    own = codes.encoding.codes[chosen]
     groups = [("demonstrations, by code", paths, colours(own))]
     if task is not None:
         tried = prior.enumerate() if isinstance(prior, Categorical) else own[:_COLOURS]

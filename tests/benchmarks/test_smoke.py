@@ -1,0 +1,92 @@
+"""Every benchmark answers --help, and runs at its smallest into a temporary folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "common")
+
+# Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),
+# and the one that writes README and docs, which has a test of its own.
+ONLY_HELP = {"gail_speed", "demo", "write_results"}
+NEEDS = {"crossq": "sb3_contrib", "environments": "envpool", "expert_noise": "envpool", "ppo": "stable_baselines3"}
+
+SMALLEST = {
+    "adversarial": ("--tasks", "circles", "--updates", 1, "--threads", 1, "--out", "OUT/speed.json"),
+    "choices": (
+        *("--only", "precision_milliseconds", "optimizers_on_circles"),
+        *("--iterations", 3, "--episodes", 3, "--rounds", 1, "--out", "OUT/choices.json"),
+    ),
+    "compare_versions": (
+        *(ROOT, ROOT, "--what", "losses", "--sizes", 1, "--rounds", 1),
+        *("--out", "OUT/versions.json", "--data", "OUT/data"),
+    ),
+    "continuous_search": ("--rounds", 1, "--most-dimensions", 1, "--most-candidates", 25, "--out", "OUT"),
+    "counting": ("circles", "--trajectories", 30, "--out", "OUT/counting.json"),
+    "crossq": ("--tasks", "halfcheetah-vel", "--minutes", 0.001, "--evaluations", 1, "--no-write"),
+    "environments": ("--tasks", "circles", "--sizes", 1, "--rounds", 1, "--seconds", 0.01, "--out", "OUT/speed.json"),
+    "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
+    "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
+    "motions": (
+        *("plain, 5 x 10", "--seeds", 1, "--iterations", 10, "--counting", 0),
+        *("--out", "OUT/motions", "--picture", "OUT/motions.png"),
+    ),
+    "ppo": ("returns", "--seeds", 1, "--share", 0.01, "--tasks", "Pendulum-v1", "--out", "OUT/returns.json"),
+    "robustness": ("--results", ROOT / "results", "--out", "OUT/robustness.png"),
+    "tables": (
+        *("circles", "--algorithms", "sog-bc", "mdn", "--seeds", 0, "--episodes", 6, "--settings", '{"iterations": 3}'),
+        *("--runs", "OUT/runs", "--results", "OUT/results"),
+    ),
+    "throughput": ("--rounds", 1, "--trajectories", 20, "--most-codes", 2, "--most-trajectories", 100, "--out", "OUT"),
+}
+RESULTS = {"robustness": "robustness.png", "tables": "results/circles/sog-bc/seed-0.json", "crossq": ""}
+
+
+def run(name, arguments, folder, cache):
+    environment = os.environ | {"MANYWAYS_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Return a cache for the demonstrations of Circles, which several benchmarks take."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_explains_itself(name, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    result = run(name, ["--help"], tmp_path, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "usage" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_benchmark_is_tried():
+    assert set(SMALLEST) | ONLY_HELP == set(NAMES)
+
+
+@pytest.mark.parametrize("name", sorted(SMALLEST))
+def test_every_benchmark_runs_at_its_smallest(name, tmp_path, cache):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = [ROOT / "results", ROOT / "benchmarks" / "results", ROOT / "docs"]
+    before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
+    result = run(name, [str(argument).replace("OUT", str(out)) for argument in SMALLEST[name]], tmp_path, cache)
+    assert result.returncode == 0, result.stderr[-2000:]
+    written = out / RESULTS.get(name, "") if name in RESULTS else next(iter(sorted(out.rglob("*.json"))))
+    assert written.exists()
+    if written.suffix == ".json" and name != "compare_versions":  # which runs two versions, and names both
+        assert '"provenance"' in written.read_text()
+        json.loads(written.read_text())
+    assert before == {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
