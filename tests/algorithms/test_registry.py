@@ -63,7 +63,7 @@ class Impostor(manyways.Algorithm):
     summary: ClassVar[str] = ""
 
 
-def test_what_cannot_be_registered_is_refused_in_a_sentence():
+def test_other_things_than_algorithms_are_refused():
     for wrong, message in (
         (Impostor, "the name 'sog-bc' belongs to SOGBC"),
         (dict, "is no algorithm; derive a dataclass from manyways.Algorithm"),

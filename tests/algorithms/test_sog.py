@@ -109,7 +109,7 @@ def test_likelihood_of_a_linear_gaussian_model_is_near_its_closed_form():
 
 
 @pytest.mark.parametrize("search", [Search(candidates=3000, block=2), Search(candidates=200, block=1, rounds=8)])
-def test_a_gaussian_code_is_found_where_least_squares_has_it(search):
+def test_a_gaussian_code_is_the_one_of_least_squares(search):
     plane = np.array([[1.0, 0.3, 0.0], [0.2, 1.0, 0.5]])
     codes = np.random.default_rng(0).normal(size=(20, 2)).clip(-1.5, 1.5)
     model = SOG(Centres(plane), Gaussian(2), search=search).model()
@@ -169,19 +169,19 @@ def test_a_curve_without_labels_is_learned_and_the_same_seed_gives_the_same_weig
     np.testing.assert_array_equal(*weights)
 
 
-def test_initial_codes_lead_where_a_random_network_would_not():
-    # Eight numbers, each with a part of its own in all outputs.
+def test_initial_codes_help_a_random_network():
+    # Eight dimensions, each with its own effect on all outputs.
     codes = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     y = codes @ np.random.default_rng(1).normal(size=(8, 12)).astype(np.float32)
     first = ComponentCodes.fit(y, Gaussian(8))(y)
     losses = {}
-    for name, given in (("found", None), ("given", first)):
+    for name, codes in (("random", None), ("initial", first)):
         torch.manual_seed(0)
         network = nn.Linear(8, 12, bias=False)
         settings = {"search": Search(candidates=8, block=1, rounds=1), "local": 4, "epochs": 30, "batch_size": 32}
-        model = SOG(network, Gaussian(8), learning_rate=0.1, **settings).fit(None, y, initial_codes=given)
+        model = SOG(network, Gaussian(8), learning_rate=0.1, **settings).fit(None, y, initial_codes=codes)
         losses[name] = model.loss
-    assert losses["given"] < losses["found"] / 3
+    assert losses["initial"] < losses["random"] / 3
     near = model.encode(None, y, near=first, refine=5)
     np.testing.assert_array_equal(model.encode(None, y, near=first), first)
     errors = [(model.decode(codes) - torch.tensor(y)).square().sum(dim=1) for codes in (first, near)]
@@ -198,7 +198,7 @@ def test_batch_normalisation_is_searched_in_evaluation_mode():
     assert int(network[1].num_batches_tracked) == 2
 
 
-def test_what_cannot_be_used_is_refused_in_a_sentence():
+def test_wrong_arguments_are_refused():
     network, prior = Centres([[0.0], [1.0]]), Categorical(2)
     y = np.zeros((4, 1))
     for settings, words in (
@@ -225,7 +225,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence():
         (lambda: model.log_likelihood(None, y, samples=0), "samples is 0"),
         (lambda: model.decode([[1.0]]), r"codes have the shape \(1, 1\)"),
         (lambda: model.decode(np.eye(2), np.zeros((3, 1))), "2 codes for 3 x"),
-        (lambda: sog.fit(None, y, initial_codes=np.eye(2)), "give SOG local=8, or no initial codes"),
+        (lambda: sog.fit(None, y, initial_codes=np.eye(2)), "give SOG local=8, or none"),
         (lambda: SOG(network, prior, local=8).fit(None, y, initial_codes=np.eye(2)), "for a Gaussian's begins"),
         (lambda: model.encode(None, y, near=np.eye(2)), "leave out `near`"),
         (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, initial_codes=np.eye(2)), r"give \(4, 2\)"),

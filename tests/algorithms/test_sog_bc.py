@@ -22,7 +22,7 @@ def assert_identical(a, b):
         assert torch.equal(a[name], b[name]), name
 
 
-def test_each_way_is_found_and_imitated(policy, demonstrations, labels):
+def test_each_mode_is_found_and_imitated(policy, demonstrations, labels):
     codes = policy.losses(demonstrations).argmin(axis=1)
     assert purity(codes, labels) == 1
     assert policy.counts == (12, 12)
@@ -33,7 +33,7 @@ def test_each_way_is_found_and_imitated(policy, demonstrations, labels):
         np.testing.assert_allclose(action, [sign + 0.15, -0.2], atol=0.1)
 
 
-def test_one_code_averages_the_ways(demonstrations):
+def test_one_code_averages_the_modes(demonstrations):
     policy = settings(prior=manyways.Categorical(1), iterations=300).fit(demonstrations)
     action, _ = policy.predict(np.zeros(3), deterministic=True)
     assert abs(action[0]) < 0.4  # plain behaviour cloning does neither -1 nor 1
@@ -71,7 +71,7 @@ def test_training_goes_on_bit_for_bit(demonstrations, init):
         assert_identical(resumed.state_dict(), whole.state_dict())
 
 
-def test_a_policy_taken_on_the_way_stays_as_it_was(demonstrations):
+def test_further_training_does_not_change_a_policy(demonstrations):
     training = settings().start(demonstrations)
     training.step()
     policy = training.policy()
@@ -128,7 +128,7 @@ def test_a_device_that_is_not_there_is_refused(demonstrations):
     assert choose_device("cpu") == torch.device("cpu")
 
 
-def test_arrays_of_the_caller_are_left_alone(demonstrations):
+def test_the_callers_arrays_do_not_change(demonstrations):
     before = demonstrations.observations.copy(), demonstrations.actions.copy()
     settings().fit(demonstrations)
     np.testing.assert_array_equal(demonstrations.observations, before[0])
@@ -140,6 +140,6 @@ def test_a_wide_state_gets_a_wide_network():
     for size, width in ((128, 128), (129, 256)):
         pairs = [(rng.normal(size=(8, size)), rng.normal(size=(8, 2))) for _ in range(4)]
         demonstrations = manyways.Demonstrations.from_arrays(pairs)
-        for hidden, wanted in ((None, width), (7, 7)):
+        for hidden, expected in ((None, width), (7, 7)):
             settings = manyways.SOGBC(prior=manyways.Categorical(2), hidden=hidden, device="cpu")
-            assert settings.start(demonstrations).network.code.out_features == wanted
+            assert settings.start(demonstrations).network.code.out_features == expected

@@ -31,7 +31,7 @@ def assert_identical(a, b):
         assert torch.equal(a[name], b[name]), name
 
 
-def either_way(steps=20, trajectories=40):
+def either_mode(steps=20, trajectories=40):
     """Return demonstrations that do -1 or +1 throughout, the same on seeing the same nothing."""
     signs = np.where(np.arange(trajectories) % 2, 1.0, -1.0)
     return manyways.Demonstrations.from_arrays([(np.zeros((steps, 1)), np.full((steps, 1), sign)) for sign in signs])
@@ -57,14 +57,14 @@ def walks(steps=20, trajectories=40):
     ],
     ids=lambda settings: settings.name,
 )
-def test_both_ways_are_drawn_and_nothing_between_them(settings):
-    policy = settings.fit(either_way())
+def test_both_modes_are_drawn_and_nothing_between_them(settings):
+    policy = settings.fit(either_mode())
     actions, _ = policy.predict(np.zeros((400, 1)))
     assert (np.abs(actions) > 0.8).mean() > 0.97
     assert 0.35 < (actions > 0).mean() < 0.65
     # Plain behaviour cloning, one Gaussian, does what nobody did.
     if isinstance(settings, MDN):
-        average = MDN(components=1, iterations=150, steps_per_batch=64, hidden=32).fit(either_way())
+        average = MDN(components=1, iterations=150, steps_per_batch=64, hidden=32).fit(either_mode())
         assert abs(average.predict(np.zeros(1), deterministic=True)[0].item()) < 0.3
 
 
@@ -76,7 +76,7 @@ def test_both_ways_are_drawn_and_nothing_between_them(settings):
     ],
     ids=lambda settings: settings.name,
 )
-def test_a_way_is_kept_where_the_observations_before_tell_it(settings):
+def test_a_mode_lasts_if_past_observations_show_it(settings):
     policy = settings.fit(walks())
     place, state = np.zeros(200), None
     signs = []
@@ -90,7 +90,7 @@ def test_a_way_is_kept_where_the_observations_before_tell_it(settings):
     assert 0.3 < (signs[:, 0] > 0).mean() < 0.7
 
 
-def test_without_a_window_a_way_is_not_kept():
+def test_without_a_window_a_mode_does_not_last():
     policy = MDN(iterations=150, steps_per_batch=64, hidden=32).fit(walks())
     at_the_start, state = policy.predict(np.tile([1.0, 0.0], (100, 1)))
     again, _ = policy.predict(np.tile([1.0, 0.0], (100, 1)), state)
@@ -109,9 +109,9 @@ def test_a_mixture_of_one_learns_the_mean_and_the_spread():
     # The likelihood of normal noise, in units of the action's standard deviation.
     expected = np.log(0.6 / actions.std() * np.sqrt(2 * np.pi * np.e))
     assert np.mean(losses[-50:]) == pytest.approx(expected, abs=0.05)
-    drawn, _ = training.policy().predict(np.ones((2000, 1)))
-    assert drawn.mean() == pytest.approx(8, abs=0.1)
-    assert drawn.std() == pytest.approx(0.6, abs=0.1)
+    actions, _ = training.policy().predict(np.ones((2000, 1)))
+    assert actions.mean() == pytest.approx(8, abs=0.1)
+    assert actions.std() == pytest.approx(0.6, abs=0.1)
 
 
 def test_densities_far_from_all_components_are_finite():
@@ -124,13 +124,13 @@ def test_densities_far_from_all_components_are_finite():
 
 
 def test_bins_are_the_kinds_of_actions():
-    data = either_way()
+    data = either_mode()
     network = BeT(bins=2).start(data).network
     np.testing.assert_allclose(sorted(network.actions.restore(network.centres)[:, 0]), [-1, 1], atol=1e-6)
 
 
-def test_more_bins_than_different_actions_are_never_drawn():
-    policy = small(BeT, bins=64, iterations=1).fit(either_way())
+def test_bins_without_actions_are_never_drawn():
+    policy = small(BeT, bins=64, iterations=1).fit(either_mode())
     actions, _ = policy.predict(np.zeros((300, 1)))
     assert np.isfinite(actions).all()
     assert policy.network.centres.isfinite().sum() == 2
@@ -148,7 +148,7 @@ def test_a_step_of_the_transformer_does_not_see_later_ones():
 
 
 def test_without_focus_the_loss_of_the_bins_is_the_cross_entropy():
-    data = either_way()
+    data = either_mode()
     parts = []
     for focal in (0.0, 2.0):
         training = small(BeT, bins=2, focal=focal, offset_weight=0.0).start(data)
@@ -170,19 +170,19 @@ def test_the_schedule_goes_from_signal_to_noise():
 
 
 def test_a_perfect_denoiser_draws_the_demonstrated_actions():
-    network = small(Diffusion).start(either_way()).network
+    network = small(Diffusion).start(either_mode()).network
 
     def denoise(windows, noisy, levels):
-        # The mean of -1 and 1 given what noise has left of one of them: tanh.
+        # The posterior mean of -1 and 1, given a noisy one of them: tanh.
         signal = network.signal[levels][:, None, None]
         summed = (signal.sqrt() / (1 - signal) * noisy).sum(dim=1, keepdim=True)
         return torch.tanh(summed).expand_as(noisy)
 
     network.denoise = denoise
-    drawn = network.draw(torch.zeros(500, 2, 1), np.random.default_rng(0))
-    np.testing.assert_allclose(drawn.abs(), 1, atol=1e-3)
-    assert (drawn == drawn[:, :1]).all()  # a chunk is of one way
-    assert 0.4 < (drawn[:, 0] > 0).float().mean() < 0.6
+    actions = network.draw(torch.zeros(500, 2, 1), np.random.default_rng(0))
+    np.testing.assert_allclose(actions.abs(), 1, atol=1e-3)
+    assert (actions == actions[:, :1]).all()  # a chunk has one mode
+    assert 0.4 < (actions[:, 0] > 0).float().mean() < 0.6
 
 
 def test_choices_are_drawn_by_their_probabilities():
@@ -226,16 +226,16 @@ def test_a_state_of_other_settings_is_refused(algorithm, demonstrations):
 
 
 @ALL
-def test_what_a_run_asks_of_training_is_there(algorithm, demonstrations):
+def test_training_has_what_a_run_needs(algorithm, demonstrations):
     settings = small(algorithm, iterations=2)
     training = settings.start(demonstrations)
     assert isinstance(training, WithoutCodesTraining)
     assert np.isnan(training.loss)
     assert training.learning_rate == settings.learning_rate
-    seen = []
-    policy = settings.fit(demonstrations, callback=lambda now: seen.append((now.iteration, now.loss, now.scalars())))
-    assert [iteration for iteration, _, _ in seen] == [1, 2]
-    for _, loss, scalars in seen:
+    history = []
+    policy = settings.fit(demonstrations, callback=lambda now: history.append((now.iteration, now.loss, now.scalars())))
+    assert [iteration for iteration, _, _ in history] == [1, 2]
+    for _, loss, scalars in history:
         assert scalars["loss"] == loss
         assert loss == pytest.approx(sum(scalars.values()) - loss if len(scalars) > 1 else loss, rel=1e-5)
     assert training.code_usage.shape == (0,)
@@ -248,22 +248,24 @@ def test_what_a_run_asks_of_training_is_there(algorithm, demonstrations):
 
 def test_rows_stay_within_their_trajectory(demonstrations):
     training = small(Diffusion, steps_per_batch=500).start(demonstrations)
-    seen, done = training._draw()
-    assert seen.shape == (500, 2)
-    assert done.shape == (500, 9)
-    own = demonstrations.trajectory_of(seen[:, -1].numpy())
-    for steps in (seen, done):
+    observation_rows, action_rows = training._draw()
+    assert observation_rows.shape == (500, 2)
+    assert action_rows.shape == (500, 9)
+    own = demonstrations.trajectory_of(observation_rows[:, -1].numpy())
+    for steps in (observation_rows, action_rows):
         np.testing.assert_array_equal(demonstrations.trajectory_of(steps.numpy()), np.tile(own, (steps.shape[1], 1)).T)
-    later = done[:, 1:] - done[:, :-1]
+    later = action_rows[:, 1:] - action_rows[:, :-1]
     assert set(later.unique().tolist()) == {0, 1}
-    # What is done beyond the end is the last action again, what is seen before the start the first observation.
+    # The last action is repeated beyond the end, the first observation before the start.
     lasts = demonstrations.starts + demonstrations.lengths - 1
-    assert np.isin(done[:, 1:-1][later[:, 1:] == 0], lasts).all()
-    assert np.isin(seen[:, 0][seen[:, 0] == seen[:, 1]], demonstrations.starts).all()
+    assert np.isin(action_rows[:, 1:-1][later[:, 1:] == 0], lasts).all()
+    assert np.isin(
+        observation_rows[:, 0][observation_rows[:, 0] == observation_rows[:, 1]], demonstrations.starts
+    ).all()
 
 
 @ALL
-def test_a_policy_taken_on_the_way_stays_as_it_was(algorithm, demonstrations):
+def test_further_training_does_not_change_a_policy(algorithm, demonstrations):
     training = small(algorithm).start(demonstrations)
     training.step()
     policy = training.policy()
@@ -273,14 +275,14 @@ def test_a_policy_taken_on_the_way_stays_as_it_was(algorithm, demonstrations):
 
 
 @ALL
-def test_columns_that_never_vary_do_no_harm(algorithm):
+def test_constant_columns_are_allowed(algorithm):
     rng = np.random.default_rng(0)
     observations = np.concatenate([rng.normal(size=(50, 1)), np.full((50, 1), 3.0)], axis=1)
     actions = np.concatenate([observations[:, :1], np.full((50, 1), 7.0)], axis=1)
     policy = small(algorithm).fit(manyways.Demonstrations.from_arrays([(observations, actions)]))
-    done, _ = policy.predict([[0.0, 1e9], [1e9, 3.0]])
-    assert np.isfinite(done).all()
-    np.testing.assert_array_equal(done[:, 1], 7)
+    result, _ = policy.predict([[0.0, 1e9], [1e9, 3.0]])
+    assert np.isfinite(result).all()
+    np.testing.assert_array_equal(result[:, 1], 7)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 
 from manyways import InputError
 from manyways.tasks.spaces import (
-    disturbed,
     random_actions,
     require_noise,
     require_supported,
     share_outside,
+    with_noise,
     within,
 )
 
@@ -18,9 +18,9 @@ CHOICE, CHOICES = Discrete(3), MultiDiscrete([2, 4])
 
 def test_actions_are_cut_to_a_box_and_choices_must_exist():
     np.testing.assert_array_equal(within(BOX, np.array([[3.0, 2.0], [0.5, -1.0]])), [[1, 2], [0.5, 0]])
-    chosen = within(CHOICE, np.array([0.0, 2.0]))
-    assert chosen.dtype == np.int64
-    np.testing.assert_array_equal(chosen, [0, 2])
+    choices = within(CHOICE, np.array([0.0, 2.0]))
+    assert choices.dtype == np.int64
+    np.testing.assert_array_equal(choices, [0, 2])
     with pytest.raises(InputError, match=r"action 3 is none of Discrete\(3\)"):
         within(CHOICE, np.array([1, 3]))
     with pytest.raises(InputError, match=r"actions have shape \(2,\); give \(2,\) numbers for each environment"):
@@ -49,17 +49,17 @@ def test_random_actions_are_uniform_in_the_space():
 
 def test_noise_is_gaussian_in_numbers_and_a_random_choice_in_choices():
     rng = np.random.default_rng(0)
-    noisy = disturbed(BOX, np.zeros((20_000, 2)), 0.1, rng)
+    noisy = with_noise(BOX, np.zeros((20_000, 2)), 0.1, rng)
     np.testing.assert_allclose(noisy.std(axis=0), [0.1, 0.2], rtol=0.03)  # in halves of 2 and 4
-    chosen = disturbed(CHOICE, np.full(30_000, 2), 0.3, rng)
-    assert (chosen != 2).mean() == pytest.approx(0.3 * 2 / 3, abs=0.01)
-    both = disturbed(CHOICES, np.tile([1, 3], (30_000, 1)), 0.5, rng)
+    choices = with_noise(CHOICE, np.full(30_000, 2), 0.3, rng)
+    assert (choices != 2).mean() == pytest.approx(0.3 * 2 / 3, abs=0.01)
+    both = with_noise(CHOICES, np.tile([1, 3], (30_000, 1)), 0.5, rng)
     assert (both == [1, 3]).all(axis=1).mean() == pytest.approx(0.5 + 0.5 / 8, abs=0.01)
 
 
 def test_no_noise_leaves_actions_without_bounds_finite_and_noise_is_refused_there():
     unbounded = Box(-np.inf, np.inf, (2,))
-    np.testing.assert_array_equal(disturbed(unbounded, np.ones((3, 2)), 0.0, np.random.default_rng(0)), 1)
+    np.testing.assert_array_equal(with_noise(unbounded, np.ones((3, 2)), 0.0, np.random.default_rng(0)), 1)
     require_noise(unbounded, 0.0, "swing")
     with pytest.raises(InputError, match="swing have no bounds; give its action space finite ones, or a noise of 0"):
         require_noise(unbounded, 0.1, "swing")

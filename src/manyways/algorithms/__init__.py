@@ -1,6 +1,6 @@
-"""One file an algorithm, read top to bottom; it knows no task, only demonstrations and a vector environment.
+"""The algorithms, one file for each, and their registry by name.
 
-This module is the registry: what can be trained by name.
+An algorithm knows demonstrations and a vector environment, but no task.
 """
 
 import importlib
@@ -36,9 +36,9 @@ _Settings = TypeVar("_Settings", bound=type[Algorithm])
 
 
 def register_algorithm(algorithm: _Settings) -> _Settings:
-    """Make a class of settings known by its `name`, so that it is trained, resumed and evaluated by that; a decorator.
+    """Register a class of settings by its `name`, to train, resume and evaluate it by name; a decorator.
 
-    Another package offers its own by an entry point of the group "manyways.algorithms", whose name is the algorithm's.
+    Another package may register an entry point of the group "manyways.algorithms" with the algorithm's name instead.
 
     Raises:
         InputError: this is no `Algorithm`, or its name belongs to another one.
@@ -47,9 +47,9 @@ def register_algorithm(algorithm: _Settings) -> _Settings:
         raise InputError(
             f"{algorithm!r} is no algorithm; derive a dataclass from manyways.Algorithm and give it a name"
         )
-    known = _ALGORITHMS.get(algorithm.name)
-    if known is not None and known.__qualname__ != algorithm.__qualname__:
-        raise InputError(f"the name {algorithm.name!r} belongs to {known.__qualname__}; choose another")
+    other = _ALGORITHMS.get(algorithm.name)
+    if other is not None and other.__qualname__ != algorithm.__qualname__:
+        raise InputError(f"the name {algorithm.name!r} belongs to {other.__qualname__}; choose another")
     _ALGORITHMS[algorithm.name] = algorithm
     return algorithm
 
@@ -65,7 +65,7 @@ def algorithm_names() -> tuple[str, ...]:
 
 
 def get_algorithm(name: str) -> type[Any]:
-    """Return the settings of the algorithm of this name; `module:ATTRIBUTE` imports one's own and registers it.
+    """Return the settings of the algorithm of this name; `module:ATTRIBUTE` imports a user's own and registers it.
 
     Raises:
         InputError: there is none of this name.
@@ -89,5 +89,5 @@ def get_algorithm(name: str) -> type[Any]:
         raise InputError(
             f"there is no algorithm {name!r} ({error}); give module:ATTRIBUTE of a module on the path"
         ) from error
-    _ALGORITHMS[name] = algorithm  # by the name it was asked for too, which a run's folder remembers
+    _ALGORITHMS[name] = algorithm  # by this name too, which a run's folder has
     return algorithm

@@ -1,11 +1,11 @@
 """Muon (Jordan et al. 2024): steps along the orthogonalised momentum of a weight matrix.
 
-A demonstrated action often answers to small differences between large numbers, such as the last few centimetres of a
-position. Gradients along those directions are small, and Adam follows them last. Muon gives every direction of a
-matrix the same length of step: in 3,000 steps on Circles the loss falls to 0.007, with Adam in its place to 0.030.
+A demonstrated action often depends on small differences of large values, such as the last few centimetres of a
+position. Gradients along those directions are small, and Adam follows them last. Muon makes steps of the same length in
+every direction of a matrix: in 3,000 steps on Circles the loss falls to 0.007, with Adam in its place to 0.030.
 
-PyTorch has Muon from 2.9 on, orthogonalising in bfloat16; on a processor limited to AVX2 that takes 17 ms for a matrix
-of 128 x 128, against 0.6 ms here in float32.
+PyTorch has Muon from 2.9 on, in bfloat16. On a processor limited to AVX2 a matrix of 128 x 128 takes 17 ms with it, and
+0.6 ms here in float32.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,9 +26,9 @@ class Muon(torch.optim.Optimizer):
         params: matrices.
         lr: the root mean square of an update's entries, so that it compares to Adam's.
         momentum: how much of the last steps' gradients stays.
-        width: of the widest square matrix for which that holds. Larger ones then have updates of the same spectral
-            norm as that, and a smaller one if they have more inputs than outputs, so that a rate that fits this width
-            fits greater ones (Yang et al. 2023). Without it `lr` is the root mean square for any shape.
+        width: of the widest square matrix for which that holds. Larger matrices have updates of that matrix's spectral
+            norm, or less with more inputs than outputs, so that a rate for this width fits larger ones (Yang et al.
+            2023). None: it holds for all shapes.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, width: int | None = None) -> None:
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalize(matrix: Tensor) -> Tensor:
     """Return nearly the orthogonal factor U Vᵀ of `matrix` = U S Vᵀ, by Newton-Schulz iterations.
 
-    The singular values of what is returned lie between about 0.7 and 1.2, which serves a step as well as 1.
+    The singular values of the result lie between about 0.7 and 1.2, which is good enough for a step.
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]

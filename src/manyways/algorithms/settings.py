@@ -1,6 +1,6 @@
-"""What can be set: the settings of the algorithms that learn from demonstrations alone. They need no PyTorch.
+"""Settings of the algorithms that learn from demonstrations alone; no PyTorch is needed.
 
-The command line is made of these classes and their docstrings.
+The command line is built from these classes and their docstrings.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Settings that every algorithm has. To write your own, derive from this and from `Training`.
+    """Settings of every algorithm. For an algorithm of your own, derive from this and from `Training`.
 
     Args:
         hidden: width of the network.
-        encoder: what makes features of an observation: flat, conv, a registered name or module:ATTRIBUTE; in Python a
-            torch.nn.Module too. Unless given, conv where there is an image, flat elsewhere.
+        encoder: from an observation to features: flat, conv, a registered name or module:ATTRIBUTE; in Python also a
+            torch.nn.Module. The default is conv for observations with an image, else flat.
         seed: of everything random; the same seed on the same machine gives the same policy.
-        device: such as cpu or cuda; auto takes a GPU where there is one.
+        device: such as cpu or cuda; auto takes a GPU if there is one.
 
     Raises:
         InputError: a setting is out of its range.
@@ -58,12 +58,12 @@ class Algorithm:
     def start(
         self, demonstrations: "Demonstrations", environment: "VectorEnv[Any, Any, Any] | None" = None
     ) -> "Training":
-        """Return training at its first iteration, to be stepped, saved and restored by the caller.
+        """Return training at its first iteration; the caller steps, saves and restores it.
 
         Args:
-            demonstrations: what to learn from.
-            environment: for algorithms that run environments: as many as the settings say. Ended episodes start anew at
-                the next step. Its rewards are not used.
+            demonstrations: the training data.
+            environment: for algorithms that run environments, a vector environment with `environments` of them, which
+                resets ended episodes at the next step. Its rewards are not used.
 
         Raises:
             InputError: the demonstrations do not fit the settings or the environment.
@@ -80,10 +80,10 @@ class Algorithm:
         """Learn from the demonstrations, and return the policy.
 
         Args:
-            demonstrations: what to learn from.
+            demonstrations: the training data.
             environment: as for `start`.
             callback: called with the training after each iteration; it may return False to end training.
-            progress: whether to show a progress bar; where a person watches a terminal unless given.
+            progress: whether to show a progress bar; by default on a terminal only.
 
         Raises:
             InputError: as `start`.
@@ -130,14 +130,14 @@ class SOGBC(Cloning):
     """Settings of SOG-BC (Algorithm 2).
 
     Args:
-        prior: the codes to choose from. `manyways.train` finds one where none is given.
+        prior: the codes to choose from. `manyways.train` counts the modes by default.
         search: how continuous codes are searched; discrete ones are all tried.
-        trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
-        steps_per_trajectory: steps of each, drawn at random, by which its code is chosen.
-        hidden: width of the network; 128 as in the paper unless given, and 256 for more than 128 features.
-        init: clusters starts from groups of similar trajectories and keeps asking them; random is the paper's start and
-            the paper's search, by the policy's error alone.
-        warm_up: for which share of the iterations the initial codes are kept.
+        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length.
+        steps_per_trajectory: steps of each, drawn at random, for the search of its code and for the gradient.
+        hidden: width of the network; the default is 128, as in the paper, and 256 for more than 128 features.
+        init: clusters takes initial codes from groups of similar trajectories, and adds their likelihood to the search;
+            random is the paper's start and search, by the policy's error alone.
+        warm_up: share of the iterations with the initial codes.
     """
 
     name: ClassVar[str] = "sog-bc"
@@ -172,12 +172,12 @@ class BC(Cloning):
     """Settings of behaviour cloning: SOG-BC's, with a single code.
 
     Args:
-        trajectories_per_batch: trajectories in a gradient step; one is drawn as often as it is long.
+        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length.
         steps_per_trajectory: steps of each, drawn at random.
     """
 
     name: ClassVar[str] = "bc"
-    summary: ClassVar[str] = "Behaviour cloning without codes, which averages different modes into none of them."
+    summary: ClassVar[str] = "Behaviour cloning without codes; it averages different modes."
 
     trajectories_per_batch: int = 64
     steps_per_trajectory: int = 64
@@ -189,7 +189,7 @@ class BC(Cloning):
 
 @dataclass(frozen=True, kw_only=True)
 class WithoutCodes(Cloning):
-    """Settings of the algorithms that clone several modes without a code.
+    """Settings of algorithms that clone several modes without a code.
 
     Args:
         steps_per_batch: demonstrated steps in a gradient step, drawn at random from all.
@@ -208,7 +208,7 @@ class WithoutCodes(Cloning):
         return WithoutCodesTraining(self, demonstrations)
 
     def network_settings(self) -> dict[str, int]:
-        """Return what the network is built from beside spaces and encoder."""
+        """Return the network's arguments, except spaces, encoder and seed."""
         raise NotImplementedError
 
 
@@ -232,7 +232,7 @@ class MDN(WithoutCodes):
         require_at_least(self, 1, "components")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the network's arguments, except spaces, encoder and seed."""
         return {"components": self.components, "hidden": self.hidden}
 
 
@@ -241,13 +241,13 @@ class BeT(WithoutCodes):
     """Settings of BeT.
 
     Args:
-        steps_per_batch: windows in a gradient step; every step of a window is learned from.
+        steps_per_batch: windows in a gradient step; the loss has every step of a window.
         history: observations in a window, the current one included.
         bins: of the actions.
         layers: of the transformer, whose width is `hidden`.
         heads: of its attention.
         focal: γ of the bins' focal loss, 2 in the paper; 0 is cross-entropy.
-        offset_weight: of the offset's squared error, averaged over the normalised action's numbers.
+        offset_weight: of the offset's squared error, averaged over the dimensions of the normalised action.
     """
 
     name: ClassVar[str] = "bet"
@@ -270,7 +270,7 @@ class BeT(WithoutCodes):
             raise InputError(f"hidden is {self.hidden}; give a multiple of the {self.heads} heads")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the network's arguments, except spaces, encoder and seed."""
         return {name: getattr(self, name) for name in ("history", "bins", "layers", "heads", "hidden")}
 
 
@@ -304,12 +304,12 @@ class Diffusion(WithoutCodes):
             raise InputError(f"denoising_steps is {self.denoising_steps}; give at most the 100 levels of noise")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return what the network is built from."""
+        """Return the network's arguments, except spaces, encoder and seed."""
         return {name: getattr(self, name) for name in ("window", "chunk", "executed", "denoising_steps", "hidden")}
 
 
 def require_prior(settings: Any) -> None:
-    """Raise `InputError` where it is not said which codes there are."""
+    """Raise `InputError` if the settings have no prior."""
     if settings.prior is None:
         raise InputError(
             f"{settings.name} does not know how many codes there are; give prior=Categorical(K), or Gaussian(D) for "

@@ -1,12 +1,12 @@
-"""SOG for any (x, y): Algorithms 1 and 4, and the EM algorithm of Appendix C that they are a limit of.
+"""SOG for any (x, y): Algorithms 1 and 4, and the EM algorithm of Appendix C, of which they are a limit.
 
     repeat: take a minibatch of points (x, y)
             hard: search each point's code, the one whose output is nearest to y      (Algorithm 1, line 7; Equation 14)
-            soft: weigh every code by how well it explains the point                   (Equation 12)
+            soft: compute the responsibility of every code for each point              (Equation 12)
             one gradient step on the squared error under these codes                   (line 10; Equation 11c)
 
-The searched codes and the weights are constants to the gradient. The search sees the network in evaluation mode
-(running statistics in batch normalisation, no dropout), so that a code means the same in every batch.
+Codes and responsibilities are constants to the gradient. The search uses the network in evaluation mode (running
+statistics in batch normalisation, no dropout), so that a code means the same in every batch.
 """
 
 import math
@@ -25,7 +25,7 @@ from manyways.networks.devices import choose_device
 from manyways.search.coordinates import coordinate_search
 from manyways.search.settings import Search
 
-_POINTS_AT_ONCE = 2**12  # searched together; what is kept of each is a loss for every candidate
+_POINTS_AT_ONCE = 2**12  # searched together; each needs memory for a loss of every candidate
 _LOSSES_AT_ONCE = 2**22  # (point, sample) pairs of a likelihood
 _SMALLEST_SIGMA = 1e-6
 _SMALLEST_STEP = 0.02  # of the local search, in standard deviations of the prior
@@ -39,28 +39,28 @@ class SOG:
         codes = model.encode(x, y)
         other_code = model.decode(model.prior.code(1)[None], x[:1])
 
-    Where there is no x (pure generation) give None for it: the network is then called as `network(z)`, and the search
-    decodes each candidate once for all points where they share it.
+    Without x (pure generation) give None: the network is then called as `network(z)`, and candidates that points share
+    are decoded once.
 
     Args:
-        network: f, called as `network(z, x)` with codes (n, dimension) and x (n, ...), returning (n, ...) as y has it.
+        network: f, called as `network(z, x)` with codes (n, dimension) and x (n, ...); it returns (n, ...) like y.
             It is trained in place, and moved to the device.
-        prior: the codes to choose from: all of a Categorical's are tried; a Gaussian's are searched.
+        prior: of the codes: a Categorical's are all candidate_codes; a Gaussian's are searched.
         assignment: "hard" gives each point its best code; "soft" is expectation-maximisation over a Categorical's.
-        sigma: σ of Equation 2, in the units of y. It decides how soft the responsibilities are and is part of the
-            likelihood; None measures it in each epoch, as the maximum-likelihood value.
-        search: how a Gaussian's codes are searched: samples of the prior (Algorithm 1) where a block is the whole code,
-            coordinate-wise (Algorithm 4) otherwise.
-        local: from the second epoch on, a point tries its last winner and so many neighbours of it instead of the whole
-            search; 0 searches anew in each epoch, as the paper does. Only for a Gaussian. With `initial_codes` for
+        sigma: σ of Equation 2, in the units of y, for responsibilities and likelihood; None measures the
+            maximum-likelihood value in each epoch.
+        search: how a Gaussian's codes are searched: samples of the prior (Algorithm 1) if a block is the whole code,
+            else coordinate-wise (Algorithm 4).
+        local: number of neighbours of its last code that a point tries from the second epoch on, instead of the whole
+            search; 0 for a whole search in each epoch, as in the paper. Only for a Gaussian. With `initial_codes` in
             `fit` the first epoch does the same, near those.
-        epochs: how often every point is seen.
+        epochs: passes over all points.
         batch_size: points in a gradient step.
         learning_rate: of Adam at the start; falls to 0 linearly.
-        evaluations: how many (code, x) pairs the search computes at once, which bounds the memory.
-        seed: of everything random: batches, and candidates in `fit`, `encode` and `log_likelihood`. The network's first
-            weights are the caller's.
-        device: "auto" takes a GPU where there is one.
+        evaluations: how many (code, x) pairs the search computes at once; bounds the memory.
+        seed: of batches, and of candidates in `fit`, `encode` and `log_likelihood`. The network's initial weights are
+            the caller's.
+        device: "auto" takes a GPU if there is one.
 
     Raises:
         InputError: a setting is out of its range.
@@ -89,7 +89,7 @@ class SOG:
         choose_device(self.device)
 
     def model(self) -> "SOGModel":
-        """Return the model with the network as it stands."""
+        """Return the model with the current network."""
         return SOGModel(self)
 
     def fit(
@@ -103,18 +103,18 @@ class SOG:
         """Learn from points.
 
         Args:
-            x: (points, ...), or None where y alone is generated.
+            x: (points, ...), or None to generate y alone.
             y: (points, ...).
             callback: called with the model after each epoch; it may return False to end training.
-            initial_codes: (points, dimension), near which the first epoch searches, such as `ComponentCodes` gives:
-                from a random network the first winners are a lottery. Only where `local` is given.
+            initial_codes: (points, dimension), near which the first epoch searches, such as those of `ComponentCodes`;
+                with a random network the first codes are a lottery. Only with `local`.
 
         Returns:
             The model, with this network.
 
         Raises:
-            InputError: there are no points, x and y differ in their number, a number is not finite, the network
-                returns another shape than y's, or first codes are not one for each point, or not for a local search.
+            InputError: there are no points, x and y differ in their number, a value is not finite, the network's output
+                has another shape than y, or initial codes are not one for each point or come without `local`.
         """
         model = self.model()
         inputs, targets = model._points(x, y)
@@ -126,9 +126,9 @@ class SOG:
             model.sigma = max(float(targets.std(dim=0, correction=0).square().mean().sqrt()), _SMALLEST_SIGMA)
         if initial_codes is not None and not (self.local and isinstance(self.prior, Gaussian)):
             raise InputError(
-                "initial codes are where a local search for a Gaussian's begins; give SOG local=8, or no initial codes"
+                "initial codes are the start of a local search for a Gaussian's codes; give SOG local=8, or none"
             )
-        winners = model._codes(initial_codes, len(targets))
+        point_codes = model._codes(initial_codes, len(targets))
         for epoch in range(self.epochs):
             error, shares = 0.0, torch.zeros_like(model.weights)
             order = torch.randperm(len(targets), generator=generator).to(targets.device)
@@ -138,9 +138,9 @@ class SOG:
                     group["lr"] = self.learning_rate * (1 - (epoch * batches + number) / (self.epochs * batches))
                 optimizer.zero_grad()
                 if self.assignment == "hard":
-                    last = winners[rows] if self.local and (epoch or initial_codes is not None) else None
-                    winners[rows], _ = model._search(part, targets[rows], generator, last)
-                    error += model._backward(part, targets[rows], winners[rows])
+                    last = point_codes[rows] if self.local and (epoch or initial_codes is not None) else None
+                    point_codes[rows], _ = model._search(part, targets[rows], generator, last)
+                    error += model._backward(part, targets[rows], point_codes[rows])
                 else:
                     responsibilities = model._responsibilities(part, targets[rows])
                     shares += responsibilities.sum(dim=0)
@@ -161,7 +161,7 @@ class SOG:
 
 
 class SOGModel:
-    """A generative model with searched codes: what `SOG.fit` returns.
+    """A generative model with searched codes, the result of `SOG.fit`.
 
     Args:
         settings: with the network and the prior.
@@ -169,8 +169,8 @@ class SOGModel:
     Attributes:
         settings, network, prior: of the model.
         weights: (codes,), π of Equation 13; all equal under hard assignment. Empty for a Gaussian.
-        sigma: as set, or as measured in the last epoch; None before that.
-        epoch: how many epochs were done.
+        sigma: from the settings, or measured in the last epoch; None before the first.
+        epoch: the number of epochs so far.
         loss: mean of ‖f(z, x) - y‖² over the last epoch's points, under their codes or weighted by responsibilities.
         all_codes: (codes, dimension), of a Categorical.
     """
@@ -198,27 +198,29 @@ class SOGModel:
         refine: int = 0,
         near: ArrayLike | Tensor | None = None,
     ) -> Tensor:
-        """Search the code that explains each point best.
+        """Search the best code of each point.
 
         Args:
             x: (points, ...), or None.
             y: (points, ...).
-            refine: so many times the search is followed by one near the code found, of 16 neighbours; for a Gaussian.
-            near: (points, dimension), codes that are refined instead of what the search finds; for a Gaussian.
+            refine: how many searches near the best code, with 16 neighbours each, follow; for a Gaussian.
+            near: (points, dimension), codes to refine in place of the search; for a Gaussian.
 
         Returns:
             Codes (points, dimension), on the CPU; one-hot for a Categorical.
 
         Raises:
-            InputError: x and y do not fit together, or not the network, or `near` is not a code of a Gaussian for each.
+            InputError: x and y do not fit each other or the network, or `near` is not a code of a Gaussian for each.
         """
         inputs, targets = self._points(x, y)
         generator = torch.Generator().manual_seed(self.settings.seed)
         continuous = isinstance(self.prior, Gaussian)
         if near is not None and not continuous:
-            raise InputError("a Categorical's codes are all tried, there is no search near some; leave out `near`")
+            raise InputError(
+                "a Categorical's codes are all candidate_codes, there is no search near some; leave out `near`"
+            )
         starts = self._codes(near, len(targets))
-        found = []
+        results = []
         for rows in _chunks(len(targets), _POINTS_AT_ONCE):
             part = None if inputs is None else inputs[rows]
             codes = starts[rows]
@@ -226,8 +228,8 @@ class SOGModel:
                 codes, _ = self._search(part, targets[rows], generator)
             for _ in range(refine if continuous else 0):
                 codes, _ = self._search_near(part, targets[rows], codes, 16, generator)
-            found.append(codes)
-        return torch.cat(found).cpu()
+            results.append(codes)
+        return torch.cat(results).cpu()
 
     @torch.no_grad()
     def decode(self, codes: ArrayLike | Tensor, x: ArrayLike | Tensor | None = None) -> Tensor:
@@ -249,7 +251,7 @@ class SOGModel:
         return self._outputs(inputs, z).cpu()
 
     def reconstruct(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, refine: int = 0) -> Tensor:
-        """Return the output nearest to y that the search finds: `decode` of `encode`, on the CPU."""
+        """Return `decode` of `encode`, the output nearest to y, on the CPU."""
         return self.decode(self.encode(x, y, refine=refine), x)
 
     @torch.no_grad()
@@ -257,7 +259,7 @@ class SOGModel:
         """Return p(z | x, y) for every code of a Categorical (Equation 12), (points, codes), on the CPU.
 
         Raises:
-            InputError: the prior is a Gaussian, σ is not known yet, or x and y do not fit together.
+            InputError: the prior is a Gaussian, there is no σ yet, or x and y do not fit each other.
         """
         if isinstance(self.prior, Gaussian):
             raise InputError("a Gaussian's codes cannot be listed; use `encode` for the best code of each point")
@@ -267,10 +269,9 @@ class SOGModel:
     def log_likelihood(self, x: ArrayLike | Tensor | None, y: ArrayLike | Tensor, *, samples: int = 10_000) -> Tensor:
         """Return log p(y | x), marginal over the codes (Equation 4), in nats, for each point.
 
-        Exact for a Categorical. For a Gaussian it is the logarithm of a mean over samples of the prior: unbiased before
-        the logarithm, too low on average after it, and by much where the posterior is so narrow that hardly a sample
-        falls into it, as with small σ or codes of more than about three numbers. Compare it at two values of `samples`;
-        where they differ, it is a lower bound and no more.
+        Exact for a Categorical. For a Gaussian it is the logarithm of a mean over samples of the prior. It is too
+        low on average, by much if few samples fall into the posterior, as with a small σ or codes of more than about
+        three dimensions. Compare two values of `samples`; if they differ, it is a lower bound only.
 
         Args:
             x: (points, ...), or None.
@@ -281,7 +282,7 @@ class SOGModel:
             (points,), float64, on the CPU.
 
         Raises:
-            InputError: σ is not known yet, there are no samples, or x and y do not fit together.
+            InputError: there is no σ yet, there are no samples, or x and y do not fit each other.
         """
         if samples < 1:
             raise InputError(f"samples is {samples}; give 1 or more")
@@ -299,22 +300,20 @@ class SOGModel:
                 total[rows] = torch.logaddexp(total[rows], some)
         return (total - math.log(samples)).cpu()
 
-    def _codes(self, given: Any, count: int) -> Tensor:
-        """Return the codes given for each point on the device, or zeros, (points, dimension)."""
+    def _codes(self, values: Any, count: int) -> Tensor:
+        """Return a caller's codes on the device, or zeros for None, (points, dimension)."""
         shape = (count, self.prior.dimension)
-        if given is None:
+        if values is None:
             return torch.zeros(shape, device=self._device)
-        codes = torch.as_tensor(given, dtype=torch.float32).to(self._device)
+        codes = torch.as_tensor(values, dtype=torch.float32).to(self._device)
         if codes.shape != shape or not bool(torch.isfinite(codes).all()):
-            raise InputError(
-                f"the codes to begin with have the shape {tuple(codes.shape)}; give {shape}, all finite numbers"
-            )
+            raise InputError(f"the initial codes have the shape {tuple(codes.shape)}; give {shape}, all finite numbers")
         return codes.clone()
 
     def _search(
         self, x: Tensor | None, y: Tensor, generator: torch.Generator, last: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the codes found and their squared errors, (points, dimension) and (points,)."""
+        """Return the best codes (points, dimension) and their squared errors (points,)."""
         self.network.eval()
         codes = y.new_zeros(len(y), self.prior.dimension)
         if isinstance(self.prior, Categorical):
@@ -328,36 +327,36 @@ class SOGModel:
     def _search_near(
         self, x: Tensor | None, y: Tensor, codes: Tensor, neighbours: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Search near each point's code, which stays where no neighbour is better.
+        """Search near each point's code, which stays if no neighbour is better.
 
-        A neighbour is sqrt(1 - s²) z + s ε with steps s from small to the prior's own: for a z of the prior, it is of
-        the prior too (Crank and Nicolson's proposal), so that codes cannot wander off to where the prior is not.
+        A neighbour is sqrt(1 - s²) z + s ε with steps s from small ones to 1. If z has the prior's distribution, the
+        neighbour has it too (Crank-Nicolson proposal), so codes do not drift away from the prior.
         """
         self.network.eval()
         count, dimension = codes.shape
         steps = _SMALLEST_STEP ** torch.rand(count, neighbours, 1, generator=generator)
         noise = torch.randn(count, neighbours, dimension, generator=generator)
         near = (1 - steps.square()).sqrt().to(codes) * codes[:, None] + (steps * noise).to(codes)
-        tried = torch.cat([codes[:, None], near], dim=1)  # (points, 1 + neighbours, dimension)
+        candidate_codes = torch.cat([codes[:, None], near], dim=1)  # (points, 1 + neighbours, dimension)
         errors = torch.cat(
             [
-                self._pair_errors(None if x is None else x[rows], y[rows], tried[rows])
-                for rows in _chunks(count, max(1, self.settings.evaluations // tried.shape[1]))
+                self._pair_errors(None if x is None else x[rows], y[rows], candidate_codes[rows])
+                for rows in _chunks(count, max(1, self.settings.evaluations // candidate_codes.shape[1]))
             ]
         )
         least, index = errors.min(dim=1)
-        return tried[torch.arange(count), index.cpu()], least
+        return candidate_codes[torch.arange(count), index.cpu()], least
 
     @torch.no_grad()
     def _errors(self, x: Tensor | None, y: Tensor, codes: Tensor, block: slice, candidates: Tensor) -> Tensor:
-        """Return ‖f(z, x) - y‖², (points, candidates), where each candidate replaces a block of each point's code."""
+        """Return ‖f(z, x) - y‖², (points, candidates), with each candidate in place of a block of each point's code."""
         others = codes.clone()
         others[:, block] = 0
         if x is None and bool((others == others[:1]).all()):  # the same for all points: decode it once
-            tried = others[:1].repeat(len(candidates), 1)
-            tried[:, block] = candidates
-            outputs = self._outputs(None, tried).flatten(1)
-            # Not by way of a matrix product, which loses small distances between large numbers.
+            candidate_codes = others[:1].repeat(len(candidates), 1)
+            candidate_codes[:, block] = candidates
+            outputs = self._outputs(None, candidate_codes).flatten(1)
+            # Not by a matrix product, which is too coarse for small distances of large values.
             return torch.cdist(y.flatten(1), outputs, compute_mode="donot_use_mm_for_euclid_dist").square_()
         errors = []
         for rows in _chunks(len(y), max(1, self.settings.evaluations // len(candidates))):
@@ -367,7 +366,7 @@ class SOGModel:
         return torch.cat(errors)
 
     def _pair_errors(self, x: Tensor | None, y: Tensor, codes: Tensor) -> Tensor:
-        """Return the squared errors (points, codes) of points under codes of their own (points, codes, dimension)."""
+        """Return the squared errors (points, codes) of points under their own codes (points, codes, dimension)."""
         repeated = None if x is None else x.repeat_interleave(codes.shape[1], dim=0)
         outputs = self._outputs(repeated, codes.flatten(0, 1)).view(*codes.shape[:2], -1)
         return outputs.sub_(y.flatten(1)[:, None]).square_().sum(dim=-1)
@@ -382,7 +381,7 @@ class SOGModel:
         return outputs
 
     def _backward(self, x: Tensor | None, y: Tensor, codes: Tensor, weights: Tensor | None = None) -> float:
-        """Add the gradient of the mean weighted squared error, and return its sum over the points."""
+        """Add the gradient of the mean weighted squared error, and return the sum over the points."""
         self.network.train()
         errors = (self._call(x, codes) - y).flatten(1).square().sum(dim=1)
         total = errors.sum() if weights is None else (weights * errors).sum()

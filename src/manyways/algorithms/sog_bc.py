@@ -1,13 +1,13 @@
 """SOG-BC, multimodal behaviour cloning with a self-organizing generative model (Algorithm 2).
 
     repeat: take steps of many trajectories
-            for each trajectory, search the code under which the policy explains its steps best     (lines 4-6)
-            one gradient step on the policy's squared error under these codes                       (lines 7-8)
+            for each trajectory, search the code with the least policy error on its steps     (lines 4-6)
+            one gradient step on the policy's squared error under these codes                 (lines 7-8)
 
-The state's part of the network is computed once for both lines. In the first steps the codes come from groups of
-similar trajectories (`clustering.groups`), so that no code is dead before it has learned anything. From then on the
-search also asks how unlikely a trajectory is in each group. Where the states tell the modes apart, the policy's error
-need not: one code can do several modes, each in a region of its own.
+The state's part of the network is computed once for both. In the first iterations the codes come from groups of similar
+trajectories (`clustering.groups`), so that every code learns something. Later the search adds the groups' relative
+negative log-likelihood. It is needed if states differ between modes: one code could then imitate several modes, each in
+its own region, without any policy error.
 """
 
 import copy
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from manyways.algorithms.settings import SOGBC
-from manyways.algorithms.training import CloningTraining, fitting_checkpoint
+from manyways.algorithms.training import CloningTraining
 from manyways.clustering.groups import Groups, nll_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
 from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
+from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
 from manyways.networks.normalization import take
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
@@ -34,21 +35,21 @@ from manyways.policies.policy import Policy
 from manyways.search.factored import search_batch, search_trajectories, step_losses
 
 _WIDTH = 128
-_SPREAD_AT_ONCE = 2**16  # numbers of codes; of more, they are spread over the prior every few iterations
+_SPREAD_AT_ONCE = 2**16  # entries of all codes; with more, they are spread over the prior every few iterations only
 
 
 GiveCodes = Callable[[Tensor, int], Tensor]
-"""From the trajectories of a batch (n,) and the batch's number to codes, as the code's layer takes them, (n, size)."""
+"""From the trajectories of a batch (n,) and the batch's number to inputs of the code's layer, (n, code size)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Steps of some trajectories, with the code that explains each trajectory best.
+    """Steps of some trajectories, with the best code of each trajectory.
 
     Attributes:
         observations: (steps, ...), raw, or a dictionary of such tensors.
         targets: (steps, ...), of the loss.
-        codes: (steps, code size), as the code's layer takes them.
+        codes: (steps, code size), inputs of the code's layer.
     """
 
     observations: Any
@@ -57,16 +58,16 @@ class Batch:
 
 
 class SOGBCTraining(CloningTraining):
-    """SOG-BC between its first and its last iteration.
+    """Training of SOG-BC.
 
     Args:
         settings: of SOG-BC.
-        demonstrations: to learn from.
-        give_codes: instead of a search: behaviour cloning under codes that come from elsewhere.
+        demonstrations: the training data.
+        give_codes: gives the codes in place of the search.
     """
 
     settings: SOGBC
-    network: PolicyNetwork  # another training may put its own in its place
+    network: PolicyNetwork  # adversarial training replaces it
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations, give_codes: GiveCodes | None = None) -> None:
         prior = settings.prior
@@ -76,7 +77,7 @@ class SOGBCTraining(CloningTraining):
                 "give at most as many modes as trajectories"
             )
 
-        def network(hidden: int) -> PolicyNetwork:
+        def make_network(hidden: int) -> PolicyNetwork:
             return PolicyNetwork(
                 demonstrations.observation_space,
                 demonstrations.action_space,
@@ -87,10 +88,10 @@ class SOGBCTraining(CloningTraining):
                 settings.seed,
             )
 
-        made = network(settings.hidden or _WIDTH)
-        if settings.hidden is None and made.feature_size > _WIDTH:
-            made = network(2 * _WIDTH)
-        super().__init__(settings, demonstrations, made, muon_width=_WIDTH)
+        network = make_network(settings.hidden or _WIDTH)
+        if settings.hidden is None and network.feature_size > _WIDTH:
+            network = make_network(2 * _WIDTH)
+        super().__init__(settings, demonstrations, network, muon_width=_WIDTH)
         self._give_codes = give_codes
         self.code_usage = prior.usage(np.zeros((0, prior.dimension), np.float32))
         if isinstance(prior, Categorical):
@@ -100,7 +101,7 @@ class SOGBCTraining(CloningTraining):
         self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
-            self._last_codes = self._first(prior)
+            self._last_codes = self._initial(prior)
 
     @property
     def steps_per_iteration(self) -> int:
@@ -108,7 +109,7 @@ class SOGBCTraining(CloningTraining):
         return self.settings.trajectories_per_batch * self.settings.steps_per_trajectory
 
     def _losses(self) -> dict[str, Tensor]:
-        """Return the error under the codes that explain a batch best (Algorithm 2, lines 4-7)."""
+        """Return the error of a batch under its best codes (Algorithm 2, lines 4-7)."""
         network = self.network
         steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
         features = network.state_features(take(self._observations, steps))  # (trajectories, steps, hidden)
@@ -119,10 +120,10 @@ class SOGBCTraining(CloningTraining):
 
     @torch.no_grad()
     def batch(self, number: int) -> Batch:
-        """Return a batch with its codes under the network as it stands (Algorithm 2, lines 4-6).
+        """Return a batch with its codes under the current network (Algorithm 2, lines 4-6).
 
         Args:
-            number: of the batch, from which it is drawn; greater than any iteration so far.
+            number: of the batch, a seed; greater than any iteration so far.
         """
         steps, trajectories = self._draw(number)
         observations = take(self._observations, steps)
@@ -132,7 +133,7 @@ class SOGBCTraining(CloningTraining):
         return Batch(take(self._observations, steps.flatten()), targets.flatten(0, 1), every.flatten(0, 1))
 
     def _codes_for(self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int) -> Tensor:
-        """Return the codes under which a batch is learned, (trajectories, dimension): those found, but for the start.
+        """Return the codes for a batch's loss, (trajectories, dimension): the best, or the initial ones in warm-up.
 
         The arguments are those of `_explain`.
         """
@@ -145,15 +146,14 @@ class SOGBCTraining(CloningTraining):
         return codes if self._last_codes is None else self._remember(codes, trajectories, number)
 
     def _explain(self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int) -> Tensor:
-        """Return the code under which each trajectory of a batch is explained best, (trajectories, dimension).
+        """Return the best code of each trajectory of a batch, (trajectories, dimension).
 
-        A discrete code explains best what is likeliest together: the actions, by the policy, and which states occur,
-        by the groups.
+        With groups, the loss of a discrete code is that of the policy plus that of the groups.
 
         Args:
             features: (trajectories, steps, hidden), the state's part of the sum.
             targets: (trajectories, steps, ...), of the loss.
-            trajectories: (trajectories,), which of the demonstrations they are.
+            trajectories: (trajectories,), their indices in the demonstrations.
             number: of the batch.
         """
         prior = self.settings.prior
@@ -174,10 +174,10 @@ class SOGBCTraining(CloningTraining):
         )
 
     def _remember(self, codes: Tensor, trajectories: Tensor, number: int) -> Tensor:
-        """Keep the codes that were found as the trajectories' last, and return them as they then are.
+        """Store the codes as the trajectories' last, spread all over the prior, and return the batch's.
 
-        Codes that only follow their loss drift to the ends of the prior and beyond it. So those of all trajectories are
-        spread over it again, which leaves neighbours neighbours.
+        Codes that only follow their loss drift to the ends of the prior. So the codes of all trajectories are spread
+        over it again, which keeps neighbours together.
         """
         last = self._last_codes
         assert last is not None
@@ -207,20 +207,20 @@ class SOGBCTraining(CloningTraining):
         if self._last_codes is not None:
             return self._last_codes[trajectories]
         if self._initial_codes is None:
-            self._initial_codes = self._first(prior)
+            self._initial_codes = self._initial(prior)
         return self._initial_codes[trajectories]
 
-    def _first(self, prior: Gaussian) -> Tensor:
-        """Return continuous codes to begin with, as the code's layer takes them, (trajectories, dimension)."""
+    def _initial(self, prior: Gaussian) -> Tensor:
+        """Return initial continuous codes as inputs of the code's layer, (trajectories, dimension)."""
         settings = self.settings
         if settings.init == "random":
-            first = prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
+            codes = prior.sample(len(self.demonstrations), np.random.default_rng(settings.seed))
         else:
-            first = continuous_codes(self.demonstrations, prior, settings.seed)
-        return self.network.code_inputs(torch.from_numpy(first).to(self.device))
+            codes = continuous_codes(self.demonstrations, prior, settings.seed)
+        return self.network.code_inputs(torch.from_numpy(codes).to(self.device))
 
     def find_groups(self) -> Groups | None:
-        """Return the groups of similar trajectories, one a code, if there are any, and measure their nats once."""
+        """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
         prior = self.settings.prior
         if self._groups is None and isinstance(prior, Categorical) and self.settings.init == "clusters":
             self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
@@ -230,21 +230,21 @@ class SOGBCTraining(CloningTraining):
         return self._groups
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that `load_state_dict` needs, as named tensors."""
+        """Return the state as tensors by name."""
         return super().state_dict() | ({} if self._last_codes is None else {"codes": self._last_codes})
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Restore the state of `state_dict`."""
         super().load_state_dict(tensors)
         with fitting_checkpoint():
             if self._last_codes is not None:
                 self._last_codes.copy_(tensors["codes"])
 
     def policy(self, counted: bool = True) -> Policy:
-        """Return the policy as it stands, with the codes of all trajectories searched and its noise measured."""
+        """Return the current policy; searches the codes of all trajectories to count them and to measure the noise."""
         prior = self.settings.prior
         self.network.eval()
-        # A copy, which training that goes on does not change.
+        # A copy, which further training does not change.
         network = copy.deepcopy(self.network)
         if isinstance(prior, Categorical):
             losses, groups = settle(network, prior, self.demonstrations, self.find_groups())
@@ -260,7 +260,7 @@ class SOGBCTraining(CloningTraining):
 
     @torch.no_grad()
     def _measure_noise(self, network: PolicyNetwork, codes: Tensor, steps_at_once: int = 2**13) -> None:
-        """Measure the maximum-likelihood σ of Equation 2 for each number of an action, in real units."""
+        """Measure the maximum-likelihood σ of Equation 2 for each dimension of an action, in real units."""
         if network.actions.discrete:
             return
         total = torch.zeros(network.actions.outputs, dtype=torch.float64, device=self.device)
@@ -274,10 +274,10 @@ class SOGBCTraining(CloningTraining):
 
 
 def spread_evenly(codes: Tensor) -> Tensor:
-    """Return codes (n, dimension) without correlation and each number uniform in ±`LARGEST_INPUT`, moved little."""
+    """Return codes (n, dimension) without correlation, each dimension uniform in ±`LARGEST_INPUT`."""
     centred = (codes - codes.mean(dim=0)).double()
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(codes))
-    # The symmetric root: of all that take the correlation away, the one that moves the codes least.
+    # The symmetric root changes the codes least.
     whitened = centred @ (vectors / values.clamp_min(1e-3).sqrt()) @ vectors.T
     ranks = whitened.argsort(dim=0, stable=True).argsort(dim=0)
     return (LARGEST_INPUT * (2 * (ranks + 0.5) / len(codes) - 1)).to(codes.dtype)

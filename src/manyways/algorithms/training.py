@@ -1,4 +1,4 @@
-"""An algorithm between its first and its last iteration: what a run knows of it, and what all cloning shares."""
+"""The interface of training, and the base of all cloning algorithms."""
 
 import contextlib
 import sys
@@ -14,9 +14,8 @@ from torch import Tensor
 
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
-from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
-from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
+from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.normalization import to_tensors
 from manyways.policies.policy import Policy
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Training(ABC):
-    """An algorithm between its first and its last iteration.
+    """The training of an algorithm, which can be stepped, saved and restored.
 
     Attributes:
-        iteration: how many iterations were done.
-        loss: of the last one.
-        code_usage: how many of the last iteration's trajectories the search gave to each code, (codes,), or how many
-            numbers of their continuous codes to each tenth of the prior, (10,); empty where there are no codes.
-        warnings: what the user should know, each a sentence; a run prints each once.
+        iteration: the number of iterations so far.
+        loss: of the last iteration.
+        code_usage: how many of the last iteration's trajectories have each code, (codes,); for continuous codes, how
+            many of their entries are in each tenth of the prior, (10,); empty without codes.
+        warnings: sentences for the user; a run prints each once.
     """
 
     iteration: int = 0
@@ -44,11 +43,11 @@ class Training(ABC):
     @property
     @abstractmethod
     def iterations(self) -> int:
-        """How many there are in all."""
+        """The number of iterations in all."""
 
     @property
     def finished(self) -> bool:
-        """Whether the last iteration is done."""
+        """Whether the last iteration is over."""
         return self.iteration >= self.iterations
 
     @property
@@ -66,7 +65,7 @@ class Training(ABC):
         """Do an iteration."""
 
     def scalars(self) -> dict[str, float]:
-        """Return what the last iteration measured, `loss` among it."""
+        """Return the scalars of the last iteration, including `loss`."""
         return {"loss": self.loss}
 
     @abstractmethod
@@ -83,15 +82,15 @@ class Training(ABC):
 
     @abstractmethod
     def policy(self, counted: bool = True) -> Policy:
-        """Return the policy as it stands.
+        """Return the current policy.
 
         Args:
-            counted: whether to say how many demonstrations each code explains best, which may take a while.
+            counted: whether to count the demonstrations of each code, which may take a while.
         """
 
     @property
     def at_checkpoint(self) -> bool:
-        """Whether `state_dict` holds everything that training needs to go on bit for bit."""
+        """Whether training continues bit for bit from `state_dict`."""
         return True
 
     @property
@@ -101,20 +100,20 @@ class Training(ABC):
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether the policy should be evaluated now, to keep the best on the way."""
+        """Whether the policy should be evaluated now, to save the best one."""
         return False
 
 
 class CloningTraining(Training):
-    """What is learned from demonstrations alone, by Muon and Adam and a learning rate that falls to 0.
+    """Training on demonstrations alone, with Muon, Adam and a learning rate that falls to 0.
 
-    All randomness is drawn from (seed, iteration). So the network, the optimizers' moments and the iteration are the
-    whole state: training restored from `state_dict()` goes on bit for bit.
+    All randomness comes from (seed, iteration). So the network, the optimizers' states and the iteration are the whole
+    state, and training restored from it continues bit for bit.
 
     Args:
         settings: of the algorithm.
-        demonstrations: to learn from.
-        network: with its first weights.
+        demonstrations: the training data.
+        network: to train.
         muon_width: see `Muon`.
     """
 
@@ -141,7 +140,7 @@ class CloningTraining(Training):
 
     @property
     def iterations(self) -> int:
-        """How many gradient steps there are in all."""
+        """The number of gradient steps in all."""
         return self.settings.iterations
 
     @property
@@ -151,7 +150,7 @@ class CloningTraining(Training):
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:
-        """Return the parts of the next iteration's loss, which add up to it."""
+        """Return the terms of the next iteration's loss by name."""
 
     def step(self) -> None:
         """Take one gradient step."""
@@ -169,18 +168,18 @@ class CloningTraining(Training):
         self.iteration += 1
 
     def scalars(self) -> dict[str, float]:
-        """Return the loss of the last step, and its parts where it has several."""
+        """Return the loss of the last step, and its terms if there are several."""
         return {"loss": self.loss} | self._parts
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that `load_state_dict` needs, as named tensors."""
+        """Return the state as tensors by name."""
         tensors = add_prefix("network", self.network.state_dict())
         for number, optimizer in enumerate(self._optimizers):
             tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
         return tensors | {"iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Restore the state of `state_dict`."""
         with fitting_checkpoint():
             self.network.load_state_dict(take_prefix("network", tensors))
             self.iteration = int(tensors["iteration"])
@@ -188,17 +187,8 @@ class CloningTraining(Training):
                 load_moments(optimizer, take_prefix(f"optimizer.{number}", tensors))
 
 
-@contextlib.contextmanager
-def fitting_checkpoint() -> Iterator[None]:
-    """Raise `InputError` where a checkpoint's tensors are of other settings."""
-    try:
-        yield
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
-
-
 def ignored_columns(demonstrations: Demonstrations) -> list[str]:
-    """Return a sentence that names the columns from which nothing can be learned, if there are any."""
+    """Return a sentence that names the columns that do not vary, if there are any."""
     names = demonstrations.ignored_columns
     if not names:
         return []
@@ -229,8 +219,8 @@ def run_to_end(
 
 
 @contextlib.contextmanager
-def _bar(training: Training, name: str, wanted: bool | None) -> Iterator[Callable[[Training], None]]:
-    if not (sys.stderr.isatty() if wanted is None else wanted):
+def _bar(training: Training, name: str, progress: bool | None) -> Iterator[Callable[[Training], None]]:
+    if not (sys.stderr.isatty() if progress is None else progress):
         yield lambda training: None
         return
     from rich.console import Console

@@ -1,11 +1,10 @@
-"""What MDN, BeT and diffusion policy share: the loop that trains a network without a code.
+"""The training loop of MDN, BeT and diffusion policy.
 
     repeat: take steps of the demonstrations, each with the observations before it and the actions after it
             one gradient step on the network's own loss
 
-Each algorithm is its network (`networks.mdn`, `networks.bet`, `networks.diffusion`). They are rivals to be measured
-against, so they have what SOG-BC has: the same data and normalisation, the same width, as many gradient steps, the same
-optimizers, and a learning rate chosen for each.
+The algorithms differ in their networks (`networks.mdn`, `networks.bet`, `networks.diffusion`). For a fair comparison
+they share SOG-BC's data, normalisation, width, number of gradient steps and optimizers; each has a tuned learning rate.
 """
 
 import copy
@@ -25,11 +24,11 @@ from manyways.policies.policy import Policy
 
 
 class WithoutCodesTraining(CloningTraining):
-    """An algorithm without a code between its first and its last iteration.
+    """Training of an algorithm without a code.
 
     Args:
-        settings: of the algorithm, whose name is its network's kind.
-        demonstrations: to learn from.
+        settings: of the algorithm; its name is its network's kind.
+        demonstrations: the training data.
     """
 
     settings: WithoutCodes
@@ -49,15 +48,15 @@ class WithoutCodesTraining(CloningTraining):
 
     @property
     def steps_per_iteration(self) -> int:
-        """How many demonstrated steps an iteration reads, those before and after the drawn ones included."""
+        """How many demonstrated steps an iteration reads, those in windows and chunks included."""
         return self.settings.steps_per_batch * (self.network.window - 1 + self.network.chunk)
 
     def _losses(self) -> dict[str, Tensor]:
         network = self.network
-        observed, acted = self._draw()
+        observation_rows, action_rows = self._draw()
         losses: dict[str, Tensor] = network.losses(
-            network.observations(take(self._observations, observed)),
-            network.actions.targets(self._actions[acted]),
+            network.observations(take(self._observations, observation_rows)),
+            network.actions.targets(self._actions[action_rows]),
             seeded_generator(self.settings.seed, self.iteration),
         )
         return losses
@@ -65,7 +64,7 @@ class WithoutCodesTraining(CloningTraining):
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Return the rows of observations (steps, window) and of actions (steps, window - 1 + chunk).
 
-        Before a trajectory's start its first observation stands, after its end its last action.
+        A trajectory's first observation is repeated before its start, its last action after its end.
         """
         demonstrations, network = self.demonstrations, self.network
         rng = np.random.default_rng((self.settings.seed, self.iteration))
@@ -79,7 +78,7 @@ class WithoutCodesTraining(CloningTraining):
         return steps[:, : network.window], steps
 
     def policy(self, counted: bool = True) -> Policy:
-        """Return the policy as it stands."""
-        # A copy, which training that goes on does not change.
+        """Return the current policy."""
+        # A copy, which further training does not change.
         network: Any = copy.deepcopy(self.network)
         return Policy(network)

@@ -160,7 +160,7 @@ def _images(task: "ImageTask", chosen: _ImageOptions, *, download: bool = False,
             bars.close()  # the bar before it is done
             return bars.enter_context(progress.section(what, total))
 
-        results = reproduce_images(task, chosen.out, settings, chosen.data, download=download, said=say, progress=start)
+        results = reproduce_images(task, chosen.out, settings, chosen.data, download=download, say=say, progress=start)
     show_images(results)
     _written(chosen.out)
 

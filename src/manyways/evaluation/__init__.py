@@ -1,4 +1,4 @@
-"""Rollouts of a policy under its codes, and the metrics of the paper's tables."""
+"""Evaluations of policies by rollouts under their codes, and the metrics of the paper's tables."""
 
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.coverage import Coverage, evaluate_coverage

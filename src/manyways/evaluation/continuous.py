@@ -1,4 +1,4 @@
-"""The numbers of Tables 2 and 3: what a policy with continuous codes does, where modes are a range too."""
+"""Tables 2 and 3: policies with continuous codes on tasks with continuous modes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,31 +19,29 @@ from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out_expert
 
 Floats = NDArray[np.floating[Any]]
 
-_MORE = 10  # times as many rollouts for what is estimated from their distribution
-_STEPS_FOR_INFORMATION = 5  # of each rollout; with many of the same code the estimator finds too little information
+_MORE = 10  # times as many rollouts, for estimates from their distribution
+_STEPS_FOR_INFORMATION = 5  # of each rollout; many steps with the same code bias the estimator
 
 
 @dataclass(frozen=True)
 class ContinuousEvaluation(Result):
-    """What episodes under continuous codes achieved.
-
-    Some rollouts are under the codes of demonstrations, searched; ten times as many under codes drawn from the prior.
+    """Results of episodes under continuous codes: those of demonstrations, and ten times as many from the prior.
 
     Attributes:
         episodes: how many rollouts under the codes of demonstrations.
         return_mean, return_std: of rollouts under the codes of demonstrations, each under its demonstration's mode.
-        expert_return_mean, expert_return_std: of the expert under the same modes; None where the task has none.
-        hit_rate: share of those rollouts that end within the tolerance of their demonstration's mode; None where the
-            task asks for none.
-        mutual_information_nats: of the code and what is achieved at each step, over rollouts under codes drawn from the
-            prior (Table 3), without the start; None where either is more than one number.
-        expert_mutual_information_nats: the same of the mode and what the expert achieves; None without an expert.
-        entropy_nats: of where those rollouts end, in modes scaled to [-1, 1] and clipped (Table 2); None where the task
-            asks for no tolerance.
-        expert_entropy_nats: the same of as many modes drawn uniformly, which is the most that is to be had.
-        codes: (episodes, code size), those drawn from the prior.
-        achieved_mean, achieved_std: (episodes, numbers of a mode), over the steps of each of these rollouts, without
-            those at the start in which nothing can be achieved yet.
+        expert_return_mean, expert_return_std: of the expert under the same modes; None without an expert.
+        hit_rate: share of those rollouts that end within the tolerance of their demonstration's mode; None without a
+            tolerance.
+        mutual_information_nats: of the code and the achieved mode at each step after the start, over rollouts under
+            codes of the prior (Table 3); None if either has several dimensions.
+        expert_mutual_information_nats: the same for the mode and the expert's achieved mode; None without an expert.
+        entropy_nats: of the final achieved modes of those rollouts, scaled to [-1, 1] and clipped (Table 2); None
+            without a tolerance.
+        expert_entropy_nats: the same for equally many uniform modes, the greatest possible value.
+        codes: (episodes, code size), from the prior.
+        achieved_mean, achieved_std: (episodes, dimensions of a mode), over the steps of each of these rollouts after
+            the start.
     """
 
     episodes: int
@@ -75,10 +73,10 @@ def evaluate_continuous(
     Args:
         policy: with continuous codes, trained on the task's observations and actions.
         task: with continuous modes.
-        demonstrations: some of which are encoded: `episodes`, spread evenly, or all where they are fewer.
-        modes: (trajectories, numbers of a mode), the ground truth, for scoring.
-        episodes: how many rollouts under the codes of demonstrations; ten times as many under drawn ones.
-        seed: of the environments and of the drawn codes.
+        demonstrations: `episodes` of them, evenly spaced, or all are encoded.
+        modes: (trajectories, dimensions of a mode), the ground truth, for scoring.
+        episodes: how many rollouts under the codes of demonstrations; ten times as many under codes of the prior.
+        seed: of the environments and of the codes from the prior.
         on_step: called after each step of up to a hundred episodes at once; see `steps_to_evaluate`.
 
     Raises:
@@ -93,9 +91,9 @@ def evaluate_continuous(
     if episodes < 4:
         raise InputError(f"{episodes} episodes are too few to estimate anything from; give 4 or more")
     require_labels(task, demonstrations, modes)
-    chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
-    encoding = policy.encode(demonstrations.select(chosen), seed=seed)
-    own = modes[chosen]
+    trajectories = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
+    encoding = policy.encode(demonstrations.select(trajectories), seed=seed)
+    own = modes[trajectories]
     expert_mean, expert_std = mean_and_std(expert_returns(task, own, seed, on_step))
     rollouts = roll_out_codes(policy, task, encoding.codes, own, seed, on_step)
     returns = rollouts.rewards_under(task.modes, own).sum(axis=1)
@@ -104,9 +102,9 @@ def evaluate_continuous(
 
     rng = np.random.default_rng(seed)
     codes = policy.prior.sample(_MORE * episodes, rng)
-    drawn = roll_out_codes(policy, task, codes, None, seed, on_step)
-    assert drawn.achieved is not None
-    achieved = [values[task.starting_steps : n] for values, n in zip(drawn.achieved, drawn.lengths, strict=True)]
+    sampled = roll_out_codes(policy, task, codes, None, seed, on_step)
+    assert sampled.achieved is not None
+    achieved = [values[task.starting_steps : n] for values, n in zip(sampled.achieved, sampled.lengths, strict=True)]
     tolerance = task.modes.tolerance
     uniform = task.modes.sample(len(codes), rng)
     information = expert_information = None
@@ -117,7 +115,7 @@ def evaluate_continuous(
             assert expert.achieved is not None
             expert_information = _information(uniform[:, 0], list(expert.achieved[:, task.starting_steps :]), rng)
     return ContinuousEvaluation(
-        episodes=len(chosen),
+        episodes=len(trajectories),
         return_mean=float(returns.mean()),
         return_std=float(returns.std()),
         expert_return_mean=expert_mean,
@@ -125,7 +123,7 @@ def evaluate_continuous(
         hit_rate=None if tolerance is None else float((np.linalg.norm(ends - own, axis=1) < tolerance).mean()),
         mutual_information_nats=information,
         expert_mutual_information_nats=expert_information,
-        entropy_nats=None if tolerance is None else _scaled_entropy(drawn.achieved[:, -1], task.modes),
+        entropy_nats=None if tolerance is None else _scaled_entropy(sampled.achieved[:, -1], task.modes),
         expert_entropy_nats=None if tolerance is None else _scaled_entropy(uniform, task.modes),
         codes=codes.tolist(),
         achieved_mean=[values.mean(axis=0).tolist() for values in achieved],
@@ -134,16 +132,16 @@ def evaluate_continuous(
 
 
 def require_labels(task: Task, demonstrations: Demonstrations, labels: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the labels (trajectories, numbers of a mode) if they are the demonstrations' modes in a task of a range.
+    """Return the labels if they are continuous modes of the demonstrations, (trajectories, dimensions of a mode).
 
     Raises:
         InputError: they are not.
     """
     assert isinstance(task.modes, ContinuousModes)
     if labels is None or labels.shape != (len(demonstrations), task.modes.dimension):
-        found = "there are no labels" if labels is None else f"the labels have shape {labels.shape}"
+        problem = "there are no labels" if labels is None else f"the labels have shape {labels.shape}"
         raise InputError(
-            f"{found}, but {task.name} needs {task.modes.dimension} numbers for each of {len(demonstrations)} "
+            f"{problem}, but {task.name} needs {task.modes.dimension} numbers for each of {len(demonstrations)} "
             f"trajectories; collect demonstrations with `manyways collect {task.name}`"
         )
     return labels
@@ -155,10 +153,10 @@ def steps_to_evaluate(task: Task, episodes: int) -> int:
     return task.episode_steps * 2 * (few + many)
 
 
-def _information(numbers: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
-    """Return the mutual information of one number for each episode and what it achieved at some steps, (steps, 1)."""
+def _information(codes: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
+    """Return the mutual information of the codes (episodes,) and each episode's achieved modes (steps, 1)."""
     some = [rng.choice(values[:, 0], min(len(values), _STEPS_FOR_INFORMATION), replace=False) for values in achieved]
-    return mutual_information(np.repeat(numbers, [len(values) for values in some]), np.concatenate(some))
+    return mutual_information(np.repeat(codes, [len(values) for values in some]), np.concatenate(some))
 
 
 def _scaled_entropy(points: Floats, modes: ContinuousModes) -> float:

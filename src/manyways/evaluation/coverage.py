@@ -1,4 +1,4 @@
-"""Which modes a policy shows when its codes are drawn at random: each rollout counts for the mode it is closest to."""
+"""Coverage: which modes a policy shows under random codes. Each rollout counts for the closest mode."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,24 +27,24 @@ _SUCCESS = 0.5  # of the expert's mean return
 
 @dataclass(frozen=True)
 class Coverage(Result):
-    """Which modes a policy's rollouts show. A rollout counts for the mode whose expert it falls least short of.
+    """The modes of a policy's rollouts. A rollout counts for the mode with the least gap to the expert's return.
 
-    Not for the mode under which its return is greatest: modes may be worth different amounts, as velocities are.
-    Where the task has no expert, the best rollout under each mode takes its place, and success is not defined.
+    The mode of the greatest return would be wrong, since modes may have different returns, as velocities have. Without
+    an expert the best rollout under each mode takes its place, and success is not defined.
 
     Attributes:
         episodes: how many rollouts.
         mode_counts: (modes,), how many rollouts count for each mode.
-        behaviour_entropy: of `mode_counts`, as in D3IL (Jia et al. 2024): to the base of the number of modes, so that
-            0 is one mode alone and 1 all equally often.
-        success_rate: share of the rollouts whose return under their mode is at least half of the expert's mean there;
-            None without an expert.
-        successful_entropy: the same entropy of the successful rollouts alone, which is D3IL's; 0 where there are none,
-            None without an expert.
+        behaviour_entropy: of `mode_counts`, as in D3IL (Jia et al. 2024): to the base of the number of modes, from 0,
+            one mode alone, to 1, all equally often.
+        success_rate: share of the rollouts with at least half of the expert's mean return under their mode; None
+            without an expert.
+        successful_entropy: the same entropy for successful rollouts alone, as in D3IL; 0 if there are none, None
+            without an expert.
         return_mean, return_std: of the rollouts, each under its mode.
-        returns: (modes,), the mean return of the rollouts of each mode under it; None where there are none.
-        expert_return_mean, expert_return_std: of as many expert rollouts, spread over the modes, each under its own;
-            None without an expert.
+        returns: (modes,), the mean return of each mode's rollouts under it; None if there are none.
+        expert_return_mean, expert_return_std: of equally many expert rollouts, spread over the modes, each under its
+            own; None without an expert.
     """
 
     episodes: int
@@ -66,16 +66,16 @@ def evaluate_coverage(
     seed: int = 0,
     on_step: Callable[[], object] = lambda: None,
 ) -> Coverage:
-    """Roll the policy out with codes drawn at random, and the task's expert beside it, if there is one.
+    """Roll the policy out under random codes, and the task's expert for comparison, if there is one.
 
-    A policy with codes draws one from the prior for each episode and takes the mean action under it; one without codes
-    draws its actions, from `seed` on.
+    A policy with codes draws one from the prior for each episode and takes the mean action. A policy without codes
+    draws its actions, with `seed`.
 
     Args:
         policy: trained on the task's observations and actions.
         task: with the reward under every mode.
         episodes: at least one for each mode.
-        seed: of the environments, and of what the policy draws.
+        seed: of the environments, and of the policy's codes or actions.
         on_step: called after each step of all episodes at once, twice as often as an episode has steps.
 
     Raises:
@@ -107,7 +107,7 @@ def summarize(returns: Floats, expert: Floats | None, expert_modes: NDArray[np.i
         reference = np.array([expert[expert_modes == mode].mean() for mode in range(count)])
     closest = (returns - reference).argmax(axis=1)
     best = returns[np.arange(len(returns)), closest]
-    # Half of a negative mean would ask for more than the expert's; so a return as far below it is meant.
+    # Half of a negative mean would be above the mean; so the same distance below it counts.
     successful = best >= (reference - (1 - _SUCCESS) * np.abs(reference))[closest]
     counts = np.bincount(closest, minlength=count)
     expert_mean, expert_std = mean_and_std(expert)
@@ -135,12 +135,12 @@ def behaviour_entropy(counts: ArrayLike) -> float:
     Returns:
         From 0, one mode alone or no rollouts at all, to 1, all modes equally often.
     """
-    numbers = np.asarray(counts, dtype=np.float64)
-    occurring = numbers[numbers > 0]
-    if len(occurring) < 2:
+    values = np.asarray(counts, dtype=np.float64)
+    shares = values[values > 0]
+    if len(shares) < 2:
         return 0.0
-    shares = occurring / occurring.sum()
-    return float(-(shares * np.log(shares)).sum() / np.log(len(numbers)))
+    shares = shares / shares.sum()
+    return float(-(shares * np.log(shares)).sum() / np.log(len(values)))
 
 
 def _roll_out_freely(policy: Policy, task: Task, episodes: int, seed: int, on_step: Callable[[], object]) -> Rollouts:
@@ -149,12 +149,12 @@ def _roll_out_freely(policy: Policy, task: Task, episodes: int, seed: int, on_st
         codes = policy.prior.sample(episodes, np.random.default_rng(seed))
         return roll_out_codes(policy, task, codes, None, seed, on_step)
     policy.seed(seed)
-    states: dict[int, Any] = {}  # by the first episode of those that run together
+    states: dict[int, Any] = {}  # by the first episode of a part
 
-    def act(chosen: slice, observations: Any, info: Any) -> Any:
-        state = states.get(chosen.start)
-        starts = np.full(chosen.stop - chosen.start, state is None)
-        actions, states[chosen.start] = policy.predict(observations, state, starts)
+    def act(part: slice, observations: Any, info: Any) -> Any:
+        state = states.get(part.start)
+        starts = np.full(part.stop - part.start, state is None)
+        actions, states[part.start] = policy.predict(observations, state, starts)
         return actions
 
     return roll_out_in_parts(task, episodes, act, FIRST_SEED + seed, on_step)

@@ -1,4 +1,4 @@
-"""Table 1's number: roll out every code, match codes to modes, and take the returns under the matched modes."""
+"""Table 1: roll out every code, match codes to modes, and take the returns under the matched modes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Evaluation(Result):
-    """Returns of a policy's rollouts, each under the mode that its code is matched to.
+    """Returns of a policy's rollouts, each under the matched mode of its code.
 
     Attributes:
         episodes: how many rollouts, spread evenly over the codes.
         return_mean, return_std: over the rollouts of matched codes.
-        expert_return_mean, expert_return_std: of as many expert rollouts, each under its own mode; None where the task
-            has no expert.
-        assignment: for each code its mode, or None where there are more codes than modes.
+        expert_return_mean, expert_return_std: of equally many expert rollouts, each under its own mode; None without an
+            expert.
+        assignment: for each code its mode, or None if there are more codes than modes.
         return_matrix: (codes, modes), the mean return of each code under each mode.
     """
 
@@ -41,7 +41,7 @@ class Evaluation(Result):
 def evaluate(
     policy: Policy, task: Task, episodes: int = 100, seed: int = 0, on_step: Callable[[], object] = lambda: None
 ) -> Evaluation:
-    """Roll the policy out, deterministically, and the task's expert beside it, if there is one.
+    """Roll the policy out, deterministically, and the task's expert for comparison, if there is one.
 
     Args:
         policy: trained on the task's observations and actions.
@@ -70,13 +70,13 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """Rollouts whose codes were matched to modes.
+    """Rollouts with a matching of codes to modes.
 
     Attributes:
         own: (rollouts of matched codes,), the return of each under the mode of its code.
-        assignment: for each code its mode, or None where there are more codes than modes.
+        assignment: for each code its mode, or None if there are more codes than modes.
         matrix: (codes, modes), the mean return of each code under each mode.
-        agreement: share of those rollouts that fall least short of the best code's mean under the mode of their code.
+        agreement: share of those rollouts whose gap to the best code's mean is least under the mode of their code.
     """
 
     own: Floats

@@ -1,4 +1,4 @@
-"""How well codes and ground-truth modes agree, and the estimators of entropy and mutual information."""
+"""Agreement of codes and ground-truth modes, and estimators of entropy and mutual information."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ def match_codes(return_matrix: NDArray[np.floating]) -> list[int | None]:
         return_matrix: (codes, modes), the mean return of each code's rollouts under each mode's reward.
 
     Returns:
-        For each code its mode, or None for codes left over where there are more codes than modes.
+        For each code its mode, or None for the codes without one if there are more codes than modes.
     """
     codes, modes = linear_sum_assignment(return_matrix, maximize=True)
     assignment: list[int | None] = [None] * len(return_matrix)
@@ -29,7 +29,7 @@ def purity(codes: ArrayLike, modes: ArrayLike) -> float:
     """Return the share of trajectories whose mode is the most frequent one among those of their code.
 
     Args:
-        codes: (trajectories,), what was found.
+        codes: (trajectories,), of the model.
         modes: (trajectories,), the ground truth.
     """
     _, code_indices = np.unique(codes, return_inverse=True)
@@ -43,14 +43,14 @@ def normalized_mutual_information(codes: ArrayLike, modes: ArrayLike) -> float:
     """Return the mutual information of codes and modes over the mean of their entropies: 0 for none, 1 for the same.
 
     Args:
-        codes: (trajectories,), what was found.
+        codes: (trajectories,), of the model.
         modes: (trajectories,), the ground truth.
     """
     return float(normalized_mutual_info_score(np.asarray(modes), np.asarray(codes)))
 
 
 def mutual_information(codes: ArrayLike, values: ArrayLike, neighbors: int = 3) -> float:
-    """Return the mutual information in nats of two continuous numbers, by the estimator of Kraskov et al. (2004).
+    """Return the mutual information in nats of two real variables, by the estimator of Kraskov et al. (2004).
 
     Args:
         codes: (n,).
@@ -58,18 +58,18 @@ def mutual_information(codes: ArrayLike, values: ArrayLike, neighbors: int = 3) 
         neighbors: k of the estimator.
     """
     column = np.asarray(codes, dtype=np.float64)[:, None]
-    found = mutual_info_regression(column, np.asarray(values, np.float64), n_neighbors=neighbors, random_state=0)
-    return float(found[0])
+    result = mutual_info_regression(column, np.asarray(values, np.float64), n_neighbors=neighbors, random_state=0)
+    return float(result[0])
 
 
 def entropy(points: ArrayLike, neighbors: int = 3) -> float:
     """Return the differential entropy in nats, by the estimator of Kozachenko & Leonenko (1987).
 
-    Of n points of a bounded distribution it is a little too great, because balls around those at the border reach out.
+    For a bounded distribution it is a little too large, since balls around points at the border extend beyond it.
 
     Args:
-        points: (n, dimension), more than `neighbors`; equal points are moved apart by 1e-10.
-        neighbors: the nearest of which is looked at.
+        points: (n, dimension), more than `neighbors`; noise of 1e-10 separates equal points.
+        neighbors: k of the estimator.
 
     Raises:
         ValueError: there are not more points than neighbours.

@@ -15,7 +15,7 @@ from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.tasks import DiscreteModes, Task
 
-_SEED = 5_000_000  # of the environments: neither those that are demonstrated nor those of evaluations
+_SEED = 5_000_000  # of the environments; demonstrations and evaluations have other seeds
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class PolicyReturns:
     Attributes:
         return_mean: over the rollouts, each under the mode of its code.
         returns: of each code that has a mode.
-        agreement: share of the rollouts that fall least short of the best code under the mode of their own; None where
-            modes are a range.
+        agreement: see `Matched`; None for continuous modes.
     """
 
     return_mean: float
@@ -34,23 +33,23 @@ class PolicyReturns:
     agreement: float | None
 
     def scalars(self) -> dict[str, float]:
-        """Return the numbers by name, for curves."""
+        """Return the values by name, for curves."""
         scalars = {"return_mean": self.return_mean}
         scalars |= {f"return/code-{code}": value for code, value in enumerate(self.returns)}
         return scalars | ({} if self.agreement is None else {"code_mode_agreement": self.agreement})
 
 
 class PolicyEvaluator:
-    """Evaluates policies on a task in the course of training, all with the same seeds.
+    """Evaluates policies on a task during training, all with the same seeds.
 
     Args:
         task: with the reward under every mode.
-        demonstrations: whose codes are rolled out where modes are a range.
-        labels: their modes (trajectories, numbers of a mode), needed only there, and for scoring alone.
-        episodes: rollouts under each code, or in all where codes are continuous.
+        demonstrations: for continuous modes, the source of codes for rollouts.
+        labels: for continuous modes, those of the demonstrations, for scoring only, (trajectories, dimensions).
+        episodes: rollouts under each code, or in all for continuous codes.
 
     Raises:
-        InputError: modes are a range and there are no labels.
+        InputError: modes are continuous and there are no labels.
     """
 
     def __init__(
@@ -60,20 +59,21 @@ class PolicyEvaluator:
         self._episodes = episodes
         if not isinstance(task.modes, DiscreteModes):
             labels = require_labels(task, demonstrations, labels)
-            chosen = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
-            self._demonstrations, self._labels = demonstrations.select(chosen), labels[chosen]
+            rows = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
+            self._demonstrations, self._labels = demonstrations.select(rows), labels[rows]
 
     def __call__(self, policy: Policy) -> PolicyReturns:
         """Roll the policy out, deterministically."""
         task = self._task
         if isinstance(task.modes, DiscreteModes) and isinstance(policy.prior, Categorical):
             matched = matched_returns(policy, task, self._episodes * policy.prior.size, _SEED)
-            found = [code for code, mode in enumerate(matched.assignment) if mode is not None]
-            returns = tuple(float(matched.matrix[code, matched.assignment[code]]) for code in found)
+            returns = tuple(
+                float(matched.matrix[code, mode]) for code, mode in enumerate(matched.assignment) if mode is not None
+            )
             return PolicyReturns(float(matched.own.mean()), returns, matched.agreement)
         if isinstance(task.modes, DiscreteModes):
             raise InputError(f"{task.name} has a list of modes and this policy continuous codes; give it --modes")
         codes = policy.encode(self._demonstrations).codes
         rollouts = roll_out_codes(policy, task, codes, self._labels, _SEED)
-        returned = rollouts.rewards_under(task.modes, self._labels).sum(axis=1)
-        return PolicyReturns(float(returned.mean()), (), None)
+        returns_of_episodes = rollouts.rewards_under(task.modes, self._labels).sum(axis=1)
+        return PolicyReturns(float(returns_of_episodes.mean()), (), None)

@@ -1,4 +1,4 @@
-"""Results of evaluations as JSON: written and read by their dataclass's fields."""
+"""Results of evaluations as JSON, by the fields of their dataclass."""
 
 from dataclasses import fields
 from types import NoneType
@@ -14,7 +14,7 @@ class Result:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Return what `to_json` described; other fields are ignored.
+        """Return the result that `to_json` described; other fields are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: a field is missing or of another kind.
@@ -24,7 +24,7 @@ class Result:
 
 
 def _as(kind: Any, value: Any) -> Any:
-    """Return `value` as a number, a list of such, or None where the type `kind` allows it."""
+    """Return `value` as a number, a list of numbers, or None, by the type `kind`."""
     if get_origin(kind) is list:
         if not isinstance(value, list):
             raise TypeError(f"{value!r} is no list")

@@ -1,4 +1,4 @@
-"""Returns of a policy that is disturbed, as in Figures 6 and 7: by random actions, and by codes that change."""
+"""Returns of a policy under disturbances: random actions (Figure 7), and changes of the code (Figure 6)."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,19 +20,19 @@ from manyways.tasks.spaces import random_actions, require_bounds
 
 Floats = NDArray[np.floating[Any]]
 
-_PATHS = ("observations", "lengths", "active")  # which are not written to a file
+_PATHS = ("observations", "lengths", "active")  # fields that are not written to a file
 
 
 @dataclass(frozen=True)
 class Disturbed(Result):
-    """Returns of rollouts in which some actions are random, each under the mode that its code is matched to.
+    """Returns of rollouts with some random actions, each under the matched mode of its code.
 
     Attributes:
-        share: of the actions that are random, on average.
+        share: of random actions, on average.
         episodes: how many rollouts, spread evenly over the codes.
         return_mean, return_std: over the rollouts of matched codes.
-        survived: share of all rollouts that did not end by themselves, which is to fall, or to leave the field.
-        assignment: for each code its mode, or None where there are more codes than modes.
+        survived: share of all rollouts that did not terminate, as by a fall.
+        assignment: for each code its mode, or None if there are more codes than modes.
         return_matrix: (codes, modes), the mean return of each code under each mode.
     """
 
@@ -47,24 +47,23 @@ class Disturbed(Result):
 
 @dataclass(frozen=True, eq=False)
 class Switching:
-    """What became of rollouts through which every code was active once, each for an equal part of the longest episode.
+    """Returns of rollouts in which every code is active once, each for an equal part of the longest episode.
 
-    A part's return is the sum of its rewards under the mode that the active code is matched to; after an early end
-    there is none. Parts of codes without a mode have no return.
+    A part's return is the sum of its rewards under the matched mode of the active code, without rewards after an early
+    end. Parts of codes without a mode have no return.
 
     Attributes:
         episodes: how many rollouts.
         return_mean, return_std: of the sum over a rollout's parts, over rollouts.
-        survived: share of the rollouts that did not end by themselves, which is to fall, or to leave the field.
-        return_by_part: (parts,), the mean return of the first, the second, ... part; only the first one begins without
-            a switch. None where no rollout had a code with a mode then.
-        return_by_code: (codes,), the mean return of the parts in which each code was active; None for one without a
+        survived: share of the rollouts that did not terminate, as by a fall.
+        return_by_part: (parts,), the mean return of the first, the second, ... part; every part but the first begins
+            with a switch. None if no rollout had a code with a mode then.
+        return_by_code: (codes,), the mean return of the parts in which each code was active; None for a code without a
             mode.
-        observations: (episodes, steps + 1, ...) or a dictionary of such arrays, the one after the last action
-            included, padded with the last.
-        lengths: (episodes,), how many steps each rollout lasted.
-        active: (episodes, steps), the index of the code that was active at each step, or would have been after an
-            early end.
+        observations: (episodes, steps + 1, ...) or a dictionary of such arrays, including the final ones, padded with
+            the last.
+        lengths: (episodes,), in steps.
+        active: (episodes, steps), the index of the active code at each step, also after an early end.
     """
 
     episodes: int
@@ -82,7 +81,7 @@ class Switching:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _PATHS}
 
     def paths(self, task: Task) -> list[tuple[Floats, NDArray[np.int64]]]:
-        """Return each rollout as the task pictures it: points (steps + 1, 2), and the code active at each step."""
+        """Return for each rollout the points of the task's picture (steps + 1, 2), and the active code at each step."""
         return [
             (task.picture.points(rows_of(self.observations, (episode, slice(length + 1)))), active[:length])
             for episode, (active, length) in enumerate(zip(self.active, self.lengths, strict=True))
@@ -97,15 +96,14 @@ def with_random_actions(
     seed: int = 0,
     on_step: Callable[[], object] = lambda: None,
 ) -> Disturbed:
-    """Roll every code out, deterministically but for actions that are drawn from the whole action space (Figure 7).
+    """Roll every code out, with the mean action at most steps and a random action at others (Figure 7).
 
-    Which steps those are, and the random actions, depend on the seed alone, so that policies are compared under the
-    same disturbance.
+    The steps with random actions, and these actions, depend on the seed alone, so all policies get the same ones.
 
     Args:
         policy: with discrete codes, trained on the task's observations and actions.
         task: with the reward under every mode, and bounds of its actions.
-        share: the probability that an action is random, for each step and rollout by itself; 0 to 1.
+        share: the probability of a random action, independent for each step and rollout; 0 to 1.
         episodes: at least one for each code.
         seed: of the environments and of the random actions.
         on_step: called after each step of up to a hundred episodes at once.
@@ -123,9 +121,9 @@ def with_random_actions(
     states = prior.enumerate()[codes]
     generators: dict[int, np.random.Generator] = {}
 
-    def act(chosen: slice, observations: Any, info: Any) -> Any:
-        rng = generators.setdefault(chosen.start, np.random.default_rng((seed, chosen.start)))
-        actions = policy.predict(observations, states[chosen], deterministic=True)[0]
+    def act(part: slice, observations: Any, info: Any) -> Any:
+        rng = generators.setdefault(part.start, np.random.default_rng((seed, part.start)))
+        actions = policy.predict(observations, states[part], deterministic=True)[0]
         random = (rng.random((len(actions), 1)) < share).reshape(-1, *[1] * (np.ndim(actions) - 1))
         return np.where(random, random_actions(space, len(actions), rng), actions)
 
@@ -150,15 +148,15 @@ def with_switched_codes(
     seed: int = 0,
     on_step: Callable[[], object] = lambda: None,
 ) -> Switching:
-    """Roll the policy out, deterministically, while the code goes through all that there are (Figure 6).
+    """Roll the policy out, deterministically, while the code changes (Figure 6).
 
-    The longest episode is split evenly into as many parts as there are codes. Every rollout goes through the codes in
-    an order of its own, which depends on the seed alone.
+    The longest episode is divided into a part for each code. Every rollout has its own order of the codes, which
+    depends on the seed alone.
 
     Args:
         policy: with discrete codes, trained on the task's observations and actions.
         task: with the reward under every mode.
-        assignment: for each code its mode or None, as `evaluate` found it where no code was switched.
+        assignment: for each code its mode or None, from `evaluate`.
         episodes: how many rollouts.
         seed: of the environments and of the orders.
         on_step: called after each step of up to a hundred episodes at once.
@@ -183,9 +181,9 @@ def with_switched_codes(
     codes = policy.discrete_prior.enumerate()
     steps: Counter[int] = Counter()
 
-    def act(chosen: slice, observations: Any, info: Any) -> Any:
-        now = active[chosen, steps[chosen.start]]
-        steps[chosen.start] += 1
+    def act(part: slice, observations: Any, info: Any) -> Any:
+        now = active[part, steps[part.start]]
+        steps[part.start] += 1
         return policy.predict(observations, codes[now], deterministic=True)[0]
 
     rollouts = roll_out_in_parts(task, episodes, act, FIRST_SEED + seed, on_step, keep_observations=True)

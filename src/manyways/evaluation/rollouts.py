@@ -1,4 +1,4 @@
-"""Rolling out a policy under its codes, and the returns of the task's expert beside it."""
+"""Rollouts of a policy under its codes, and the returns of the task's expert."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from manyways.policies.policy import Policy
 from manyways.tasks import Task
 from manyways.tasks.rollouts import Rollouts, roll_out_expert, roll_out_in_parts
 
-# Of the environments, far from those of demonstrations: no policy is tested on the episodes that it learned from.
+# Of the environments, far from those of demonstrations, so that no policy is tested on its training episodes.
 FIRST_SEED = 10_000_000
 
 
@@ -31,7 +31,7 @@ def roll_out_codes(
         policy: trained on the task's observations and actions.
         task: to run it in.
         codes: (episodes, code size).
-        modes: (episodes, ...), those of the environments; None for the first.
+        modes: (episodes, ...), of the environments; None for the first mode.
         seed: of the environments.
         on_step: called after each step of all episodes at once.
         keep_observations: whether they are returned.
@@ -41,8 +41,8 @@ def roll_out_codes(
     """
     require_fit(policy, task)
 
-    def act(chosen: slice, observations: Any, info: Any) -> Any:
-        return policy.predict(observations, codes[chosen], deterministic=True)[0]
+    def act(part: slice, observations: Any, info: Any) -> Any:
+        return policy.predict(observations, codes[part], deterministic=True)[0]
 
     return roll_out_in_parts(task, len(codes), act, FIRST_SEED + seed, on_step, modes, keep_observations)
 
@@ -50,7 +50,7 @@ def roll_out_codes(
 def expert_returns(
     task: Task, modes: NDArray[Any], seed: int, on_step: Callable[[], object] = lambda: None
 ) -> NDArray[np.floating[Any]] | None:
-    """Return the expert's return in an episode under each of `modes`, (episodes,); None where the task has none."""
+    """Return the expert's return in an episode under each of `modes`, (episodes,); None without an expert."""
     if not task.has_expert:
         return None
     rollouts = roll_out_expert(task, modes, FIRST_SEED + seed, on_step)
@@ -63,10 +63,11 @@ def require_fit(policy: Policy, task: Task) -> None:
 
 
 def require_discrete(policy: Policy, task: Task, episodes: int) -> Categorical:
-    """Return the codes of a policy on a task that both have lists, of codes and of modes.
+    """Return the prior of a policy with discrete codes on a task with discrete modes.
 
     Raises:
-        InputError: they have not, the policy does not fit the task, or there are fewer episodes than codes.
+        InputError: codes or modes are continuous, the policy does not fit the task, or there are fewer episodes than
+            codes.
     """
     _ = task.discrete_modes
     prior = policy.discrete_prior
@@ -77,5 +78,5 @@ def require_discrete(policy: Policy, task: Task, episodes: int) -> Categorical:
 
 
 def mean_and_std(values: NDArray[np.floating[Any]] | None) -> tuple[float, float] | tuple[None, None]:
-    """Return the mean and the standard deviation; None of nothing."""
+    """Return the mean and the standard deviation; None for None."""
     return (None, None) if values is None else (float(values.mean()), float(values.std()))

@@ -1,4 +1,4 @@
-"""Training the experts of the tasks; what it makes ships in `manyways.tasks`."""
+"""Training of the tasks' experts; the results ship in `manyways.tasks`."""
 
 from manyways.experts.crossq import CrossQ
 from manyways.experts.mode_ppo import ModePPO, Phase

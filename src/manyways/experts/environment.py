@@ -1,4 +1,4 @@
-"""A task's environment as a trained expert gets it: inputs of its frame, actions from -1 to 1."""
+"""The environment of a trained expert: its observations are the inputs of the frame, its actions from -1 to 1."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ Floats = NDArray[np.floating[Any]]
 
 
 class ExpertEnvironment(VectorWrapper[Any, Any, Any]):
-    """Many environments of a task, each under a mode of its own, which is one of the inputs.
+    """Many environments of a task, each with its own mode, which is an input too.
 
     Args:
-        task: whose expert is trained.
+        task: of the expert.
         num_envs: how many environments.
         modes: (environments, ...), their modes.
 
     Raises:
-        InputError: the task's actions are not numbers between bounds.
+        InputError: the task's actions are not a box with bounds.
     """
 
     def __init__(self, task: Task, num_envs: int, modes: NDArray[Any]) -> None:
@@ -44,8 +44,8 @@ class ExpertEnvironment(VectorWrapper[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _inputs(self, observations: Any, info: dict[str, Any]) -> Floats:
-        observed = self._task.observed_by_expert(observations, info)
-        return self._task.frame.inputs(observed, self.modes, self._task.modes)
+        expert_observations = self._task.expert_observations(observations, info)
+        return self._task.frame.inputs(expert_observations, self.modes, self._task.modes)
 
     def reset(self, **arguments: Any) -> tuple[Floats, dict[str, Any]]:
         """Reset all environments."""

@@ -1,7 +1,7 @@
-"""Owns PPO for experts: the library's own, whose codes are the modes.
+"""Owns PPO for experts: the library's PPO, with the modes as codes.
 
-It takes ten times the environment steps of CrossQ, which are cheap on EnvPool, and finds faster ways: where CrossQ's
-hopper shuffles backwards at 0.9 m/s, this one hops at 1.5 m/s.
+It takes ten times the environment steps of CrossQ, which are cheap on EnvPool, and finds faster gaits: CrossQ's hopper
+moves backwards at 0.9 m/s, this one at 1.5 m/s.
 """
 
 import copy
@@ -19,22 +19,21 @@ from manyways.rl.ppo import PPOTraining
 from manyways.rl.settings import PPO
 from manyways.tasks import Task
 
-_LARGE = 20.0  # whose tanh is 1 in single precision
+_LARGE = 20.0  # its tanh is 1 in single precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Some steps of PPO, in which its learning rate falls to 0.
+    """A phase of PPO, in which the learning rate falls to 0.
 
     Args:
         steps: environment steps.
         learning_rate: at the start.
-        environments: how many are stepped at once under each mode, one number for all or one for each: what is hard
-            to learn is practised more.
+        environments: how many run at once under each mode, one number for all or one for each; more for modes that are
+            hard to learn.
         noise: the largest standard deviation of the actions at the start and at the end, in halves of their range; it
-            falls geometrically, and a second phase begins with that much. None leaves it to PPO.
-        copy_mode: pairs of modes, the first of which begins with a copy of the second's behaviour: for a mode that has
-            settled for something worse.
+            falls geometrically. A later phase begins with the first. None leaves it to PPO.
+        copy_mode: pairs of modes; the first begins with a copy of the second's behaviour, to leave a local optimum.
     """
 
     steps: int
@@ -49,11 +48,11 @@ class ModePPO:
     """Settings of PPO for an expert of a list of modes, in the plain frame.
 
     Args:
-        ppo: of PPO itself, but for the steps and the learning rate. Environments are not reset in between.
-        phases: one after the other, each from the networks that the one before ended with.
-        costs: what is taken off each step's reward under each mode at the start: where standing still is rewarded, no
-            expert learns to walk. Nothing under modes that are not listed.
-        costly_steps: environment steps in which the costs fall to 0, linearly.
+        ppo: of PPO itself, except steps and learning rate. Environments are not reset in between.
+        phases: in order; each continues with the networks of the last.
+        costs: subtracted from each step's reward under each mode at the start, since no expert learns to walk if
+            standing still is rewarded; 0 for modes that are not listed.
+        costly_steps: environment steps in which the costs fall to 0 linearly.
         seed: of everything random.
     """
 
@@ -74,14 +73,14 @@ class ModePPO:
 
 
 class ModePPOTraining:
-    """PPO at work on one vector environment.
+    """Training by PPO on one vector environment.
 
     Args:
         settings: of PPO for an expert.
-        task: whose expert is trained.
+        task: of the expert.
 
     Attributes:
-        updates: gradient steps taken.
+        updates: gradient steps so far.
     """
 
     def __init__(self, settings: ModePPO, task: Task) -> None:
@@ -93,16 +92,16 @@ class ModePPOTraining:
 
     @property
     def steps(self) -> int:
-        """Environment steps taken."""
+        """Environment steps so far."""
         return self._steps_before + self._ppo.steps
 
     @property
     def finished(self) -> bool:
-        """Whether all steps have been taken, and the learning rate is 0."""
+        """Whether the last phase is over."""
         return self._phase == len(self.settings.phases) - 1 and self._ppo.finished
 
     def step(self) -> None:
-        """Run the environments, and learn from what happened."""
+        """Run the environments, and take an update."""
         settings = self.settings
         if self._ppo.finished and not self.finished:
             self._steps_before = self.steps
@@ -117,8 +116,8 @@ class ModePPOTraining:
         passes = self._ppo.learn(rollout)["passes"]
         self.updates += int(passes) * math.ceil(int(rollout.valid.sum()) / settings.ppo.minibatch)
 
-    def _begin(self, number: int, ended_with: dict[str, Tensor] | None = None) -> None:
-        """Begin a phase, with the networks and moments of the one before."""
+    def _begin(self, number: int, state: dict[str, Tensor] | None = None) -> None:
+        """Begin a phase, with the networks and moments in the state of the last phase."""
         settings, task, count = self.settings, self._task, len(self._task.modes)
         phase = settings.phases[number]
         modes = np.repeat(np.arange(count), phase.environments)
@@ -133,10 +132,10 @@ class ModePPOTraining:
         self._phase = number
         costs = np.pad(settings.costs, (0, count - len(settings.costs)))[modes]
         self._costs = torch.from_numpy(costs).float()
-        if ended_with is None:
+        if state is None:
             return
-        kept = {name: tensor for name, tensor in ended_with.items() if name.startswith(("network.", "moments."))}
-        self._ppo.load_state_dict(self._ppo.state_dict() | kept)
+        state = {name: tensor for name, tensor in state.items() if name.startswith(("network.", "moments."))}
+        self._ppo.load_state_dict(self._ppo.state_dict() | state)
         network: Any = self._ppo.network
         with torch.no_grad():
             if phase.noise is not None:
@@ -146,19 +145,16 @@ class ModePPOTraining:
                     of_mode[:, one] = of_mode[:, other]
 
     def layers(self) -> dict[str, NDArray[np.float32]]:
-        """Return the policy as plain layers, the normalisation folded into them, for `Expert`.
-
-        Only that observations are cut at ten standard deviations is left out.
-        """
+        """Return the policy as plain layers for `Expert`, with the normalisation (without clipping) folded in."""
         actor: Any = copy.deepcopy(self._ppo.network.actor).cpu().double()
         first, second, last = actor.state[0], actor.state[2], actor.output
-        of_mode, observed = actor.code, actor.observations.part()
-        # The mode comes in after the first tanh only: through which 0 goes as it is, and what is large as 1.
-        weight = first.weight * observed.scale
-        bias = first.bias - weight @ observed.mean
-        passed = _LARGE * torch.eye(of_mode.in_features, dtype=torch.float64)
+        of_mode, normalizer = actor.code, actor.observations.part()
+        # The one-hot mode must pass the first tanh unchanged: times a large number it becomes 0 or 1 again.
+        weight = first.weight * normalizer.scale
+        bias = first.bias - weight @ normalizer.mean
+        identity = _LARGE * torch.eye(of_mode.in_features, dtype=torch.float64)
         layers = (
-            (torch.block_diag(weight, passed), torch.cat([bias, torch.zeros(len(passed))])),  # type: ignore[no-untyped-call]
+            (torch.block_diag(weight, identity), torch.cat([bias, torch.zeros(len(identity))])),  # type: ignore[no-untyped-call]
             (torch.cat([second.weight, of_mode.weight], dim=1), second.bias + of_mode.bias),
             (last.weight, last.bias),
         )
@@ -174,7 +170,7 @@ class ModePPOTraining:
         return self._ppo.state_dict() | {name: torch.tensor(count) for name, count in counts.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Restore the state of `state_dict`."""
         if int(tensors["phase"]) != self._phase:
             self._begin(int(tensors["phase"]))
         self._ppo.load_state_dict(tensors)

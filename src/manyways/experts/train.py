@@ -1,6 +1,6 @@
-"""Training a task's expert: one policy with the mode as an input, until it reaches the task's target return.
+"""Training of a task's expert: one policy with the mode as an input, until it reaches the task's target return.
 
-Everything is in the run's folder, so that the same command goes on where it stopped.
+The run's folder has the whole state, so that the same command continues after an interruption.
 """
 
 import json
@@ -48,7 +48,7 @@ _SETTINGS: dict[str, CrossQ | ModePPO] = {
         gamma=0.99, buffer=1_000_000, averaging=0.9998, constant_updates=520_000, half_life=30_000
     ),
 }
-"""Settings of the experts that are not trained by CrossQ's defaults."""
+"""Settings of the experts; `CrossQ()` for the others."""
 
 CHECKPOINT = "checkpoint.safetensors"
 _EVALUATION_SEED = 1_000_000  # of the environments, far from those of demonstrations
@@ -60,13 +60,13 @@ _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 @dataclass(frozen=True)
 class ExpertEvaluation:
-    """What an expert reached over some episodes.
+    """The scores of an expert over some episodes.
 
     Attributes:
-        scores: (modes,), the mean score of each mode's episodes; one number where modes cannot be listed.
+        scores: (modes,), the mean score of each mode's episodes; (1,) for continuous modes.
         returns: (modes,), the mean returns.
         returns_std: standard deviation of the return over all episodes.
-        reached: whether that is the task's target.
+        reached: whether they reach the task's target.
     """
 
     scores: Floats
@@ -76,10 +76,10 @@ class ExpertEvaluation:
 
 
 def evaluate_expert(task: Task, episodes: int, seed: int) -> ExpertEvaluation:
-    """Run the task's expert deterministically, each mode in as many episodes as the others.
+    """Run the task's expert without noise, in equally many episodes for each mode.
 
     Args:
-        task: with an expert; scored as its target asks, or by the return.
+        task: with an expert; its target defines the score, the return by default.
         episodes: how many.
         seed: of the environments.
 
@@ -108,20 +108,20 @@ def train_expert(
     start_from: Path | None = None,
     on_evaluation: Callable[[dict[str, Any]], object] = lambda line: None,
 ) -> Expert:
-    """Train until the target is reached, or for so many hours of work; the best so far is kept in the folder.
+    """Train until the target is reached, or for some hours; the folder has the best expert so far.
 
     Args:
-        task: whose expert is no script.
-        path: folder of the training: new, or one to go on with.
-        command: how a person would do it again, for the card.
+        task: without a scripted expert.
+        path: folder of the training: a new one, or one to continue.
+        command: to repeat the training, for the card.
         seed: of everything random.
-        start_from: folder of the training of another task that looks the same, such as ant-dir-6 for ant-fwd-back.
-        hours: after which to stop, those of earlier calls included; None for as long as it takes.
+        start_from: folder of the training for another task with the same inputs, such as ant-dir-6 for ant-fwd-back.
+        hours: of all calls together, after which to stop; None for no limit.
         on_evaluation: called with each line of progress.jsonl.
 
     Raises:
-        InputError: the task has a scripted expert; it has no target and `hours` is not given; or the folder is that of
-            another training.
+        InputError: the task has a scripted expert; there is neither a target nor `hours`; or the folder has another
+            training.
         WriteError: the system refused to write.
     """
     if task.scripted_expert is not None:
@@ -140,7 +140,7 @@ def train_expert(
         training.load_state_dict(read_tensors(start_from / CHECKPOINT))
     if checkpoint.exists():
         training.load_state_dict(read_tensors(checkpoint))
-        # What came after the checkpoint is trained again.
+        # Training after the checkpoint is repeated.
         lines = [line for line in lines if line["updates"] <= training.updates]
     best = max((line["score_mean"] for line in lines), default=-np.inf)
     worked = lines[-1]["seconds"] if lines else 0.0
@@ -158,7 +158,7 @@ def train_expert(
         trained = task.with_expert(Expert(layers, {}))
         evaluation = evaluate_expert(trained, _EPISODES, _EVALUATION_SEED)
         if evaluation.reached:
-            # The first of many evaluations to reach the target is a lucky one: it counts if fresh episodes agree.
+            # The first of many evaluations to reach the target may be luck: it counts if new episodes agree.
             evaluation = evaluate_expert(trained, _EPISODES, _EVALUATION_SEED + _EPISODES + training.updates)
         last_evaluation = time.monotonic()
         pause = max(_SECONDS_BETWEEN_EVALUATIONS, (last_evaluation - now) / _EVALUATIONS_SHARE)
@@ -202,7 +202,7 @@ def train_expert(
 
 
 def read_progress(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a training's progress.jsonl, none where there is no such file."""
+    """Return the lines of a training's progress.jsonl; none without the file."""
     file = path / "progress.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 

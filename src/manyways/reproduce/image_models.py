@@ -16,7 +16,7 @@ def generator(dimension: int, shape: tuple[int, int, int], width: int) -> nn.Seq
     at each doubling, down to `width` before the last.
 
     Args:
-        dimension: numbers of a code.
+        dimension: of a code.
         shape: (channels, height, width) of an image.
         width: channels before the last layer; 64 in the original.
 
@@ -60,14 +60,14 @@ def _start(shape: tuple[int, int, int]) -> tuple[int, int]:
 
 
 class VAE(nn.Module):
-    """A variational autoencoder (Kingma and Welling 2014) to compare with: SOG's generator, and an encoder beside it.
+    """A variational autoencoder (Kingma and Welling 2014) for comparison, with SOG's generator and an encoder.
 
-    Its σ is the one of maximum likelihood for each batch, so that nothing about it has to be tuned.
+    Its σ is the maximum-likelihood value of each batch, so it needs no tuning.
 
     Args:
-        dimension: numbers of a code.
+        dimension: of a code.
         shape: (channels, height, width) of an image.
-        width: as of the generator.
+        width: see `generator`.
     """
 
     def __init__(self, dimension: int, shape: tuple[int, int, int], width: int) -> None:
@@ -77,7 +77,7 @@ class VAE(nn.Module):
         self.generator = generator(dimension, shape, width)
 
     def loss(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Return the negative evidence lower bound of a batch, in nats an image, but for a constant.
+        """Return the negative evidence lower bound of a batch, in nats an image, up to a constant.
 
         Args:
             images: (n, channels, height, width).
@@ -100,7 +100,7 @@ class VAE(nn.Module):
         seed: int,
         callback: Callable[[int], object],
     ) -> None:
-        """Learn with Adam at a rate that falls to 0 linearly, as SOG does; `callback` is told the epochs done."""
+        """Train with Adam at a rate that falls to 0 linearly, as SOG does; `callback` gets the number of epochs."""
         rng = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), learning_rate)
         batches = -(-len(images) // batch_size)

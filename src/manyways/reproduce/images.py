@@ -1,8 +1,8 @@
-"""Appendix F: images generated from 2, 8 and 16 numbers (Figures 14 to 16), beside a VAE and PCA of the same size.
+"""Appendix F: images from codes of 2, 8 and 16 dimensions (Figures 14 to 16), compared with a VAE and PCA.
 
-What one core can do decides the search. A code of two numbers is searched among samples of the prior, which are decoded
-once for all images (Algorithm 1). A longer one begins with an image's principal components, and is searched near its
-last winner; without neighbours (`local` of 0) it is searched coordinate-wise in every epoch (Algorithm 4).
+The search is chosen for one core. A code of two dimensions is searched among samples of the prior, which are decoded
+once for all images (Algorithm 1). A longer code begins with an image's principal components, and is searched near the
+last code; without neighbours (`local` of 0) it is searched coordinate-wise in every epoch (Algorithm 4).
 """
 
 import time
@@ -34,10 +34,10 @@ Floats = NDArray[np.float32]
 
 DIMENSIONS: dict[ImageTask, int] = {"mnist": 2, "fashion-mnist": 8, "celeba": 16}
 _FIGURES: dict[ImageTask, str] = {"mnist": "figure-14.png", "fashion-mnist": "figure-15.png", "celeba": "figure-16.png"}
-_SAMPLED = 2  # up to so many numbers, samples of the prior cover the codes
+_SAMPLED = 2  # dimensions, up to which samples of the prior cover the codes
 _NEIGHBOURS = 10  # of k-NN
-_MOST_NEIGHBOURS = 1000  # images with labels that k-NN chooses among
-_SHOWN = 12  # images in a row of reconstructions
+_MOST_NEIGHBOURS = 1000  # training images of k-NN
+_ROW = 12  # images in a row of reconstructions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +45,16 @@ class ImageSettings:
     """Settings of an experiment on images.
 
     Args:
-        dimension: numbers of a code.
-        images: to learn from, at most.
+        dimension: of a code.
+        images: training images, at most.
         size: of photographs, in pixels; a multiple of 8.
         width: of the generator, channels before its last layer.
         epochs: of SOG and of the VAE.
         batch_size: images in a gradient step.
         learning_rate: at the start; falls to 0 linearly.
-        candidates: samples of the prior that are tried; for longer codes, in each block of two numbers.
-        local: neighbours of the last winner that are tried in each epoch, for longer codes.
-        refine: how often each of the codes that are scored is searched nearby.
+        candidates: samples of the prior that are tried; for longer codes, in each block of two dimensions.
+        local: neighbours of the last code that are tried in each epoch, for longer codes.
+        refine: searches near each code before scoring.
         seed: of everything random.
 
     Raises:
@@ -91,31 +91,31 @@ def reproduce_images(
     folder: Path | None,
     *,
     download: bool,
-    said: Callable[[str], object],
+    say: Callable[[str], object],
     progress: Callable[[str, int], Callable[[int, str], None]],
 ) -> dict[str, Any]:
     """Learn images with SOG and with a VAE, and write figures and results.json into `out`.
 
-    Networks that were trained there before, with the same settings and data, are read and not trained again.
+    Networks in `out` with the same settings and data are read and not trained again.
 
     Args:
         task: which experiment.
         out: the folder.
         settings: of the experiment.
-        folder: of the real files, or None.
-        download: fetch them instead.
-        said: is told which data is used.
-        progress: starts a bar of a name and a total; what it returns is told how far things are, and a note.
+        folder: of the original files, or None.
+        download: fetch the files instead.
+        say: called with a sentence about the data.
+        progress: starts a bar with a name and a total; returns a function of the progress and a note.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         InputError: the images cannot be read, or do not fit the generator.
     """
     rng = np.random.default_rng(settings.seed)
     images = load_images(task, folder, download=download, most=settings.images, size=settings.size, rng=rng)
-    said(f"data: {images.source}; {len(images.train):,} to learn from, {len(images.test):,} to be examined on")
+    say(f"data: {images.source}; {len(images.train):,} to learn from, {len(images.test):,} to be examined on")
     train, test = torch.from_numpy(np.ascontiguousarray(images.train)), torch.from_numpy(images.test.copy())
     shape = (int(train.shape[1]), int(train.shape[2]), int(train.shape[3]))
     with torch.random.fork_rng():
@@ -134,11 +134,11 @@ def reproduce_images(
         seed=settings.seed,
         device="cpu",
     )
-    known = train[:_MOST_NEIGHBOURS]
-    first: dict[str, Any] = dict.fromkeys(("train", "test", "known"))
+    neighbours = train[:_MOST_NEIGHBOURS]
+    first: dict[str, Any] = dict.fromkeys(("train", "test", "neighbours"))
     if learner.local:
         components = ComponentCodes.fit(train.flatten(1).numpy(), prior)
-        for name, part in (("train", train), ("test", test), ("known", known)):
+        for name, part in (("train", train), ("test", test), ("neighbours", neighbours)):
             first[name] = components(part.flatten(1).numpy())
     sog, seconds = _train_or_read(learner, vae, train, first["train"], out, settings, images.source, progress)
 
@@ -147,17 +147,20 @@ def reproduce_images(
         sog.search = Search(candidates=2000, block=settings.dimension)
     codes = {"SOG": sog.encode(None, test, refine=settings.refine, near=first["test"])}
     update(1, "")
-    known_codes = {"SOG": sog.encode(None, known, refine=settings.refine, near=first["known"])}
+    neighbour_codes = {"SOG": sog.encode(None, neighbours, refine=settings.refine, near=first["neighbours"])}
     update(2, "")
-    codes["VAE"], known_codes["VAE"] = vae.encode(test), vae.encode(known)
+    codes["VAE"], neighbour_codes["VAE"] = vae.encode(test), vae.encode(neighbours)
     reconstructions = {"SOG": sog.decode(codes["SOG"]), "VAE": vae.decode(codes["VAE"])}
     pca = PCA(min(settings.dimension, len(train) - 1), random_state=settings.seed).fit(train.flatten(1).numpy())
-    codes["PCA"], known_codes["PCA"] = (torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, known))
+    codes["PCA"], neighbour_codes["PCA"] = (
+        torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, neighbours)
+    )
     restored = pca.inverse_transform(codes["PCA"].numpy()).astype(np.float32)
     reconstructions["PCA"] = torch.from_numpy(restored).view_as(test)
 
     scores = {
-        name: _score(images, test, reconstructions[name], known_codes[name], codes[name]) for name in reconstructions
+        name: _score(images, test, reconstructions[name], neighbour_codes[name], codes[name])
+        for name in reconstructions
     }
     _draw(task, out, sog, images, codes, reconstructions, scores)
     results = {
@@ -180,19 +183,19 @@ def _train_or_read(
     source: str,
     progress: Callable[[str, int], Callable[[int, str], None]],
 ) -> tuple[SOGModel, dict[str, float]]:
-    """Train both networks, or read them where they were trained before; return the model and the seconds of each."""
+    """Train both networks, or read them from `out`; return the model and the seconds of each."""
     weights, about = out / "networks.safetensors", out / "networks.json"
-    asked = {"settings": asdict(settings), "source": source, "images": float(train.double().sum())}
+    description = {"settings": asdict(settings), "source": source, "images": float(train.double().sum())}
     networks = torch.nn.ModuleDict({"sog": learner.network, "vae": vae})
     if about.exists() and weights.exists():
-        known = read_json(about)
-        if isinstance(known, dict) and known.get("asked") == asked:
+        saved = read_json(about)
+        if isinstance(saved, dict) and saved.get("asked") == description:
             try:
                 networks.load_state_dict(read_tensors(weights))
             except RuntimeError as error:
                 raise InputError(f"{weights} is not of these settings; remove it and run this again") from error
             networks.eval()
-            return learner.model(), dict(known["seconds"])
+            return learner.model(), dict(saved["seconds"])
     seconds = {}
     update, start = progress("SOG", settings.epochs), time.process_time()
 
@@ -201,29 +204,29 @@ def _train_or_read(
 
     sog = learner.fit(None, train, after_epoch, initial_codes=initial_codes)
     seconds["SOG"] = time.process_time() - start
-    done, start = progress("VAE", settings.epochs), time.process_time()
+    update_vae, start = progress("VAE", settings.epochs), time.process_time()
     vae.train_on(
         train,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         seed=settings.seed,
-        callback=lambda epoch: done(epoch, ""),
+        callback=lambda epoch: update_vae(epoch, ""),
     )
     seconds["VAE"] = time.process_time() - start
     write_tensors(weights, networks.state_dict())
-    write_json(about, {"asked": asked, "seconds": seconds})
+    write_json(about, {"asked": description, "seconds": seconds})
     return sog, seconds
 
 
 def _score(
-    images: Images, test: Tensor, reconstructed: Tensor, known_codes: Tensor, codes: Tensor
+    images: Images, test: Tensor, reconstructed: Tensor, neighbour_codes: Tensor, codes: Tensor
 ) -> dict[str, float | None]:
-    """Return the mean squared error of an image's number, and how often the code's neighbours know the label."""
+    """Return the mean squared error of an image and of a pixel, and the accuracy of k-NN on the codes."""
     accuracy = None
     if images.train_labels is not None and images.test_labels is not None:
-        neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(known_codes)))
-        neighbours.fit(known_codes.numpy(), images.train_labels[: len(known_codes)])
+        neighbours = KNeighborsClassifier(min(_NEIGHBOURS, len(neighbour_codes)))
+        neighbours.fit(neighbour_codes.numpy(), images.train_labels[: len(neighbour_codes)])
         accuracy = float(neighbours.score(codes.numpy(), images.test_labels))
     return {
         "squared_error_an_image": (reconstructed - test).flatten(1).square().sum(dim=1).mean().item(),
@@ -270,37 +273,37 @@ def _show(panel: Any, picture: Floats, **keywords: Any) -> None:
 
 
 def _plane(sog: SOGModel, images: Images, codes: Tensor) -> Figure:
-    """Draw Figure 14: what every code of two numbers generates, and where images of each label lie."""
+    """Draw Figure 14: the images of all codes of two dimensions, and the codes of images with each label."""
     prior = sog.prior
     assert isinstance(prior, Gaussian)
     count = 16
     pictures = sog.decode(prior.grid(count)).numpy().reshape(count, count, *images.test.shape[1:])
-    # The first number runs to the right, the second upwards.
+    # The first dimension runs to the right, the second upwards.
     upright = pictures.transpose(1, 0, 2, 3, 4)[::-1].reshape(-1, *images.test.shape[1:])
     figure = Figure(figsize=(12.4, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
     _show(left, _tile(upright, count, count), extent=(0, 1, 0, 1))
-    labels = {"xlabel": "prior's CDF of the first number", "ylabel": "prior's CDF of the second number"}
+    labels = {"xlabel": "prior's CDF of the first dimension", "ylabel": "prior's CDF of the second dimension"}
     left.set(title="(a) generated, over all codes", **labels)
     if images.test_labels is None:
         right.scatter(*prior.cdf(codes).T, s=8)
     else:
         for label, colour in enumerate(code_colours(len(images.names))):
-            chosen = images.test_labels == label
-            points = prior.cdf(codes[torch.from_numpy(chosen)]).T
+            rows = torch.from_numpy(images.test_labels == label)
+            points = prior.cdf(codes[rows]).T
             right.scatter(*points, s=10, color=colour, label=images.names[label], linewidths=0)
         right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
     right.set(title="(b) codes of test images, by label", xlim=(0, 1), ylim=(0, 1), **labels)
     right.set_aspect("equal")
-    figure.suptitle(f"SOG, codes of 2 numbers; {images.source}")
+    figure.suptitle(f"SOG, codes of 2 dimensions; {images.source}")
     return figure
 
 
 def _nested_sweep(sog: SOGModel, images: Images, middle: Tensor, inner: int = 6, outer: int = 3) -> Figure:
-    """Draw Figure 15: blocks over two numbers of the code, in a block over two more.
+    """Draw Figure 15: blocks over two dimensions of the code, in a block over two more.
 
     The others are those of one image: with all of them 0, a code is nearer to the middle of the prior than any image's.
-    The four numbers are those that change that image most when they run through the prior alone.
+    The four dimensions are those that change that image most, each by itself.
     """
     prior = sog.prior
     assert isinstance(prior, Gaussian)
@@ -309,8 +312,8 @@ def _nested_sweep(sog: SOGModel, images: Images, middle: Tensor, inner: int = 6,
     values = np.meshgrid(steps[outer], steps[inner], steps[outer], steps[inner], indexing="ij")
     codes = np.tile(middle.numpy(), (outer * inner * outer * inner, 1))
     # Rows of blocks, rows in a block, columns of blocks, columns in a block.
-    for number, value in zip((order[2], order[0], order[3], order[1]), values, strict=False):
-        codes[:, number] = value.ravel()
+    for dimension, value in zip((order[2], order[0], order[3], order[1]), values, strict=False):
+        codes[:, dimension] = value.ravel()
     side = outer * inner
     figure = Figure(figsize=(9, 9.4), layout="constrained")
     panel = figure.subplots()
@@ -324,34 +327,33 @@ def _nested_sweep(sog: SOGModel, images: Images, middle: Tensor, inner: int = 6,
     panel.set_yticks(ticks, texts, fontsize=7)
     thirds = ", ".join(f"{(n + 0.5) / outer:.2f}" for n in range(outer))
     panel.set(
-        xlabel=f"prior's CDF of number {order[1]}; from block to block, of number {order[3]} ({thirds})",
-        ylabel=f"prior's CDF of number {order[0]}; from block to block, of number {order[2]} ({thirds})",
+        xlabel=f"prior's CDF of dimension {order[1]}; from block to block, of dimension {order[3]} ({thirds})",
+        ylabel=f"prior's CDF of dimension {order[0]}; from block to block, of dimension {order[2]} ({thirds})",
     )
     figure.suptitle(
-        f"SOG, codes of {prior.dimension} numbers: the four that change most, the others as a test image's\n"
+        f"SOG, codes of {prior.dimension} dimensions: the four with the most effect, the others from a test image\n"
         f"{images.source}"
     )
     return figure
 
 
 def _influence(sog: SOGModel, middle: Tensor, steps: int = 12) -> list[int]:
-    """Return the numbers of a code, that which changes the image most first."""
-    dimension = sog.prior.dimension
+    """Return the dimensions of a code in the order of their effect on the image, the largest first."""
     changes = []
-    for number in range(dimension):
+    for dimension in range(sog.prior.dimension):
         codes = np.tile(middle.numpy(), (steps, 1))
-        codes[:, number] = Gaussian(1).grid(steps)[:, 0]
+        codes[:, dimension] = Gaussian(1).grid(steps)[:, 0]
         changes.append(sog.decode(codes).var(dim=0).sum().item())
-    return [int(number) for number in np.argsort(changes)[::-1]]
+    return [int(dimension) for dimension in np.argsort(changes)[::-1]]
 
 
 def _reconstructions(
     images: Images, reconstructions: dict[str, Tensor], scores: dict[str, dict[str, float | None]]
 ) -> Figure:
-    """Draw Figure 16: test images beside what SOG, the VAE and PCA make of them."""
-    count = min(_SHOWN, len(images.test))
+    """Draw Figure 16: test images, and their reconstructions by SOG, the VAE and PCA."""
+    count = min(_ROW, len(images.test))
     rows = {"original": images.test[:count]} | {
-        name: made[:count].numpy().clip(0, 1) for name, made in reconstructions.items()
+        name: pictures[:count].numpy().clip(0, 1) for name, pictures in reconstructions.items()
     }
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     panel = figure.subplots()

@@ -32,7 +32,7 @@ Floats = NDArray[np.floating[Any]]
 
 MEAN_NORM = 3.0  # ‖μ‖ of Figure 13
 _TRAINED_WITH = (4, 32, 1024)  # candidates
-_TRIED = (1, 3, 10, 30, 100, 300, 1000, 3000)
+_CANDIDATES = (1, 3, 10, 30, 100, 300, 1000, 3000)
 
 
 def gap(mean: ArrayLike, covariance: ArrayLike) -> float:
@@ -71,9 +71,9 @@ class LinearGaussian(nn.Module):
     """y = A z + B x + c + σ ε, with z from the prior: its likelihood and posterior are Gaussian.
 
     Args:
-        dimension: numbers of a code.
-        x_size: numbers of x.
-        y_size: numbers of y.
+        dimension: of a code.
+        x_size: dimensions of x.
+        y_size: dimensions of y.
         sigma: σ.
         generator: of the weights.
     """
@@ -130,7 +130,7 @@ class LinearGaussian(nn.Module):
 
 
 def check_identity(points: int, seed: int) -> dict[str, Any]:
-    """Check Equations 19 to 23 on a linear-Gaussian model: its closed forms, and what SOG's search and samples find.
+    """Check Equations 19 to 23 on a linear-Gaussian model: closed forms, SOG's search, and samples.
 
     Args:
         points: drawn from the model.
@@ -157,17 +157,17 @@ def check_identity(points: int, seed: int) -> dict[str, Any]:
         model, Gaussian(2), sigma=model.sigma, search=Search(candidates=1000, block=2), device="cpu", seed=seed
     )
     sog = settings.model()
-    found = sog.encode(x, y, refine=20).double().numpy()
+    search_codes = sog.encode(x, y, refine=20).double().numpy()
     sampled = sog.log_likelihood(x, y, samples=20_000).numpy()
     by_candidates = []
-    for candidates in _TRIED:
+    for candidates in _CANDIDATES:
         sog.search = Search(candidates=candidates, block=2)
-        tried = sog.encode(x, y).double().numpy()
-        by_candidates.append(float(model.log_ratio(tried, x, y).mean()))
+        best_codes = sog.encode(x, y).double().numpy()
+        by_candidates.append(float(model.log_ratio(best_codes, x, y).mean()))
     return {
         "points": points,
         "identity_largest_error": float(np.abs(identity).max()),
-        "best_code_by_search_largest_error": float(np.abs(found - best).max()),
+        "best_code_by_search_largest_error": float(np.abs(search_codes - best).max()),
         "gap_closed_form_largest_error": float(np.abs(model.log_ratio(best, x, y) - gaps).max()),
         "mean_gap": float(gaps.mean()),
         "mean_bound": float(bounds.mean()),
@@ -175,13 +175,13 @@ def check_identity(points: int, seed: int) -> dict[str, Any]:
         "bound_holds": bool((gaps <= bounds).all()),
         "bound_with_half_holds": bool((gaps <= tight).all()),
         "sampled_log_likelihood_mean_error": float(np.abs(sampled - likelihood).mean()),
-        "candidates": list(_TRIED),
+        "candidates": list(_CANDIDATES),
         "mean_gap_at_best_of_candidates": by_candidates,
     }
 
 
 def check_bound(draws: int, seed: int) -> dict[str, Any]:
-    """Compare g with h, and with h where the 1/2 stays, on random posteriors of 1 to 8 numbers."""
+    """Compare g with h, and with h with the factor 1/2, on random posteriors of 1 to 8 dimensions."""
     rng = np.random.default_rng(seed)
     ratios: list[tuple[float, float]] = []
     for _ in range(draws):
@@ -203,31 +203,31 @@ def check_bound(draws: int, seed: int) -> dict[str, Any]:
 
 
 def least_bound(factor: float) -> tuple[float, float]:
-    """Return the variance σ² at which h for Λ = σ² I in two dimensions is least, and that least, for ‖μ‖ = 3."""
-    found = minimize_scalar(lambda v: float(bound(MEAN_NORM, [v, v], factor)), bounds=(1e-6, 0.99), method="bounded")
-    return float(found.x), float(found.fun)
+    """Return the variance σ² at which h for Λ = σ² I in two dimensions is least, and this least value, for ‖μ‖ = 3."""
+    result = minimize_scalar(lambda v: float(bound(MEAN_NORM, [v, v], factor)), bounds=(1e-6, 0.99), method="bounded")
+    return float(result.x), float(result.fun)
 
 
 def train(candidates: int, epochs: int, points: int, seed: int) -> dict[str, list[float]]:
-    """Train a linear-Gaussian model by SOG, σ being known, and follow the three terms of Equation 19.
+    """Train a linear-Gaussian model by SOG with the true σ, and follow the three terms of Equation 19.
 
     Returns:
-        Means over points that were not trained on, before training and after each epoch, in nats.
+        Means over test points, before training and after each epoch, in nats.
     """
     generator = torch.Generator().manual_seed(seed)
     truth = LinearGaussian(2, 3, 5, 0.5, generator)
     x, y = truth.sample(2 * points, generator)
     model = LinearGaussian(2, 3, 5, 0.5, generator)
     with torch.no_grad():
-        model.a.mul_(0.1)  # a model whose codes mean nothing yet: the posterior is nearly the prior
+        model.a.mul_(0.1)  # so that codes have little effect at first, and the posterior is nearly the prior
     terms: dict[str, list[float]] = {"log_likelihood": [], "objective": [], "gap": []}
 
     def follow(sog: SOGModel) -> None:
-        asked, answers = x[points:], y[points:]
-        codes = sog.encode(asked, answers).double().numpy()
-        terms["log_likelihood"].append(float(model.log_likelihood(asked, answers).mean()))
-        terms["objective"].append(float(model.objective(codes, asked, answers).mean()))
-        terms["gap"].append(float(model.log_ratio(codes, asked, answers).mean()))
+        test_x, test_y = x[points:], y[points:]
+        codes = sog.encode(test_x, test_y).double().numpy()
+        terms["log_likelihood"].append(float(model.log_likelihood(test_x, test_y).mean()))
+        terms["objective"].append(float(model.objective(codes, test_x, test_y).mean()))
+        terms["gap"].append(float(model.log_ratio(codes, test_x, test_y).mean()))
 
     sog = SOG(
         model,
@@ -259,7 +259,7 @@ def reproduce_posterior_gap(
         callback: called after each of 4 parts.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
         InputError: a setting is out of its range.
@@ -293,8 +293,8 @@ def _contours() -> Figure:
     axis = np.linspace(0.005, 0.985, 250)
     variances = np.stack(np.meshgrid(axis, axis), axis=-1)
     levels = [*range(8, 24, 2), 26, 32, 40, 60, 100]
-    shown = ((1.0, r"$h(\mu, \Lambda)$ as in the paper"), (0.5, r"with the 1/2 that Equation 23g drops"))
-    for panel, (factor, title) in zip(panels, shown, strict=True):
+    contents = ((1.0, r"$h(\mu, \Lambda)$ as in the paper"), (0.5, r"with the 1/2 that Equation 23g drops"))
+    for panel, (factor, title) in zip(panels, contents, strict=True):
         values = bound(MEAN_NORM, variances, factor)
         filled = panel.contourf(axis, axis, values, levels=levels, cmap="viridis", extend="both")
         lines = panel.contour(axis, axis, values, levels=levels, colors="white", linewidths=0.6)
@@ -313,9 +313,9 @@ def _gap_figure(identity: dict[str, Any], trainings: dict[str, dict[str, list[fl
     figure = Figure(figsize=(14, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     colours = code_colours(4)
-    left.plot(identity["candidates"], identity["mean_gap_at_best_of_candidates"], "o-", color=colours[0], label="found")
+    left.plot(identity["candidates"], identity["mean_gap_at_best_of_candidates"], "o-", color=colours[0], label="by search")
     left.axhline(identity["mean_gap"], color="#333333", linestyle="--", label="at z*, closed form")
-    left.set(xscale="log", xlabel="samples of the prior that are tried", ylabel="gap (nats)")
+    left.set(xscale="log", xlabel="samples of the prior", ylabel="gap (nats)")
     left.set_title("Gap at the best of so many codes")
     left.legend(frameon=False)
     for colour, (candidates, terms) in zip(colours, trainings.items(), strict=False):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from manyways.demonstrations.spaces import entry_spaces
 from manyways.errors import InputError
-from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
+from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.encoders import Encoder
 from manyways.networks.normalization import Normalizer, take
@@ -291,7 +291,7 @@ class PPOTraining:
         Raises:
             InputError: the tensors are of other settings or another environment.
         """
-        try:
+        with fitting_checkpoint():
             self.network.load_state_dict(take_prefix("network", tensors))
             load_moments(self._optimizer, take_prefix("optimizer", tensors))
             for kind, running in self._all_moments().items():
@@ -299,8 +299,6 @@ class PPOTraining:
                 vars(running).update({name: state[name].clone() for name in vars(running)})
             self.update, self.steps = int(tensors["update"]), int(tensors["steps"])
             self._collector.started = False
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
 
     def _all_moments(self) -> dict[str, RunningMoments]:
         observations = {f"observations.{number}": m for number, m in enumerate(self._observation_moments.values())}

@@ -1,4 +1,4 @@
-"""Gymnasium environments whose `info["mode_rewards"]` has the reward under every mode, and their experts.
+"""Tasks: Gymnasium environments with the reward under every mode in `info["mode_rewards"]`, and their experts.
 
 Importing `manyways` registers them. A task knows no algorithm.
 """
@@ -34,6 +34,6 @@ __all__ = [
 
 
 def register_environments() -> None:
-    """Make the paper's tasks known, and their environments to Gymnasium."""
+    """Register the paper's tasks, and their environments with Gymnasium."""
     for task in (CIRCLES, CIRCLES_IMAGES, *TASKS):
         register_task(task)

@@ -1,6 +1,6 @@
 """The environment underneath a task, in Gymnasium's form and in EnvPool's.
 
-Both step the same engine and get the same settings, under the names each has for them.
+Both use the same engine and the same settings, under their own names.
 """
 
 import importlib.util
@@ -25,12 +25,12 @@ class Base:
     Attributes:
         id: its name in Gymnasium, and in EnvPool.
         settings: Gymnasium's arguments for it.
-        observation_keys: which entries of a dictionary are observed, joined to one vector; None keeps what there is.
-        observed: how many numbers of the vector are observed, the first ones; None for all.
-        camera: the name of the camera that pictures are taken with, one that follows; None for the environment's own.
-        in_envpool: whether EnvPool's form is used where EnvPool has this environment.
-        show_mode: draws the mode of an episode into Gymnasium's form after a reset; None where none is drawn.
-        module: what to import so that Gymnasium knows the id; None for Gymnasium's own.
+        observation_keys: entries of a dictionary to observe, joined to one vector; None for the whole observation.
+        observed: how many of the vector's dimensions to observe, from the first on; None for all.
+        camera: the name of a camera for pictures, one that follows; None for the environment's default.
+        in_envpool: whether EnvPool's form is used if EnvPool has this environment.
+        show_mode: draws the mode of an episode in Gymnasium's form after a reset; None draws nothing.
+        module: to import so that Gymnasium knows the id; None for Gymnasium's own.
     """
 
     id: str
@@ -67,16 +67,16 @@ class Base:
             raise InputError(f"{self.id} needs a package that is missing ({error}){robots}") from error
 
     def observe(self, observation: Any) -> Any:
-        """Return of the environment's observation, or of many in a row, what the task observes."""
+        """Return the observed part of the environment's observation, or of several, (..., dimensions)."""
         if self.observation_keys is not None:
             observation = np.concatenate([observation[key] for key in self.observation_keys], axis=-1)
         return observation if self.observed is None else observation[..., : self.observed]
 
     def space(self, space: Any) -> gym.Space[Any]:
-        """Return of the environment's observation space what the task observes.
+        """Return the observed part of the environment's observation space.
 
         Raises:
-            InputError: it has no entry of these names, or they are no vectors.
+            InputError: there are no entries of these names, or they are no vectors.
         """
         if self.observation_keys is not None:
             entries = space.spaces if isinstance(space, gym.spaces.Dict) else {}
@@ -93,11 +93,11 @@ class Base:
         return gym.spaces.Box(space.low[: self.observed], space.high[: self.observed], dtype=space.dtype.type)
 
     def uses_envpool(self) -> bool:
-        """Whether EnvPool is installed and has this environment, and its form is wanted."""
+        """Whether EnvPool is installed, has this environment, and may be used."""
         return self.in_envpool and has_envpool() and self.id in _envpool_ids()
 
     def make_pool(self, seeds: Sequence[int], episode_steps: int, **overrides: Any) -> Any:
-        """Make as many in EnvPool's form as there are seeds."""
+        """Make an environment for each seed, in EnvPool's form."""
         import envpool
 
         pool = envpool.make_gymnasium(
@@ -131,15 +131,15 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _envpool_settings(settings: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """Return Gymnasium's settings as EnvPool takes them, a range as NAME_min and NAME_max; `known` are its names."""
+def _envpool_settings(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return Gymnasium's settings in EnvPool's form, with its `names`: a range becomes NAME_min and NAME_max."""
     translated: dict[str, Any] = {}
     for name, value in settings.items():
         if name.endswith("_range"):
             stem = name.removesuffix("_range")
-            # Some of EnvPool's environments have one end only, the other being open as in Gymnasium's.
+            # Some of EnvPool's environments have one end only; the other is open.
             ends = {f"{stem}_min": value[0], f"{stem}_max": value[1]}
-            translated |= {key: end for key, end in ends.items() if np.isfinite(end) or key in known}
+            translated |= {key: end for key, end in ends.items() if np.isfinite(end) or key in names}
         else:
             translated[name] = value
     return translated

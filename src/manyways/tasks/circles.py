@@ -1,7 +1,7 @@
-"""Circles: a point in the plane that walks along one of three circles through the origin (Section 4.1, Appendix B).
+"""Circles: a point in the plane that moves along one of three circles through the origin (Section 4.1, Appendix B).
 
-The observation is the last five positions, oldest first; the action is a displacement, to which the environment adds
-noise. The functions take any number of points at once, so that the single and the vector environment share them.
+The observation is the last five positions, oldest first. The action is a displacement, to which the environment adds
+noise. The single and the vector environment share the functions, which take any number of points.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Floats = NDArray[np.floating[Any]]
 RADII = np.array([-10.0, 10.0, 20.0])  # m; the circle of R is centred at (0, R)
 HISTORY = 5  # positions in an observation
 LARGEST_DISPLACEMENT = 1.5  # m a step and coordinate: 0.075 of the largest radius
-NOISE = 0.15  # m, standard deviation of what the environment adds to each coordinate: 10% of the largest displacement
+NOISE = 0.15  # m, standard deviation of the noise in each coordinate: 10% of the largest displacement
 LIMITS = np.array([30.0, 60.0])  # m; beyond |x|, |y| an episode ends
 EPISODE_STEPS = 1000
 TURN = 2 * np.pi / 100  # rad a step, of the expert
@@ -84,10 +84,10 @@ def _outside(positions: Floats) -> NDArray[np.bool_]:
 
 
 def _spaces() -> tuple[gym.Space[Any], gym.Space[Any]]:
-    # One step beyond the limits, with noise of ten standard deviations, which does not happen.
-    reach = np.tile(LIMITS + LARGEST_DISPLACEMENT + 10 * NOISE, HISTORY).astype(np.float32)
+    # One step beyond the limits, with ten standard deviations of noise.
+    bound = np.tile(LIMITS + LARGEST_DISPLACEMENT + 10 * NOISE, HISTORY).astype(np.float32)
     return (
-        gym.spaces.Box(-reach, reach, dtype=np.float32),
+        gym.spaces.Box(-bound, bound, dtype=np.float32),
         gym.spaces.Box(-LARGEST_DISPLACEMENT, LARGEST_DISPLACEMENT, (2,), np.float32),
     )
 
@@ -138,7 +138,7 @@ class CirclesEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
 
 def _draw(path: list[Floats], size: int = 480) -> NDArray[np.uint8]:
-    scale = 2 * size / 90  # two pixels a pixel, shrunk at the end against jagged lines; 90 m across
+    scale = 2 * size / 90  # 90 m across; drawn at twice the size, then shrunk, for smooth lines
     image = Image.new("RGB", (2 * size, 2 * size), "white")
     draw = ImageDraw.Draw(image)
 
@@ -157,7 +157,7 @@ def _draw(path: list[Floats], size: int = 480) -> NDArray[np.uint8]:
 
 
 class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
-    """Many points in NumPy; the same seeds give the same steps as as many `CirclesEnv`.
+    """Many points in NumPy; with the same seeds their steps are those of many `CirclesEnv`.
 
     A point is reset on the step after its end, whose action is ignored (Gymnasium's next-step autoreset).
 
@@ -200,7 +200,7 @@ class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any])
         if seed is not None or not self._generators:
             seeds = [None] * self.num_envs if seed is None else seed
             self._generators = [np.random.Generator(np.random.PCG64(s)) for s in seeds]
-            self._noise_used = np.full(self.num_envs, self._NOISE_BLOCK)
+            self._noise_index = np.full(self.num_envs, self._NOISE_BLOCK)
             self._noise = np.zeros((self.num_envs, self._NOISE_BLOCK, 2))
         self._history = np.zeros((self.num_envs, HISTORY, 2))
         self._steps[:] = 0
@@ -210,7 +210,7 @@ class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any])
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Move every point; those whose episode ended at the last step start anew instead."""
+        """Move every point, or reset it if its episode ended at the last step."""
         moving = ~self._ended
         history = _displace(self._history, np.asarray(actions, dtype=np.float64), self._draw_noise(moving))
         self._history = np.where(moving[:, None, None], history, 0.0)
@@ -228,11 +228,11 @@ class CirclesVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any])
 
     def _draw_noise(self, moving: NDArray[np.bool_]) -> Floats:
         """Return the next noise of every moving point, (points, 2), each from its own generator."""
-        for i in np.flatnonzero(moving & (self._noise_used == self._NOISE_BLOCK)):
+        for i in np.flatnonzero(moving & (self._noise_index == self._NOISE_BLOCK)):
             self._noise[i] = self._generators[i].standard_normal((self._NOISE_BLOCK, 2))
-            self._noise_used[i] = 0
-        noise: Floats = self._noise[np.arange(self.num_envs), np.minimum(self._noise_used, self._NOISE_BLOCK - 1)]
-        self._noise_used = self._noise_used + moving
+            self._noise_index[i] = 0
+        noise: Floats = self._noise[np.arange(self.num_envs), np.minimum(self._noise_index, self._NOISE_BLOCK - 1)]
+        self._noise_index = self._noise_index + moving
         return noise
 
 

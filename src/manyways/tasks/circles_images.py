@@ -1,6 +1,6 @@
-"""Circles, observed as a picture of the last five positions: brighter is later.
+"""Circles, observed as a picture of the last five positions; later ones are brighter.
 
-The expert acts on the positions, which the environment reports as `info["state"]`; a policy gets the picture alone.
+The expert acts on the positions, which the environment reports as `info["state"]`. A policy gets the picture alone.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ _COORDINATES = np.arange(SIZE) + 0.5 - SIZE / 2  # m, of the pixels' centres fro
 
 
 def draw(observations: Floats) -> Images:
-    """Return pictures (n, 64, 64, 1) of observations (n, 10); y points up. What is outside appears at the border."""
+    """Return pictures (n, 64, 64, 1) of observations (n, 10); y points up. Positions outside appear at the border."""
     positions = observations.reshape(-1, HISTORY, 2) - CENTRE
     positions = positions.clip(_COORDINATES[0], _COORDINATES[-1])[..., None]
     across, up = np.moveaxis(np.exp(-((_COORDINATES - positions) ** 2) / (2 * _BLOB**2)), 2, 0).astype(np.float32)
@@ -40,7 +40,7 @@ def draw(observations: Floats) -> Images:
 
 def positions(images: Images) -> Floats:
     """Return the last position in each picture (n, 64, 64, 1), in metres, (n, 2): the middle of the brightest blob."""
-    # Only the last position's blob is brighter than the second last's brightest pixel.
+    # Pixels brighter than the second last position's brightest belong to the last position.
     weights = np.maximum(images[..., 0].astype(np.float64) - 255 * _BRIGHTNESS[-2] - 1, 0)
     total = weights.sum(axis=(1, 2))
     x = weights.sum(axis=1) @ _COORDINATES / total

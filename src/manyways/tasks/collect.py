@@ -1,4 +1,4 @@
-"""Demonstrations of a task's expert as a Minari data set; the labels stay in the episodes' metadata."""
+"""Demonstrations of a task's expert as a Minari data set, with labels in the episodes' metadata."""
 
 import os
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from manyways.errors import InputError
 from manyways.files import require_empty
 from manyways.tasks.provenance import fingerprint
 from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out
-from manyways.tasks.spaces import disturbed, require_noise, within
+from manyways.tasks.spaces import require_noise, with_noise, within
 from manyways.tasks.task import Task
 
-_ATTEMPTS = 10  # at an episode in which the expert fails
+_ATTEMPTS = 10  # at an episode, until the expert does not fail
 _JOINED: dict[str, Callable[[list[Any]], Any]] = {
     "observations": concatenate,
     "actions": np.concatenate,
@@ -37,9 +37,9 @@ def collect(
     on_step: Callable[[], object] = lambda: None,
     noise: float | None = None,
 ) -> None:
-    """Roll the task's expert out under modes drawn at random and write what it did to the Minari folder `path`.
+    """Roll the task's expert out under random modes and write the episodes to the Minari folder `path`.
 
-    An episode in which the expert fails (see `Task.termination_fails`) demonstrates nothing: it is tried again.
+    An episode in which the expert fails (see `Task.termination_fails`) is repeated with another seed.
 
     Args:
         task: whose expert.
@@ -47,12 +47,12 @@ def collect(
         path: the data set's folder; must not exist yet, or be empty.
         seed: of the modes and the environment; the same seed gives the same data.
         on_step: called after every step of `EPISODES_AT_ONCE` episodes, for progress; see `steps_of`.
-        noise: what disturbs the expert's actions, see `Task.noise`, whose value is the default. The environment does
-            the disturbed action, and rewards that; the expert's own action is recorded (Laskey et al. 2017).
+        noise: on the expert's actions; `Task.noise` by default. The environment executes and rewards the noisy action;
+            the data set has the expert's own action (Laskey et al. 2017).
 
     Raises:
-        InputError: fewer than one episode, no expert, noise that the actions cannot have, the folder holds something,
-            the expert goes on failing, or a number that is not finite.
+        InputError: there are fewer than one episode, no expert, noise that does not fit the actions, something in the
+            folder, an expert that always fails, or values that are not finite.
         WriteError: the system refused to write.
     """
     if episodes < 1:
@@ -63,30 +63,30 @@ def collect(
     require_empty(path)
     modes = task.modes.sample(episodes, np.random.default_rng(seed))
     collected: list[dict[str, Any]] = [{}] * episodes
-    left = np.arange(episodes)
-    begun = 0
+    remaining = np.arange(episodes)
+    attempts = 0
     for attempt in range(_ATTEMPTS):
         failed = []
-        for start in range(0, len(left), EPISODES_AT_ONCE):
-            part = left[start : start + EPISODES_AT_ONCE]
+        for start in range(0, len(remaining), EPISODES_AT_ONCE):
+            part = remaining[start : start + EPISODES_AT_ONCE]
             environment = task.make_vec(len(part), modes[part])
-            # Environment i of a part has the seed it would have if all episodes ran at once.
+            # Environment i of a part has the same seed as if all episodes ran at once.
             count = on_step if attempt == 0 else (lambda: None)
-            records = _collect(task, environment, modes[part], seed + begun, count, noise)
+            records = _collect(task, environment, modes[part], seed + attempts, count, noise)
             for episode, record in zip(part, records, strict=True):
                 if record["terminations"] and task.termination_fails:
                     failed.append(episode)
                 else:
                     collected[episode] = record
             environment.close()
-            begun += len(part)
-        left = np.array(failed, dtype=np.int64)
-        if not len(left):
+            attempts += len(part)
+        remaining = np.array(failed, dtype=np.int64)
+        if not len(remaining):
             break
     else:
         raise InputError(
-            f"{len(left)} of {episodes} episodes of {task.name} ended early {_ATTEMPTS} times each; if that is success "
-            "there, declare Task(termination_fails=False); if not, disturb the expert less than by noise of "
+            f"{len(remaining)} of {episodes} episodes of {task.name} ended early {_ATTEMPTS} times each; if that is "
+            "success there, declare Task(termination_fails=False); if not, disturb the expert less than by noise of "
             f"{noise:g}, or train it further"
         )
     columns = {name: _JOINED.get(name, np.array)([record[name] for record in collected]) for name in collected[0]}
@@ -114,21 +114,21 @@ def _collect(
     on_step: Callable[[], object],
     noise: float,
 ) -> list[dict[str, Any]]:
-    """Return what `write_minari` takes, of one episode in each environment."""
+    """Return the arguments of `write_minari` for one episode of each environment."""
     space = environment.single_action_space
-    rng = np.random.default_rng((seed, 1))  # another than that of the modes
-    meant: list[NDArray[Any]] = []
+    rng = np.random.default_rng((seed, 1))  # not that of the modes
+    expert_actions: list[NDArray[Any]] = []
 
     def act(observations: Any, info: Any) -> Any:
-        meant.append(within(space, task.expert(observations, modes, info)))
-        return disturbed(space, meant[-1], noise, rng)
+        expert_actions.append(within(space, task.expert(observations, modes, info)))
+        return with_noise(space, expert_actions[-1], noise, rng)
 
     rollouts = roll_out(environment, act, seed, on_step)
     assert rollouts.observations is not None
-    rewards, actions = rollouts.rewards_under(task.modes, modes), _single(np.stack(meant, axis=1))
+    rewards, actions = rollouts.rewards_under(task.modes, modes), _single(np.stack(expert_actions, axis=1))
     observations = apply(_single, rollouts.observations)
-    named = {f"observations {name}".strip(): array for name, array in entries(observations)}
-    _require_finite(named | {"actions": actions, "rewards": rewards}, rollouts.lengths, task.name)
+    arrays = {f"observations {name}".strip(): array for name, array in entries(observations)}
+    _require_finite(arrays | {"actions": actions, "rewards": rewards}, rollouts.lengths, task.name)
     return [
         {
             "observations": rows_of(observations, (episode, slice(steps))),
@@ -143,19 +143,19 @@ def _collect(
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers in single precision, and integers, such as pictures, as they are."""
+    """Return real numbers in single precision, and integers, such as pictures, as they are."""
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _require_finite(named: dict[str, NDArray[Any]], lengths: NDArray[np.int64], task: str) -> None:
-    """Raise `InputError` where a number of an episode's steps is not finite; arrays are (episodes, steps, ...)."""
-    found: list[tuple[int, str]] = []  # the first step with such a number, and whose it is
-    for name, array in named.items():
+def _require_finite(arrays: dict[str, NDArray[Any]], lengths: NDArray[np.int64], task: str) -> None:
+    """Raise `InputError` where a value of an episode's steps is not finite; arrays are (episodes, steps, ...)."""
+    places: list[tuple[int, str]] = []  # the first step with such a value, and its array
+    for name, array in arrays.items():
         steps = np.arange(array.shape[1]) < lengths[:, None] + (array.shape[1] > lengths.max())
         wrong = ~np.isfinite(array.reshape(*array.shape[:2], -1)).all(axis=2) & steps
-        found += [(int(wrong.any(axis=0).argmax()), name)] * bool(wrong.any())
-    if found:
-        step, name = min(found, key=lambda place: place[0])
+        places += [(int(wrong.any(axis=0).argmax()), name)] * bool(wrong.any())
+    if places:
+        step, name = min(places, key=lambda place: place[0])
         raise InputError(
             f"the {name} of {task} are not finite at step {step}; mend the task's environment, rewards or expert: "
             "nothing was written"
@@ -163,10 +163,10 @@ def _require_finite(named: dict[str, NDArray[Any]], lengths: NDArray[np.int64], 
 
 
 def cached_demonstrations(task: Task) -> Path:
-    """Return where the task's default demonstrations are, or will be, kept in the user's cache.
+    """Return the path of the task's default demonstrations in the user's cache, which may not exist yet.
 
-    The folder is $MANYWAYS_CACHE, or the system's place for caches. Its name depends on all that the demonstrations
-    are made of: whoever changes the task or its expert gets other ones.
+    The cache is $MANYWAYS_CACHE, or the system's folder for caches. The name has a fingerprint of the task and its
+    expert, so that a change of either gives new demonstrations.
 
     Raises:
         InputError: the task has no expert.

@@ -1,6 +1,6 @@
 """Trained experts: networks with the mode as an input, in files that come with the package.
 
-NAME.safetensors has the weights, NAME.json the card: how it was trained, and what it reaches.
+NAME.safetensors has the weights, NAME.json the card, with the training and the returns.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ def returns(rewards: Floats, actions: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class TargetReturn:
-    """What a trained expert should reach, deterministically, over 100 episodes of all modes.
+    """The target of a trained expert, without noise, over 100 episodes of all modes.
 
     Attributes:
         mean: of the score.
-        least: of each mode's mean score; None asks four fifths of the best mode's.
+        least: of each mode's mean score; None for four fifths of the best mode's.
         score: of each episode, from the rewards under its own mode (episodes, steps) and its actions (episodes, steps,
-            action size); the return unless given.
+            action size); the return by default.
     """
 
     mean: float
@@ -39,7 +39,7 @@ class TargetReturn:
     score: Callable[[Floats, Floats], Floats] = returns
 
     def reached(self, scores: Floats) -> bool:
-        """Whether the mean scores of the modes, (modes,), reach it."""
+        """Whether the mean scores of the modes, (modes,), reach the target."""
         least = 0.8 * scores.max() if self.least is None and len(scores) > 1 else self.least
         return bool(scores.mean() >= self.mean and (least is None or (scores >= least).all()))
 
@@ -53,8 +53,8 @@ class Expert:
     Args:
         layers: `weight.0` (outputs, inputs), `bias.0` (outputs,), `weight.1`, ... and `action_scale` (outputs,), the
             largest action. With an entry `tanh`, whatever its value, there are tanhs between the layers, and actions
-            are cut at the largest instead.
-        card: how it was trained, and what it reaches.
+            are clipped at the largest instead.
+        card: of its training and its returns.
     """
 
     def __init__(self, layers: dict[str, NDArray[np.float32]], card: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class Expert:
 
     @property
     def fingerprint(self) -> str:
-        """Eight characters that tell its weights from those of others."""
+        """Eight characters of a hash of the weights."""
         digest = hashlib.sha256()
         for name in sorted(self.layers):
             digest.update(self.layers[name].tobytes())
@@ -99,10 +99,10 @@ class Expert:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "Expert":
-        """Read what `save` wrote.
+        """Read the files of `save`.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: there are none, or they are damaged.
         """
         from manyways.files import read_json, read_tensors
 
@@ -115,10 +115,10 @@ class Expert:
 
     @classmethod
     def is_shipped(cls, name: str) -> bool:
-        """Whether an expert of the task of this name came with the package."""
+        """Whether the package has an expert for the task of this name."""
         return (SHIPPED / f"{name}.safetensors").is_file()
 
     @classmethod
     def shipped(cls, name: str) -> "Expert":
-        """Return the expert of this task that came with the package."""
+        """Return the package's expert for this task."""
         return cls.load(SHIPPED, name)

@@ -1,6 +1,6 @@
-"""How a trained expert gets observation and mode as its inputs, and what its actions mean.
+"""Frames: from observation and mode to the inputs of a trained expert, and from its actions to the environment's.
 
-A frame that uses a body's symmetry lets one motion serve many modes.
+With a frame that uses a body's symmetry, one motion serves many modes.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 class ObservationFrame:
-    """The plain frame: all entries of the observation in one vector, and the mode, one-hot or as its numbers."""
+    """The plain frame: all entries of the observation in one vector, then the mode, one-hot or as a vector."""
 
     def inputs(self, observations: Any, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the expert's inputs (n, inputs), from observations of n environments and modes (n, ...)."""
@@ -31,14 +31,13 @@ class ObservationFrame:
 
 @dataclass(frozen=True)
 class Egocentric(ObservationFrame):
-    """The world turned so that the mode's direction is the x axis; modes are angles.
+    """The world rotated so that the mode's direction is the x axis; modes are angles.
 
-    An expert that walks along x then walks along every direction. Velocities of rotation are in the body's own frame
-    already.
+    So an expert that walks along x walks in every direction. Angular velocities are already in the body's frame.
 
     Attributes:
-        quaternion: column of the torso's orientation, 4 numbers.
-        velocity: column of its velocity, whose first two numbers turn.
+        quaternion: first of the 4 columns of the torso's orientation.
+        velocity: first column of its velocity, whose first two components rotate.
         size: how many columns are inputs; the others follow from them.
     """
 
@@ -47,14 +46,14 @@ class Egocentric(ObservationFrame):
     size: int
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the observation in the turned world."""
+        """Return the observation in the rotated world."""
         angle = -self._directions(observations, mode, modes)
         inputs = observations[:, : self.size].copy()
         w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
         cos, sin = np.cos(angle / 2), np.sin(angle / 2)
-        turned = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
-        inputs[:, self.quaternion : self.quaternion + 4] = np.stack(turned, axis=1)
-        inputs[:, self.velocity : self.velocity + 2] = _rotated(inputs[:, self.velocity : self.velocity + 2], angle)
+        rotated = [cos * w - sin * z, cos * x - sin * y, cos * y + sin * x, cos * z + sin * w]
+        inputs[:, self.quaternion : self.quaternion + 4] = np.stack(rotated, axis=1)
+        inputs[:, self.velocity : self.velocity + 2] = _rotate(inputs[:, self.velocity : self.velocity + 2], angle)
         return inputs
 
     def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
@@ -64,9 +63,9 @@ class Egocentric(ObservationFrame):
 
 @dataclass(frozen=True)
 class EgocentricAnt(Egocentric):
-    """The same, with the ant's four equal legs counted from the one that comes first in the mode's direction.
+    """The same, with the ant's four equal legs in the order from the mode's direction on.
 
-    The ant then faces the mode's direction but for at most 45°, whichever that is.
+    So the ant faces the mode's direction up to 45°.
     """
 
     quaternion: int = 1
@@ -74,21 +73,21 @@ class EgocentricAnt(Egocentric):
     size: int = 27
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the observation in the turned world, the body's frame turned by quarters."""
+        """Return the observation in the rotated world, with the body's frame rotated by quarter turns."""
         inputs = super().inputs(observations, mode, modes)
         quarters = _quarters(mode, modes)
         w, x, y, z = inputs[:, 1:5].T.copy()
         cos, sin = np.cos(quarters * np.pi / 4), np.sin(quarters * np.pi / 4)
         inputs[:, 1:5] = np.stack([w * cos - z * sin, x * cos + y * sin, y * cos - x * sin, z * cos + w * sin], axis=1)
-        inputs[:, 16:18] = _rotated(inputs[:, 16:18], -quarters * np.pi / 2)
-        for column in (5, 19):  # angles of the joints, and their velocities: hip and ankle of each leg
+        inputs[:, 16:18] = _rotate(inputs[:, 16:18], -quarters * np.pi / 2)
+        for column in (5, 19):  # angles of the joints, then their velocities: hip and ankle of each leg
             legs = inputs[:, column : column + 8].reshape(-1, 4, 2) * _ANKLE_SIGNS
-            inputs[:, column : column + 8] = _recounted(legs, quarters).reshape(-1, 8)
+            inputs[:, column : column + 8] = _reorder(legs, quarters).reshape(-1, 8)
         return inputs
 
     def actions(self, actions: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
         """Return the torques of the ant's own legs."""
-        legs = _recounted(actions.reshape(-1, 4, 2), -_quarters(mode, modes)) * _ANKLE_SIGNS
+        legs = _reorder(actions.reshape(-1, 4, 2), -_quarters(mode, modes)) * _ANKLE_SIGNS
         return np.roll(legs, 1, axis=1).reshape(-1, 8)  # the motors begin with the last leg
 
 
@@ -98,13 +97,13 @@ _ANKLE_SIGNS = np.array([[1, 1], [1, -1], [1, -1], [1, 1]])
 
 @dataclass(frozen=True)
 class EgocentricHumanoid(Egocentric):
-    """The same, mirrored in the modes to the right, so that the expert only learns to walk to the left.
+    """The same, mirrored for modes to the right, so that the expert only learns to walk to the left.
 
-    The humanoid's left and right sides are alike. No direction is farther than 120° from where it faces: to go straight
-    back it turns by stages. Without that it turned in some episodes, walked backwards in others, and fell with noise.
+    The humanoid is symmetric. Its input direction is at most 120° from the one that it faces, so it turns back in
+    stages. Otherwise it turns in some episodes and walks backwards in others, and falls under noise.
 
     Attributes:
-        farthest: that angle.
+        farthest: the greatest angle, 120°.
     """
 
     quaternion: int = 1
@@ -113,26 +112,26 @@ class EgocentricHumanoid(Egocentric):
     farthest: float = 2 * np.pi / 3
 
     def inputs(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the observation in the turned world, mirrored where the mode's direction is to the right."""
+        """Return the observation in the rotated world, mirrored for modes to the right."""
         inputs = super().inputs(observations, mode, modes)
         right = _to_the_right(mode, modes)
         joints = 5 + _MIRRORED_JOINTS
         columns = np.concatenate([np.arange(5), joints, np.arange(22, 28), joints + 23])
-        # height, orientation, joints; velocity, rotation, velocities of the joints. The turn by more than half a circle
-        # gave the orientation's negative, which is the same but looks different.
+        # Height, orientation, joints; velocity, angular velocity, joints' velocities. A rotation by more than half a
+        # circle gave the negative quaternion of the same orientation, so its sign changes too.
         signs = np.concatenate([[1, -1, 1, -1, 1], _JOINT_SIGNS, [1, -1, 1], [-1, 1, -1], _JOINT_SIGNS])
         inputs[right] = inputs[right][:, columns] * signs
         return inputs
 
     def _directions(self, observations: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
-        """Return the direction that becomes the x axis, at most `farthest` from where the torso faces."""
+        """Return the direction that becomes the x axis, at most `farthest` from the one that the torso faces."""
         w, x, y, z = observations[:, self.quaternion : self.quaternion + 4].T
-        faced = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
-        wanted = _angles(mode, modes)
+        heading = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
+        targets = _angles(mode, modes)
         side = np.where(_to_the_right(mode, modes), -1, 1)
-        # It turns to the mode's own side, unless it has turned too far already: by -150° to 210° to the left.
-        turn = (side * (wanted - faced) + 5 * np.pi / 6) % (2 * np.pi) - 5 * np.pi / 6
-        directions: Floats = wanted + side * (turn.clip(-self.farthest, self.farthest) - turn)
+        # It turns to the mode's side, unless it has already turned too far: by -150° to 210° to the left.
+        turn = (side * (targets - heading) + 5 * np.pi / 6) % (2 * np.pi) - 5 * np.pi / 6
+        directions: Floats = targets + side * (turn.clip(-self.farthest, self.farthest) - turn)
         return directions
 
     def actions(self, actions: Floats, mode: NDArray[Any], modes: Modes) -> Floats:
@@ -143,9 +142,8 @@ class EgocentricHumanoid(Egocentric):
         return torques
 
 
-# Waist (3), right leg (4), left leg (4), right arm (3), left arm (3): which joint is whose image in a mirror, and what
-# changes its sign there. Hips and elbows are counted in opposite senses already. The waist's first two motors are in
-# the other order than its joints.
+# Waist (3), right leg (4), left leg (4), right arm (3), left arm (3): each joint's mirror image, and its sign. Hips and
+# elbows already have opposite signs on both sides. The waist's first two motors are in the reverse order of its joints.
 _MIRRORED_JOINTS = np.array([0, 1, 2, 7, 8, 9, 10, 3, 4, 5, 6, 14, 15, 16, 11, 12, 13])
 _LIMB_SIGNS = [1, 1, 1, 1] * 2 + [-1, -1, 1] * 2
 _JOINT_SIGNS = np.array([-1, 1, -1, *_LIMB_SIGNS])
@@ -166,12 +164,12 @@ def _quarters(mode: NDArray[Any], modes: Modes) -> NDArray[np.int64]:
     return np.rint(_angles(mode, modes) / (np.pi / 2)).astype(np.int64)
 
 
-def _rotated(vectors: Floats, angle: Floats) -> Floats:
+def _rotate(vectors: Floats, angle: Floats) -> Floats:
     x, y = vectors.T
     return np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], axis=1)
 
 
-def _recounted(legs: Floats, quarters: NDArray[np.int64]) -> Floats:
-    """Return legs (n, 4, 2) counted from the one that stands so many places further."""
+def _reorder(legs: Floats, quarters: NDArray[np.int64]) -> Floats:
+    """Return legs (n, 4, 2) in the order from leg number `quarters` on."""
     places = (np.arange(4) + quarters[:, None]) % 4
     return legs[np.arange(len(legs))[:, None], places]

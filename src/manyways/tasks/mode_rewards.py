@@ -1,9 +1,9 @@
-"""Environments that report the reward under every mode: one at a time, and many at once on EnvPool.
+"""Environments that report the reward under every mode: a single one, and many on EnvPool.
 
     info["mode_rewards"]   (modes,), or (environments, modes) in the vector form
     reward                 the entry of the environment's own mode
 
-Both forms give what happened at a step to the same function of the task, so that they cannot disagree about rewards.
+Both forms call the same function of the task, so their rewards agree.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +28,12 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What happened at one step of `n` environments, from which a task computes its rewards.
+    """A step of `n` environments, from which a task computes its rewards.
 
     Attributes:
         observation: (n, ...) after the step, or a dictionary of such arrays.
-        action: (n, ...), as given.
-        info: what the environment underneath reports, each (n,).
+        action: (n, ...), not clipped.
+        info: the info of the environment underneath, each entry (n,).
         last: (n,), whether the time limit is reached.
     """
 
@@ -53,18 +53,18 @@ Rewards = Callable[[Step, Floats], Floats]
 
 
 def _rewards_of(rewards: Rewards, step: Step, modes: Modes, mode: NDArray[Any]) -> Floats:
-    """Return the task's rewards of a step, (n, modes), where the environments have the modes `mode`.
+    """Return the task's rewards of a step, (n, modes), for environments with the modes `mode`.
 
     Raises:
         InputError: they have another shape.
     """
-    found = np.asarray(rewards(step, modes.of_environments(mode)))
-    if found.shape != (len(mode), len(modes)):
+    values = np.asarray(rewards(step, modes.of_environments(mode)))
+    if values.shape != (len(mode), len(modes)):
         raise InputError(
-            f"the task's rewards have shape {found.shape}; return one for each environment and mode, here "
+            f"the task's rewards have shape {values.shape}; return one for each environment and mode, here "
             f"({len(mode)}, {len(modes)}): modes come as (1, modes), to combine with numbers of shape (n, 1)"
         )
-    return found
+    return values
 
 
 class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
@@ -72,11 +72,11 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: the environment underneath, without a time limit.
-        modes: the task's.
-        rewards: the task's.
-        mode: whose reward is `reward`: an index of discrete modes, a point of continuous ones.
+        modes: of the task.
+        rewards: of the task.
+        mode: of `reward`: an index of discrete modes, a point of continuous ones.
         episode_steps: the time limit, which Gymnasium's registry enforces.
-        base: what of its observations is observed; None for all.
+        base: selects the observed part of observations; None for all.
 
     Raises:
         ValueError: there is no such mode.
@@ -111,14 +111,14 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
         return self._base.observe(observation), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment underneath; its own reward is left out."""
+        """Step the environment underneath; its own reward is not used."""
         base_observation, _, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         observation = self._base.observe(base_observation)
-        numbers = {name: np.asarray(value)[None] for name, value in info.items() if np.ndim(value) == 0}
+        scalars = {name: np.asarray(value)[None] for name, value in info.items() if np.ndim(value) == 0}
         last = np.array([self._steps >= self._episode_steps])
         batch = apply(lambda array: np.asarray(array)[None], observation)
-        step = Step(batch, np.asarray(action, dtype=self._action_dtype)[None], numbers, last)
+        step = Step(batch, np.asarray(action, dtype=self._action_dtype)[None], scalars, last)
         rewards = _rewards_of(self._rewards, step, self._modes, self.mode)
         info["mode_rewards"] = rewards[0]
         return observation, float(self._modes.own(rewards, self.mode)[0]), terminated, truncated, info
@@ -127,11 +127,11 @@ class ModeRewards(gym.Wrapper[Any, Any, Any, Any]):
 class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
     """Many environments under their modes, stepped by EnvPool.
 
-    An environment that ended starts anew at the next step, whose action is ignored (Gymnasium's NEXT_STEP); that
-    step's rewards are 0 and `info["_mode_rewards"]` is False there.
+    An environment whose episode ended is reset at the next step, whose action is ignored (Gymnasium's NEXT_STEP); that
+    step's rewards are 0, its `info["_mode_rewards"]` is False.
 
     Args:
-        make: from seeds, one an environment, to the EnvPool underneath, whose time limit is `episode_steps`.
+        make: from a seed for each environment to the EnvPool underneath, whose time limit is `episode_steps`.
         num_envs: how many environments.
         modes, rewards, mode, episode_steps, base: as for `ModeRewards`; `mode` one for all, or one each.
 
@@ -165,7 +165,7 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         self.single_action_space = actions = self._pool.action_space
         self._action_dtype = actions.dtype
         if isinstance(actions, Box):
-            # Gymnasium's MuJoCo environments say float32, though they compute in double precision like EnvPool's.
+            # Like Gymnasium's MuJoCo environments, which also compute in double precision.
             self.single_action_space = Box(np.float32(actions.low), np.float32(actions.high), dtype=np.float32)
         require_supported(self.single_observation_space, self.single_action_space, self._base.id)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -177,30 +177,30 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         """Start every environment anew; an integer seed gives environment i the seed `seed + i`."""
         if seed is not None:
             seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-            # EnvPool takes seeds only when it is made, and 31 bits of them.
-            wanted = [old if new is None else int(new) % 2**31 for old, new in zip(self._seeds, seeds, strict=True)]
-            if not self._fresh or wanted != self._seeds:
-                self._seeds = wanted
+            # EnvPool takes seeds, of 31 bits, only when it is made.
+            new_seeds = [old if new is None else int(new) % 2**31 for old, new in zip(self._seeds, seeds, strict=True)]
+            if not self._fresh or new_seeds != self._seeds:
+                self._seeds = new_seeds
                 self._pool.close()
-                self._pool = self._make(wanted)
+                self._pool = self._make(new_seeds)
         self._fresh = False
         self._ended[:] = False
         observation, info = self._pool.reset()
-        return self._base.observe(observation), _numbers(info)
+        return self._base.observe(observation), _with_gymnasium_names(info)
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Step every environment; those whose episode ended at the last step start anew instead."""
+        """Step every environment, or reset it if its episode ended at the last step."""
         observation, _, terminated, truncated, pool_info = self._pool.step(
             np.asarray(actions, dtype=self._action_dtype)
         )
         observation = self._base.observe(observation)
-        info: dict[str, Any] = _numbers(pool_info)
+        info: dict[str, Any] = _with_gymnasium_names(pool_info)
         moving = ~self._ended
         last = info["elapsed_step"] >= self._episode_steps
-        taken = np.asarray(actions, dtype=np.float64 if isinstance(self.single_action_space, Box) else np.int64)
-        step = Step(observation, taken, info, last)
+        actions = np.asarray(actions, dtype=np.float64 if isinstance(self.single_action_space, Box) else np.int64)
+        step = Step(observation, actions, info, last)
         rewards = _rewards_of(self._rewards, step, self._modes, self.mode)
-        rewards = np.where(moving[:, None], rewards, 0.0)  # what the step that resets reports is of no meaning
+        rewards = np.where(moving[:, None], rewards, 0.0)  # a reset has no reward
         info |= {"mode_rewards": rewards, "_mode_rewards": moving}
         self._ended = terminated | truncated
         return observation, self._modes.own(rewards, self.mode), terminated, truncated & ~terminated, info
@@ -210,7 +210,7 @@ class EnvPoolModeRewards(VectorEnv[Any, Any, Any]):
         self._pool.close()
 
 
-# EnvPool's Humanoid calls some entries of its info otherwise than Gymnasium's.
+# EnvPool's Humanoid has other names for some entries of its info.
 _GYMNASIUM_NAMES = {
     "reward_impact": "reward_contact",
     "reward_linvel": "reward_forward",
@@ -219,7 +219,7 @@ _GYMNASIUM_NAMES = {
 }
 
 
-def _numbers(info: Mapping[str, Any]) -> dict[str, Any]:
+def _with_gymnasium_names(info: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of EnvPool's info that describe each environment, under Gymnasium's names."""
     return {
         _GYMNASIUM_NAMES.get(name, name): value for name, value in info.items() if name not in ("env_id", "players")

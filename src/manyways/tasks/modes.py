@@ -1,4 +1,4 @@
-"""The ground-truth modes of a task: a few that can be listed, or a range of numbers."""
+"""The ground-truth modes of a task: a list, or a continuous range."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class DiscreteModes:
     """Modes that can be listed; an episode's mode is the index of one.
 
     Attributes:
-        values: what the reward needs to know of each, such as a velocity or an angle.
-        names: the same in words for tables, with units.
+        values: of each mode, for the reward, such as a velocity or an angle.
+        names: of each mode, for tables, with units.
     """
 
     values: tuple[float, ...]
@@ -56,7 +56,7 @@ class DiscreteModes:
         return np.broadcast_to(indices, (count,)).astype(np.int64)
 
     def of_environments(self, mode: NDArray[np.int64]) -> Floats:
-        """Return what the reward is computed for, (1, modes): every mode, whatever each environment's own is."""
+        """Return the modes for which the reward is computed, (1, modes): all of them."""
         return np.array(self.values)[None]
 
     def own(self, rewards: Floats, mode: NDArray[np.int64]) -> Floats:
@@ -69,10 +69,10 @@ class ContinuousModes:
     """Modes in a box; an episode's mode is a point of it.
 
     Attributes:
-        low, high: the box's corners, as many numbers as a mode has.
-        name: what the numbers are, with units.
-        tolerance: within which distance of its mode an episode must end to have hit it; None where none is asked for.
-        labels: of each number, with units, for pictures; `name` unless given.
+        low, high: the box's corners, (dimension,).
+        name: of a mode, with units.
+        tolerance: greatest distance from its mode at which an episode must end to hit it; None without hits.
+        labels: of each dimension, with units, for pictures; `name` by default.
     """
 
     low: tuple[float, ...]
@@ -82,7 +82,7 @@ class ContinuousModes:
     labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Return 1: an environment can report the reward under its own mode only."""
+        """Return 1: an environment reports the reward under its own mode only."""
         return 1
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class ContinuousModes:
 
     @property
     def dimension(self) -> int:
-        """How many numbers a mode has."""
+        """The dimensions of a mode."""
         return len(self.low)
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ class ContinuousModes:
 
     def spread(self, count: int) -> NDArray[np.float64]:
         """Return `count` modes, (count, dimension), that fill the box evenly: a Halton sequence."""
-        # SciPy's own has more than is needed here, and takes half a second to import.
+        # SciPy's takes half a second to import.
         columns = [_halton(count, base) for base in _PRIMES[: self.dimension]]
         return self.low + np.stack(columns, axis=1) * np.subtract(self.high, self.low)
 
@@ -117,7 +117,7 @@ class ContinuousModes:
         return np.array(np.broadcast_to(points, (count, self.dimension)))
 
     def of_environments(self, mode: NDArray[np.float64]) -> Floats:
-        """Return what the reward is computed for: each environment's own mode, (environments, 1[, dimension])."""
+        """Return the modes for which the reward is computed, (environments, 1[, dimension]): each one's own."""
         return mode if self.dimension == 1 else mode[:, None]
 
     def own(self, rewards: Floats, mode: NDArray[np.float64]) -> Floats:
@@ -141,7 +141,7 @@ def _halton(count: int, base: int) -> NDArray[np.float64]:
 
 
 def angles(count: int) -> DiscreteModes:
-    """Return `count` directions in the plane, spread evenly from that of the x axis on."""
+    """Return `count` evenly spaced directions in the plane, beginning with the x axis."""
     turns = 2 * np.pi * np.arange(count) / count
     return DiscreteModes(tuple(turns), tuple(f"{np.degrees(turn):.0f}°" for turn in turns))
 

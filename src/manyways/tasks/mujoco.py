@@ -1,7 +1,7 @@
-"""The paper's MuJoCo tasks (Section 4.1, Appendix B): what each rewards, and its declaration.
+"""The paper's MuJoCo tasks (Section 4.1, Appendix B): their rewards and declarations.
 
-A reward is computed for many environments and modes at once: from a step of n of them and the modes' values, (1, modes)
-or (n, 1), to (n, modes).
+A reward is computed for many environments and modes at once: from a step of n environments and the modes' values,
+(1, modes) or (n, 1), to (n, modes).
 """
 
 from typing import Any
@@ -43,9 +43,9 @@ def half_cheetah_velocity(step: Step, velocities: Floats) -> Floats:
 
 
 def walk_at_velocity(step: Step, velocities: Floats) -> Floats:
-    """Reward each velocity in proportion to its size when met, less effort, and 1 for being alive."""
-    missed = np.abs(step.info["x_velocity"][:, None] - velocities)
-    return np.abs(velocities) - missed + (1 - 0.001 * step.effort)[:, None]
+    """Reward each velocity by its size, less the distance from it and effort, and 1 for being alive."""
+    distances = np.abs(step.info["x_velocity"][:, None] - velocities)
+    return np.abs(velocities) - distances + (1 - 0.001 * step.effort)[:, None]
 
 
 def reach(step: Step, goals: Floats) -> Floats:
@@ -60,7 +60,7 @@ def reaching(observations: Floats, goals: Floats) -> Floats:
 
 
 def show_goal(environment: Any, goal: Floats) -> None:
-    """Draw the goal, which is relative to the gripper's start, in place of the environment's own."""
+    """Draw the goal, relative to the gripper's start, in place of the environment's own."""
     environment.goal = GRIPPER_START + goal
 
 
@@ -89,25 +89,25 @@ def _velocity_of(column: int, seconds: float) -> Picture:
     return Picture(points, ("time (s)", "velocity (m/s)"))
 
 
-# The contact forces, which stand behind the 27 numbers, are not observed, but EnvPool computes them only then.
+# The contact forces after the first 27 dimensions are not observed; EnvPool computes them only if they are there.
 _ANT = Base("Ant-v5", {"healthy_z_range": (0.2, np.inf)}, observed=27, camera="track")
 _CHEETAH = Base("HalfCheetah-v5", camera="track")
 _WALKER_VELOCITIES = (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5)  # m/s
 _HOPPER_VELOCITIES = (-2.0, -1.5, 0.5, 1.0, 1.5, 2.0)
 
 
-def _walking(wanted: tuple[float, ...]) -> tuple[float, ...]:
-    """Return 85% of the most that 1000 steps at each velocity can give."""
-    return tuple(0.85 * 1000 * (abs(velocity) + 1) for velocity in wanted)
+def _walking(velocities: tuple[float, ...]) -> tuple[float, ...]:
+    """Return 85% of the greatest return of 1000 steps at each velocity."""
+    return tuple(0.85 * 1000 * (abs(velocity) + 1) for velocity in velocities)
 
 
-_STARTING = 50  # steps of a HalfCheetah episode in which the cheetah is not yet up to speed
+_STARTING = 50  # steps in which a HalfCheetah reaches its speed
 
 
-def _missed(rewards: Floats, actions: Floats) -> Floats:
-    """Return minus the mean distance from the velocity that was asked for, once it is up to speed, in m/s."""
-    missed: Floats = (rewards + 0.05 * np.square(actions).sum(axis=2))[:, _STARTING:].mean(axis=1)
-    return missed
+def _velocity_error(rewards: Floats, actions: Floats) -> Floats:
+    """Return minus the mean distance from the mode's velocity after the start, in m/s."""
+    errors: Floats = (rewards + 0.05 * np.square(actions).sum(axis=2))[:, _STARTING:].mean(axis=1)
+    return errors
 
 
 TASKS = (
@@ -161,7 +161,7 @@ TASKS = (
         noise=0.1,
         achieved=lambda observations, info: info["x_velocity"][:, None],
         starting_steps=_STARTING,
-        target_return=TargetReturn(-0.1, score=_missed),
+        target_return=TargetReturn(-0.1, score=_velocity_error),
     ),
     Task(
         name="walker2d-vel-6",

@@ -1,4 +1,4 @@
-"""Running a vector environment for one episode in each of its sub-environments, whoever acts."""
+"""Rollouts of one episode in each sub-environment of a vector environment, by any actor."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating[Any]]
 
 
-EPISODES_AT_ONCE = 100  # rolled out together; more need more memory and are no faster
+EPISODES_AT_ONCE = 100  # in one rollout; more need more memory and are no faster
 
 Measure = Callable[[Any, Mapping[str, Any]], Floats]
-"""From observations of n environments and `info` to numbers of each, (n, numbers)."""
+"""From observations of n environments and `info` to a vector for each, (n, dimensions)."""
 
 Act = Callable[[Any, Mapping[str, Any]], NDArray[Any]]
 """From observations of n environments and `info` to actions (n, ...)."""
@@ -30,16 +30,16 @@ Act = Callable[[Any, Mapping[str, Any]], NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """One episode for each sub-environment, padded to the longest with what the last step of each left.
+    """One episode for each sub-environment, padded to the longest with the values of each one's last step.
 
     Attributes:
-        actions: (episodes, steps, ...), as given to the environment.
+        actions: (episodes, steps, ...), within the action space.
         mode_rewards: (episodes, steps, modes), zero after the end.
-        lengths: (episodes,), how many steps each episode lasted.
+        lengths: (episodes,), in steps.
         terminated: (episodes,), whether it ended by itself rather than by the time limit.
-        achieved: (episodes, steps, numbers), where something was measured.
-        observations: (episodes, steps + 1, ...), or a dictionary of such arrays, the one after the last action
-            included; None where they were not kept.
+        achieved: (episodes, steps, dimensions), the measurements; None without a measure.
+        observations: (episodes, steps + 1, ...), or a dictionary of such arrays, including the final ones; None if they
+            were not stored.
     """
 
     actions: NDArray[Any]
@@ -67,29 +67,29 @@ class Rollouts:
             return parts[0]
         steps = max(part.actions.shape[1] for part in parts)
 
-        def padded(arrays: Sequence[Any], length: int = steps, mode: Any = "edge") -> Any:
+        def pad(arrays: Sequence[Any], length: int = steps, mode: Any = "edge") -> Any:
             if any(array is None for array in arrays):
                 return None
             if isinstance(arrays[0], Mapping):
-                return {name: padded([array[name] for array in arrays], length) for name in arrays[0]}
+                return {name: pad([array[name] for array in arrays], length) for name in arrays[0]}
             widths = [[(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)] for array in arrays]
             return np.concatenate([np.pad(array, width, mode) for array, width in zip(arrays, widths, strict=True)])
 
         return cls(
-            padded([part.actions for part in parts]),
-            padded([part.mode_rewards for part in parts], mode="constant"),
+            pad([part.actions for part in parts]),
+            pad([part.mode_rewards for part in parts], mode="constant"),
             np.concatenate([part.lengths for part in parts]),
             np.concatenate([part.terminated for part in parts]),
-            padded([part.achieved for part in parts]),
-            padded([part.observations for part in parts], steps + 1),
+            pad([part.achieved for part in parts]),
+            pad([part.observations for part in parts], steps + 1),
         )
 
     def rewards_under(self, modes: Modes, mode: NDArray[Any]) -> Floats:
-        """Return the rewards of each episode under one mode of its own, (episodes, steps).
+        """Return the rewards of each episode under its own mode, (episodes, steps).
 
         Args:
-            modes: the task's.
-            mode: (episodes, ...), each one's own.
+            modes: of the task.
+            mode: (episodes, ...), of each episode.
         """
         steps = range(self.mode_rewards.shape[1])
         return np.stack([modes.own(self.mode_rewards[:, step], mode) for step in steps], axis=1)
@@ -107,44 +107,44 @@ def roll_out(
 
     Args:
         environment: reports `info["mode_rewards"]` (environments, modes).
-        act: chooses the actions, which are cut to the action space where that is a box.
+        act: gives the actions, which are clipped to a box.
         seed: of the environment's reset.
         on_step: called after every step, for progress.
-        achieved: what to measure at every step, after it.
-        keep_observations: whether they are returned; pictures take much memory.
+        achieved: a measure after every step; None measures nothing.
+        keep_observations: whether they are returned; pictures need much memory.
 
     Raises:
-        InputError: a discrete action is none of the action space's.
+        InputError: a discrete action is outside the action space.
     """
     observation, info = environment.reset(seed=seed)
     running = np.ones(environment.num_envs, dtype=bool)
     lengths = np.zeros(environment.num_envs, dtype=np.int64)
-    ended_itself = np.zeros(environment.num_envs, dtype=bool)
+    terminations = np.zeros(environment.num_envs, dtype=bool)
     observations = [apply(np.copy, observation)] if keep_observations else []
     actions, rewards = [], []
-    measured: list[Floats] = []
+    measurements: list[Floats] = []
     while running.any():
         action = within(environment.single_action_space, act(observation, info))
         observation, _, terminated, truncated, info = environment.step(action)
         if keep_observations:
-            kept = apply(np.copy, observation)
-            _keep(kept, observations[-1], ~running)
-            observations.append(kept)
+            copied = apply(np.copy, observation)
+            _keep(copied, observations[-1], ~running)
+            observations.append(copied)
         actions.append(action)
         rewards.append(info["mode_rewards"] * running[:, None])
         if achieved is not None:
             now = achieved(observation, info)
-            measured.append(np.where(running[:, None], now, measured[-1] if measured else now))
+            measurements.append(np.where(running[:, None], now, measurements[-1] if measurements else now))
         lengths += running
-        ended_itself |= running & terminated
+        terminations |= running & terminated
         running &= ~(terminated | truncated)
         on_step()
     return Rollouts(
         np.stack(actions, axis=1),
         np.stack(rewards, axis=1),
         lengths,
-        ended_itself,
-        np.stack(measured, axis=1) if measured else None,
+        terminations,
+        np.stack(measurements, axis=1) if measurements else None,
         stack(observations, axis=1) if keep_observations else None,
     )
 
@@ -158,22 +158,22 @@ def roll_out_in_parts(
     modes: NDArray[Any] | None = None,
     keep_observations: bool = False,
 ) -> Rollouts:
-    """Run so many episodes of a task, as many at once as memory allows.
+    """Run many episodes of a task, in parts of `EPISODES_AT_ONCE`.
 
     Args:
         task: to run in.
         episodes: how many.
-        act: from a slice, the episodes that run, their observations and `info`, to their actions.
+        act: from a slice of the episodes, their observations and `info`, to their actions.
         seed: of the environments; episode i has `seed + i`.
         on_step: called after each step of a part.
-        modes: (episodes, ...), those of the environments; None for the first.
+        modes: (episodes, ...), of the environments; None for the first mode.
         keep_observations: whether they are returned.
     """
     parts = []
     for start in range(0, episodes, EPISODES_AT_ONCE):
-        chosen = slice(start, min(start + EPISODES_AT_ONCE, episodes))
-        environment = task.make_vec(chosen.stop - start, None if modes is None else modes[chosen])
-        acts: Act = partial(act, chosen)
+        part = slice(start, min(start + EPISODES_AT_ONCE, episodes))
+        environment = task.make_vec(part.stop - start, None if modes is None else modes[part])
+        acts: Act = partial(act, part)
         parts.append(roll_out(environment, acts, seed + start, on_step, task.achieved, keep_observations))
         environment.close()
     return Rollouts.together(parts)
@@ -193,14 +193,14 @@ def roll_out_expert(
     """
     task.require_expert()
 
-    def act(chosen: slice, observations: Any, info: Any) -> Any:
-        return task.expert(observations, modes[chosen], info)
+    def act(part: slice, observations: Any, info: Any) -> Any:
+        return task.expert(observations, modes[part], info)
 
     return roll_out_in_parts(task, len(modes), act, seed, on_step, modes, keep_observations)
 
 
 def _keep(observation: Any, last: Any, ended: NDArray[np.bool_]) -> None:
-    """Put the last observation of environments whose episode has ended in place of what follows it."""
+    """Overwrite the observations of environments whose episode has ended with their last ones, in place."""
     if isinstance(observation, Mapping):
         for name, array in observation.items():
             array[ended] = last[name][ended]

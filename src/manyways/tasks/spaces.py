@@ -1,4 +1,4 @@
-"""What tasks need of an action space: what lies outside, random actions, noise."""
+"""Action spaces of tasks: bounds, random actions, noise."""
 
 from typing import Any
 
@@ -28,20 +28,20 @@ def require_supported(observation_space: Any, action_space: Any, name: str) -> N
 
 
 def within(space: Any, actions: NDArray[Any]) -> NDArray[Any]:
-    """Return actions (n, ...) as the environments take them: cut to a box, or the integers that they are.
+    """Return actions (n, ...) for the environments: clipped to a box, or as integers.
 
     Raises:
-        InputError: they have another shape, or a discrete action is none of the space's.
+        InputError: they have another shape, or a discrete action is outside the space.
     """
     if np.shape(actions)[1:] != space.shape:
         raise InputError(f"actions have shape {np.shape(actions)}; give {space.shape} numbers for each environment")
     if isinstance(space, Box):
         return np.clip(actions, space.low, space.high)
-    chosen = np.asarray(actions).astype(np.int64)
-    outside = _outside(space, chosen)
+    choices = np.asarray(actions).astype(np.int64)
+    outside = _outside(space, choices)
     if outside.any():
-        raise InputError(f"action {chosen[outside][0]} is none of {space}; the actions must be integers of it")
-    return chosen
+        raise InputError(f"action {choices[outside][0]} is none of {space}; the actions must be integers of it")
+    return choices
 
 
 def share_outside(space: Any, actions: NDArray[Any]) -> float:
@@ -56,32 +56,32 @@ def random_actions(space: Any, count: int, rng: np.random.Generator) -> NDArray[
     return rng.integers(0, choices_of(space).reshape(space.shape), (count, *space.shape))  # type: ignore[union-attr]
 
 
-def disturbed(space: Any, actions: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
+def with_noise(space: Any, actions: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
     """Return actions (n, ...) with noise.
 
     Args:
         space: of one action.
-        actions: what was meant.
-        noise: of numbers, the standard deviation of Gaussian noise, in halves of their range; of choices, the
-            probability that one is replaced by a random one.
-        rng: what the noise is drawn from.
+        actions: without noise.
+        noise: for a box, the standard deviation of Gaussian noise, in halves of the range; for choices, the probability
+            of a random choice.
+        rng: of the noise.
     """
     if noise == 0:
         return actions
     if isinstance(space, Box):
         return actions + noise * (space.high - space.low) / 2 * rng.standard_normal(actions.shape)
-    replaced = (rng.random(len(actions)) < noise).reshape(-1, *[1] * len(space.shape))
-    return np.where(replaced, random_actions(space, len(actions), rng), actions)
+    replace = (rng.random(len(actions)) < noise).reshape(-1, *[1] * len(space.shape))
+    return np.where(replace, random_actions(space, len(actions), rng), actions)
 
 
 def require_bounds(space: Any, name: str, otherwise: str) -> None:
-    """Raise `InputError` where actions are numbers without bounds to draw between."""
+    """Raise `InputError` where actions are real numbers without bounds."""
     if isinstance(space, Box) and not space.is_bounded():
         raise InputError(f"the actions of {name} have no bounds; give its action space finite ones, {otherwise}")
 
 
 def require_noise(space: Any, noise: float, name: str) -> None:
-    """Raise `InputError` where actions of the space cannot have this much noise (see `disturbed`)."""
+    """Raise `InputError` where actions of the space cannot have this noise (see `with_noise`)."""
     if not noise >= 0:
         raise InputError(f"the noise is {noise}; give 0 or more")
     if noise > 0:
@@ -94,7 +94,7 @@ def _outside(space: Any, actions: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which actions (n, ...) lie outside the space, (n,)."""
     if isinstance(space, Box):
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # without bounds
+        with np.errstate(invalid="ignore"):  # infinite bounds
             slack = np.nan_to_num(_ROUNDING * (high - low), posinf=0.0)
         wrong = (actions < low - slack) | (actions > high + slack)
     else:

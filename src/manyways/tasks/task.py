@@ -1,4 +1,4 @@
-"""What a task is: an environment with modes, an expert that gets the mode as an input, and how to draw a trajectory."""
+"""Tasks: an environment with modes, an expert with the mode as an input, and the picture of a trajectory."""
 
 import importlib
 import shlex
@@ -34,11 +34,11 @@ _ENVIRONMENT = ("environment", "modes", "episode_steps", "base", "rewards", "ent
 
 @dataclass(frozen=True)
 class Picture:
-    """How a trajectory is drawn in a plane.
+    """The picture of a trajectory in a plane.
 
     Attributes:
         points: from observations (steps, ...), or a dictionary of such arrays, to points (steps, 2).
-        labels: what the two numbers are, with units.
+        labels: of the two axes, with units.
     """
 
     points: Callable[[Any], Floats]
@@ -50,29 +50,29 @@ class Task:
     """One task: Section 4.1, Appendix B, or your own (docs/tasks.md).
 
     Attributes:
-        name: what the command line calls it.
+        name: for the command line.
         environment: its Gymnasium id; the task registers it on first use.
         modes: the ground truth.
-        episode_steps: the longest episode.
-        demonstrations: how many episodes are collected by default.
-        picture: how a trajectory is drawn.
-        base: the environment underneath, to which `rewards` adds the modes; None where `entry_point` makes it.
-        rewards: the reward under each mode, (n, modes), from what happened at a step.
-        entry_point: for an environment that has modes already, its two forms, as Gymnasium's registry takes them.
-        scripted_expert: from observations of n environments and modes (n,) to actions (n, ...); None where the expert
-            is a trained network.
-        weights: folder of the trained expert; None for the one that comes with manyways, if there is one.
-        expert_observes: what the expert gets in place of the task's observations, from these and `info`, (n, numbers):
-            `lambda observations, info: info["state"]` lets it act on a state where the policy gets a picture.
-        noise: what disturbs the expert's actions in demonstrations, so that they show the way back from small
-            mistakes: of numbers, a standard deviation in halves of their range; of choices, a probability.
-        termination_fails: whether an episode that terminates has failed, so that it is no demonstration; False where
-            an end before the time limit is success.
-        achieved: for continuous modes, what is achieved at a step, in their units: from observations after it and
-            `info` to (n, numbers of a mode).
-        starting_steps: at the start of an episode, in which nothing can be achieved yet.
-        frame: how a trained expert gets observation and mode.
-        target_return: what a trained expert should reach; None where the expert is a script.
+        episode_steps: the time limit.
+        demonstrations: how many episodes `collect` makes by default.
+        picture: of a trajectory.
+        base: the environment underneath, to which `rewards` adds the modes; None with an `entry_point`.
+        rewards: the reward under each mode, (n, modes), from a step of n environments.
+        entry_point: of an environment that has modes itself, its single and its vector form for Gymnasium's registry.
+        scripted_expert: from observations of n environments and modes (n,) to actions (n, ...); None if the expert is a
+            trained network.
+        weights: folder of the trained expert; None for the one that comes with manyways, if any.
+        expert_observes: from the task's observations and `info` to the expert's observations, (n, dimensions). With
+            `lambda observations, info: info["state"]` the expert acts on a state, and the policy on a picture.
+        noise: on the expert's actions in demonstrations, so that they show how to correct small mistakes: for a box, a
+            standard deviation in halves of the range; for choices, a probability.
+        termination_fails: whether an episode that terminates has failed and is no demonstration; False if an end before
+            the time limit is success.
+        achieved: for continuous modes, the achieved mode at a step: from the observations after it and `info` to
+            (n, dimensions of a mode).
+        starting_steps: first steps of an episode, in which the mode cannot be achieved yet.
+        frame: from observation and mode to a trained expert's inputs.
+        target_return: of a trained expert; None for a script.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Task:
         """The trained network.
 
         Raises:
-            InputError: none has been trained for this task, or its file is damaged.
+            InputError: there is none for this task, or its file is damaged.
         """
         if self.weights is not None:
             return Expert.load(self.weights, self.name)
@@ -112,24 +112,24 @@ class Task:
 
     @property
     def has_expert(self) -> bool:
-        """Whether there is an expert: a script, a trained network, or one that comes with manyways."""
+        """Whether there is an expert: a script, or a trained network."""
         trained = self.weights is not None or "trained_expert" in self.__dict__
         return self.scripted_expert is not None or trained or Expert.is_shipped(self.name)
 
     @property
     def as_argument(self) -> str:
-        """The task as commands take it, such as `my_tasks:SWING --weights experts/swing`."""
+        """The task's arguments for commands, such as `my_tasks:SWING --weights experts/swing`."""
         weights = "" if self.weights is None else f" --weights {shlex.quote(str(self.weights))}"
         return shlex.quote(_REFERENCES.get(self.name, self.name)) + weights
 
     def with_expert(self, expert: Expert) -> "Task":
         """Return the same task with another trained expert."""
         task = replace(self, scripted_expert=None)
-        task.__dict__["trained_expert"] = expert  # where a cached property keeps its value
+        task.__dict__["trained_expert"] = expert  # the value of the cached property
         return task
 
     def require_expert(self) -> None:
-        """Raise `InputError` where there is no expert that could act."""
+        """Raise `InputError` if there is no expert."""
         if self.scripted_expert is None:
             _ = self.trained_expert
 
@@ -139,23 +139,23 @@ class Task:
         Args:
             observations: of n environments.
             modes: (n, ...), one for each.
-            info: what the environments report; only needed where `expert_observes` reads it.
+            info: of the environments; only needed if `expert_observes` reads it.
 
         Raises:
             InputError: there is no expert for this task.
         """
-        observations = self.observed_by_expert(observations, info or {})
+        observations = self.expert_observations(observations, info or {})
         if self.scripted_expert is not None:
             return np.asarray(self.scripted_expert(observations, modes))
         inputs = self.frame.inputs(observations, modes, self.modes)
         return self.frame.actions(self.trained_expert(inputs), modes, self.modes)
 
-    def observed_by_expert(self, observations: Any, info: Mapping[str, Any]) -> Any:
-        """Return what the expert gets of observations and `info`."""
+    def expert_observations(self, observations: Any, info: Mapping[str, Any]) -> Any:
+        """Return the expert's observations, from the task's and `info`."""
         return observations if self.expert_observes is None else self.expert_observes(observations, info)
 
     def expert_under(self, modes: NDArray[Any]) -> Act:
-        """Return the expert under these modes (n, ...), one for each of n environments, for `roll_out` and films.
+        """Return the expert for n environments with these modes (n, ...), as `roll_out` and films need it.
 
         Raises:
             InputError: there is no expert for this task.
@@ -164,27 +164,27 @@ class Task:
         return lambda observations, info: self.expert(observations, modes, info)
 
     def make(self, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any) -> gym.Env[Any, Any]:
-        """Make one environment under `mode` (the first unless given); `settings` go to the one underneath."""
+        """Make one environment under `mode`, None for the first; `settings` are those of the one underneath."""
         self._register()
         return gym.make(self.environment, mode=mode, render_mode=render_mode, disable_env_checker=True, **settings)
 
     def make_vec(self, num_envs: int, mode: ArrayLike | None = None, **settings: Any) -> VectorEnv[Any, Any, Any]:
-        """Make the fast vector environment; `mode` is rewarded, one for all or one each."""
+        """Make the fast vector environment under `mode`, one for all or one for each."""
         self._register()
         return gym.make_vec(self.environment, num_envs, vectorization_mode="vector_entry_point", mode=mode, **settings)
 
     def _register(self) -> None:
-        """Register the environment unless it is registered as it is declared here."""
-        known = _TASKS.get(self.name)
-        if known is None or any(getattr(known, name) != getattr(self, name) for name in _ENVIRONMENT):
+        """Register the environment unless it is already registered with the same declaration."""
+        task = _TASKS.get(self.name)
+        if task is None or any(getattr(task, name) != getattr(self, name) for name in _ENVIRONMENT):
             register_task(self)
 
     @property
     def discrete_modes(self) -> DiscreteModes:
-        """The modes, where they can be listed.
+        """The modes, if they are discrete.
 
         Raises:
-            InputError: they cannot.
+            InputError: they are continuous.
         """
         if not isinstance(self.modes, DiscreteModes):
             raise InputError(
@@ -198,7 +198,7 @@ class Task:
         """The spaces of one environment's observations and actions.
 
         Raises:
-            InputError: they are of a kind that no policy can learn.
+            InputError: no policy can learn spaces of this kind.
         """
         environment = self.make_vec(1)
         environment.close()
@@ -206,11 +206,11 @@ class Task:
 
     def require_spaces(self, observation_space: Space, action_space: Space, what: str) -> None:
         """Raise `InputError` unless `what`, which has these spaces, fits the task's."""
-        wanted = self.spaces
-        if not (fits(observation_space, wanted[0]) and fits(action_space, wanted[1])):
+        own = self.spaces
+        if not (fits(observation_space, own[0]) and fits(action_space, own[1])):
             raise InputError(
                 f"an observation of {what} is {describe(observation_space)}, an action {describe(action_space)}, but "
-                f"of {self.name} {describe(wanted[0])} and {describe(wanted[1])}; use what was made for this task"
+                f"of {self.name} {describe(own[0])} and {describe(own[1])}; use what was made for this task"
             )
 
     def actions_outside(self, demonstrations: "Demonstrations") -> float:
@@ -218,16 +218,16 @@ class Task:
         return share_outside(self.spaces[1], demonstrations.actions)
 
     def first_mode(self) -> Any:
-        """Return what an environment's mode is where nobody chose one."""
+        """Return the default mode of an environment."""
         return 0 if isinstance(self.modes, DiscreteModes) else np.array(self.modes.low)
 
 
 _TASKS: dict[str, Task] = {}
-_REFERENCES: dict[str, str] = {}  # from a task's name to module:ATTRIBUTE, where it was asked for so
+_REFERENCES: dict[str, str] = {}  # from a task's name to its module:ATTRIBUTE, if it was imported
 
 
 def register_task(task: Task) -> None:
-    """Make a task known by its name, and its environment to Gymnasium; one that is known already is replaced."""
+    """Register a task by its name, and its environment with Gymnasium, in place of an earlier one."""
     _TASKS[task.name] = task
     single, vector = task.entry_point or (f"{__name__}:make_single", f"{__name__}:make_vector")
     gym.registry.pop(task.environment, None)
@@ -246,7 +246,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def get_task(name: str, weights: Path | None = None) -> Task:
-    """Return the task of this name; `module:ATTRIBUTE` imports one's own and registers it.
+    """Return the task of this name; `module:ATTRIBUTE` imports a user's own and registers it.
 
     Args:
         name: of the task.
@@ -278,7 +278,7 @@ def _import_task(name: str) -> Task:
     if not isinstance(task, Task):
         raise InputError(f"{name} is a {type(task).__name__}, not a manyways.tasks.Task; give one")
     register_task(task)
-    # By the name it was asked for too, since that is what a run's folder remembers.
+    # By this name too, which a run's folder has.
     _TASKS[name] = task
     _REFERENCES[task.name] = name
     return task
@@ -288,16 +288,16 @@ def make_single(
     task: str, mode: ArrayLike | None = None, render_mode: str | None = None, **settings: Any
 ) -> gym.Env[Any, Any]:
     """Make a task's environment in Gymnasium's form; Gymnasium's registry calls this."""
-    chosen = get_task(task)
-    assert chosen.base is not None
-    assert chosen.rewards is not None
+    declaration = get_task(task)
+    assert declaration.base is not None
+    assert declaration.rewards is not None
     return ModeRewards(
-        chosen.base.make(render_mode, **settings),
-        chosen.modes,
-        chosen.rewards,
-        chosen.first_mode() if mode is None else mode,
-        chosen.episode_steps,
-        chosen.base,
+        declaration.base.make(render_mode, **settings),
+        declaration.modes,
+        declaration.rewards,
+        declaration.first_mode() if mode is None else mode,
+        declaration.episode_steps,
+        declaration.base,
     )
 
 
@@ -310,21 +310,21 @@ def make_vector(
     **settings: Any,
 ) -> VectorEnv[Any, Any, Any]:
     """Make many of a task's environment, in EnvPool's form unless that is missing or `vector_form` is "gymnasium"."""
-    chosen = get_task(task)
-    base, rewards = chosen.base, chosen.rewards
+    declaration = get_task(task)
+    base, rewards = declaration.base, declaration.rewards
     assert base is not None
     assert rewards is not None
-    modes = chosen.modes.check(chosen.first_mode() if mode is None else mode, num_envs)
+    modes = declaration.modes.check(declaration.first_mode() if mode is None else mode, num_envs)
     if vector_form == "fastest" and base.uses_envpool():
         return EnvPoolModeRewards(
             lambda seeds: base.make_pool(seeds, max_episode_steps, **settings),
             num_envs,
-            chosen.modes,
+            declaration.modes,
             rewards,
             modes,
             max_episode_steps,
             base,
         )
     return SyncVectorEnv(
-        [partial(chosen.make, mode, **settings) for mode in modes], autoreset_mode=AutoresetMode.NEXT_STEP
+        [partial(declaration.make, mode, **settings) for mode in modes], autoreset_mode=AutoresetMode.NEXT_STEP
     )

@@ -9,14 +9,14 @@ from manyways.demonstrations.spaces import box
 
 
 def discriminator(inputs=3, penalty=10.0, rate=1e-2, hidden=16):
-    """Return one that judges observations of `inputs` - 1 numbers and actions of one."""
+    """Return a discriminator of observations of `inputs` - 1 dimensions and actions of one."""
     return Discriminator(Scorer(box(max(1, inputs - 1)), 1, 1, hidden, None, seed=0), rate, penalty, with_codes=False)
 
 
-def pairs(numbers):
+def pairs(values):
     """Return pairs whose last number is the action; of a single number the observation is 0."""
-    inputs = numbers[:, :-1] if numbers.shape[1] > 1 else torch.zeros_like(numbers)
-    return Pairs(inputs, numbers[:, -1:], numbers[:, :0])
+    inputs = values[:, :-1] if values.shape[1] > 1 else torch.zeros_like(values)
+    return Pairs(inputs, values[:, -1:], values[:, :0])
 
 
 def batch(seed=0, inputs=3, apart=0.5, count=64):
@@ -25,7 +25,7 @@ def batch(seed=0, inputs=3, apart=0.5, count=64):
     return pairs(expert + apart), pairs(policy), torch.rand(count, 1, generator=generator)
 
 
-def test_the_penalty_is_of_the_slope_between_the_pairs():
+def test_the_penalty_is_that_of_the_slope_between_the_pairs():
     """Of a linear logit the slope is its weight everywhere."""
     judge = discriminator()
     weight = torch.tensor([[1.0, -2.0, 2.0]])
@@ -42,7 +42,7 @@ def test_the_penalty_is_of_the_slope_between_the_pairs():
     assert loss.item() == pytest.approx(entropy + 10 * 4, rel=1e-4)
 
 
-def test_what_looks_like_the_experts_is_rewarded_more():
+def test_pairs_like_the_experts_have_a_higher_reward():
     # The sign, once and for all: D is the probability of being the expert's, and the reward its logit.
     judge = discriminator()
     for seed in range(200):
@@ -66,12 +66,12 @@ def test_the_penalty_keeps_the_slope_near_one():
     for penalty in (0.0, 10.0):
         judge = discriminator(penalty=penalty)
         for seed in range(200):
-            told = judge.step(*batch(seed, apart=4.0))
-        slopes.append(told.penalty)
+            result = judge.step(*batch(seed, apart=4.0))
+        slopes.append(result.penalty)
     assert slopes[1] < 0.2 < slopes[0]
 
 
-def test_one_that_knows_nothing_loses_two_bits():
+def test_without_knowledge_the_loss_is_two_bits():
     judge = discriminator()
     torch.nn.init.zeros_(judge.network.layers[-1].weight)
     assert judge.loss(*batch())[1].loss == pytest.approx(2 * math.log(2))

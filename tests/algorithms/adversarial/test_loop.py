@@ -58,8 +58,8 @@ class Walk(VectorEnv):
         return np.stack([self.places, self.steps / 12], axis=1).astype(np.float32)
 
     def step(self, actions):
-        moved = self.places + actions[:, 0] + 0.05 * self.rng.standard_normal(self.num_envs)
-        self.places = np.where(self.ended, 0.0, moved)
+        places = self.places + actions[:, 0] + 0.05 * self.rng.standard_normal(self.num_envs)
+        self.places = np.where(self.ended, 0.0, places)
         self.steps = np.where(self.ended, 0, self.steps + 1)
         self.ended = self.steps == 12
         return self._show(), np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool), self.ended.copy(), {}
@@ -101,10 +101,10 @@ def test_each_learns_to_the_end_and_keeps_a_policy_of_its_codes(name, prior):
     training = chosen.start(two_directions(), Walk())
     policy = end(training)
     assert training.ppo.update == chosen.updates == 6
-    numbers = training.scalars()
-    assert all(np.isfinite(value) for value in numbers.values())
-    assert {"discriminator_accuracy", "reward", "kl", "clip_fraction", "entropy", "share_simulator"} <= set(numbers)
-    assert numbers["share_simulator"] + numbers["share_inference"] + numbers["share_learning"] == pytest.approx(1)
+    scalars = training.scalars()
+    assert all(np.isfinite(value) for value in scalars.values())
+    assert {"discriminator_accuracy", "reward", "kl", "clip_fraction", "entropy", "share_simulator"} <= set(scalars)
+    assert scalars["share_simulator"] + scalars["share_inference"] + scalars["share_learning"] == pytest.approx(1)
     expected = Categorical(1) if name == "gail" else prior
     if name == "vae-gail" and prior == Gaussian(1):
         expected = Gaussian(3)
@@ -141,31 +141,31 @@ def test_between_restarts_of_the_environments_there_is_no_checkpoint():
     training = settings("gail").start(two_directions(), Walk())
     while training.pretraining is not None:
         training.step()
-    seen = []
+    flags = []
     while not training.finished:
         training.step()
-        seen.append(training.at_checkpoint)
-    assert seen == [False, True] * 3
+        flags.append(training.at_checkpoint)
+    assert flags == [False, True] * 3
 
 
-def test_the_policy_starts_from_the_one_that_was_cloned():
+def test_the_policy_starts_from_the_cloned_one():
     demonstrations = two_directions()
     training = settings("sog-gail", pretraining=200).start(demonstrations, Walk())
     while training.pretraining is not None:
         training.step()
     policy = training.policy()
-    seen = demonstrations.observations[:40]
+    observations = demonstrations.observations[:40]
     actor = training.ppo.network.actor
     for code in range(2):
-        cloned = policy.predict(seen, policy.code(code), deterministic=True)[0]
+        cloned = policy.predict(observations, policy.code(code), deterministic=True)[0]
         codes = torch.eye(2)[code].expand(40, 2)
         acting = actor.actions.restore(
-            training.ppo.network.means(actor.observations(torch.from_numpy(seen)), codes)
+            training.ppo.network.means(actor.observations(torch.from_numpy(observations)), codes)
         ).detach()
         np.testing.assert_allclose(acting.clamp(-2, 2), cloned, atol=1e-5)
     # Both directions were found, each by one code.
-    ways = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
-    assert sorted(np.sign(ways)) == [-1, 1]
+    actions = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
+    assert sorted(np.sign(actions)) == [-1, 1]
     assert policy.counts == (8, 8)
 
 
@@ -186,14 +186,14 @@ def test_sog_gail_adds_the_squared_error_under_the_searched_codes():
     assert settings("sog-gail", lambda_s=0.0).start(two_directions(), Walk()).method.added_loss(0, None) is None
 
 
-def test_sog_gail_keeps_both_ways():
+def test_sog_gail_keeps_both_modes():
     policy = end(settings("sog-gail", pretraining=200, total_steps=20 * 64).start(two_directions(), Walk()))
-    ways = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
-    assert sorted(np.sign(ways)) == [-1, 1]
-    assert np.abs(ways).min() > 0.5
+    actions = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
+    assert sorted(np.sign(actions)) == [-1, 1]
+    assert np.abs(actions).min() > 0.5
 
 
-def test_gail_learns_from_a_reward_that_the_environment_does_not_give():
+def test_gail_does_not_need_the_environments_reward():
     # One direction only, hardly any cloning: what moves the policy is the discriminator.
     rng = np.random.default_rng(0)
     pairs = []
@@ -236,9 +236,9 @@ def test_infogails_posterior_learns_the_code_and_its_bonus_says_so():
     pairs = Pairs(inputs, actions, codes)
     first = method.bonus(pairs).mean()
     for _ in range(10):
-        told = method.learn(pairs, rng)
+        scalars = method.learn(pairs, rng)
     assert first < method.bonus(pairs).mean() == pytest.approx(0, abs=0.1)
-    assert told["posterior_log_likelihood"] == pytest.approx(0, abs=0.1)
+    assert scalars["posterior_log_likelihood"] == pytest.approx(0, abs=0.1)
     wrong = method.bonus(Pairs(inputs, actions, 1 - codes))
     assert wrong.mean() < -0.5
 
@@ -251,7 +251,7 @@ def test_infogails_gaussian_posterior_is_a_density():
     assert torch.trapezoid(likelihood, grid[:, 0]).item() == pytest.approx(1, abs=1e-3)
 
 
-def test_the_encoder_does_not_see_what_is_behind_a_trajectorys_end():
+def test_the_encoder_ignores_values_behind_a_trajectorys_end():
     torch.manual_seed(0)
     network = TrajectoryEncoder(box(3), 4, hidden=5)
     long, short = torch.randn(9, 3), torch.randn(4, 3)
@@ -262,7 +262,7 @@ def test_the_encoder_does_not_see_what_is_behind_a_trajectorys_end():
     torch.testing.assert_close(together[1], alone[0])
 
 
-def test_vae_gails_codes_tell_the_ways_apart_and_stand_for_demonstrations():
+def test_vae_gails_codes_separate_the_modes_and_are_those_of_demonstrations():
     demonstrations = two_directions(32)
     chosen = settings("vae-gail", vae_iterations=150, pretraining=200)
     training = chosen.start(demonstrations, Walk())
@@ -272,14 +272,14 @@ def test_vae_gails_codes_tell_the_ways_apart_and_stand_for_demonstrations():
     assert codes.shape == (32, 3)
     torch.testing.assert_close(codes.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
     policy = training.policy()
-    ways = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
-    assert sorted(np.sign(ways)) == [-1, 1]
+    actions = [policy.predict(np.zeros(2), policy.code(code), deterministic=True)[0][0] for code in range(2)]
+    assert sorted(np.sign(actions)) == [-1, 1]
     # The two listed codes are codes of demonstrations, taken into the code's layer.
     network = training.ppo.network.actor
-    seen = torch.from_numpy(demonstrations.observations[:7])
-    everything = torch.stack([network(seen, own.expand(7, 3)) for own in _codes_of(training)])
+    observations = torch.from_numpy(demonstrations.observations[:7])
+    everything = torch.stack([network(observations, own.expand(7, 3)) for own in _codes_of(training)])
     for code in range(2):
-        listed = policy.network(seen, torch.eye(2)[code].expand(7, 2))
+        listed = policy.network(observations, torch.eye(2)[code].expand(7, 2))
         assert (everything - listed).abs().amax(dim=(1, 2)).min() < 1e-5
 
 
@@ -292,10 +292,10 @@ def test_vae_gails_policy_of_a_range_keeps_its_encoder(tmp_path):
     encoding = policy.encode(demonstrations)
     np.testing.assert_allclose(encoding.codes.std(axis=0), 1, atol=1e-4)
     assert encoding.spread is None
-    # What is done under a demonstration's code is what was demonstrated.
-    ways = policy.predict(np.zeros((32, 2)), encoding.codes, deterministic=True)[0][:, 0]
-    shown = np.array([np.sign(actions.mean()) for _, actions in demonstrations])
-    assert (np.sign(ways) == shown).mean() > 0.9
+    # The actions under a demonstration's code are those of the demonstration.
+    actions = policy.predict(np.zeros((32, 2)), encoding.codes, deterministic=True)[0][:, 0]
+    signs = np.array([np.sign(actions.mean()) for _, actions in demonstrations])
+    assert (np.sign(actions) == signs).mean() > 0.9
     assert encoding.losses.mean() < 0.5
     policy.save(tmp_path / "policy")
     again = manyways.Policy.load(tmp_path / "policy").encode(demonstrations)
@@ -307,17 +307,17 @@ def _codes_of(training):
     return training.ppo.network.actor.codes_of(training.method.inputs)
 
 
-def test_each_known_failure_is_told_once():
+def test_each_known_failure_is_reported_once():
     failures = Failures()
     fine = {"discriminator_accuracy": 0.7, "code_information": 0.5, "entropy": 0.0}
     for _ in range(30):
-        failures.look(fine, action_size=1)
+        failures.check(fine, action_size=1)
     assert failures.warnings == []
     for _ in range(19):
-        failures.look(fine | {"discriminator_accuracy": 1.0, "code_information": 0.0}, action_size=1)
+        failures.check(fine | {"discriminator_accuracy": 1.0, "code_information": 0.0}, action_size=1)
     assert failures.warnings == []
     for _ in range(30):
-        failures.look({"discriminator_accuracy": 1.0, "code_information": 0.0, "entropy": 9.0}, action_size=1)
+        failures.check({"discriminator_accuracy": 1.0, "code_information": 0.0, "entropy": 9.0}, action_size=1)
     assert len(failures.warnings) == 3
     for what, remedy in (
         ("tells all pairs apart", "--gradient-penalty"),
@@ -327,7 +327,7 @@ def test_each_known_failure_is_told_once():
         assert any(what in warning and remedy in warning for warning in failures.warnings)
 
 
-def test_what_an_action_says_about_the_code_is_measured_in_nats():
+def test_the_information_of_an_action_about_its_code_is_in_nats():
     training = settings("sog-gail", pretraining=200).start(two_directions(), Walk())
     while training.pretraining is not None:
         training.step()
@@ -357,7 +357,7 @@ def test_settings_out_of_range_are_refused(name, changes, words):
         settings(name, **changes)
 
 
-def test_demonstrations_of_something_else_are_refused(demonstrations):
+def test_demonstrations_with_other_spaces_are_refused(demonstrations):
     with pytest.raises(InputError, match=r"an observation is numbers of shape \(3,\)"):
         settings("gail").start(demonstrations, Walk())
     with pytest.raises(InputError, match="3 environments; make 4"):
@@ -373,8 +373,8 @@ def test_a_checkpoint_of_other_settings_is_refused():
 
 def test_the_settings_go_into_a_file():
     for name in ALL:
-        told = settings(name).to_json()
-        assert told["prior"]["kind"] == "categorical"
-        assert told["environments"] == 4
+        values = settings(name).to_json()
+        assert values["prior"]["kind"] == "categorical"
+        assert values["environments"] == 4
     assert isinstance(settings("sog-gail"), SOGGAIL)
     assert isinstance(settings("infogail"), InfoGAIL)

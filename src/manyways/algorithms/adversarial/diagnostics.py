@@ -1,4 +1,4 @@
-"""Failures that adversarial training is known for, and how much an action says about its code."""
+"""Known failures of adversarial training, and the information of an action about its code."""
 
 import math
 from typing import Any
@@ -12,20 +12,20 @@ from manyways.networks.normalization import take
 from manyways.rl.actor_critic import ActorCritic
 from manyways.rl.rollouts import Rollout
 
-_CODES_COMPARED = 16  # drawn from a continuous prior, to see whether codes matter
+_CODES_COMPARED = 16  # drawn from a continuous prior
 _ROWS_COMPARED = 256
 _PATIENCE = 20  # updates in a row after which a failure is reported
-_ALL_TOLD_APART = 0.995  # accuracy of a discriminator from which nothing can be learned
-_NO_INFORMATION = 0.01  # nats a step that the action says about the code
-_EXPLODED = 1.5  # nats for each number of an action, above the entropy at the start
+_TOO_ACCURATE = 0.995  # accuracy of the discriminator, beyond which the policy cannot learn from it
+_NO_INFORMATION = 0.01  # nats a step, of the action about the code
+_EXPLODED = 1.5  # nats for each dimension of an action, above the entropy at the start
 
 
 @torch.no_grad()
 def code_information(network: ActorCritic, method: Method, rollout: Rollout, rng: np.random.Generator) -> float | None:
-    """Return how much an action says about the code, in nats a step: 0 where the code does not matter.
+    """Return the information of an action about its code, in nats a step: 0 if the code has no effect.
 
-    That is the mean log-probability of the actions under their own code beside that under codes drawn anew. None where
-    there is nothing to choose.
+    It is the mean log-probability of the actions under their own code, less that under other codes of the prior. None
+    with a single code.
     """
     prior = method.prior
     if prior.dimension == 1 and not isinstance(prior, Gaussian):
@@ -47,10 +47,10 @@ def code_information(network: ActorCritic, method: Method, rollout: Rollout, rng
 
 
 class Failures:
-    """Looks for failures in what updates measure, and reports each once.
+    """Detects failures in the scalars of updates, and reports each once.
 
     Attributes:
-        warnings: the sentences so far, each with what to try.
+        warnings: the sentences so far, each with a remedy.
         first_entropy: of the action noise after the first update.
     """
 
@@ -59,28 +59,28 @@ class Failures:
         self.first_entropy: float | None = None
         self._in_a_row = {"accuracy": 0, "information": 0}
 
-    def look(self, facts: dict[str, float], action_size: int) -> None:
-        """Look at an update's scalars."""
+    def check(self, scalars: dict[str, float], action_size: int) -> None:
+        """Check an update's scalars."""
         if self.first_entropy is None:
-            self.first_entropy = facts["entropy"]
+            self.first_entropy = scalars["entropy"]
         present = {
-            "accuracy": facts["discriminator_accuracy"] > _ALL_TOLD_APART,
-            "information": facts.get("code_information", math.inf) < _NO_INFORMATION,
+            "accuracy": scalars["discriminator_accuracy"] > _TOO_ACCURATE,
+            "information": scalars.get("code_information", math.inf) < _NO_INFORMATION,
         }
         for failure, now in present.items():
             self._in_a_row[failure] = self._in_a_row[failure] + 1 if now else 0
         failed = {
-            f"the discriminator tells all pairs apart (accuracy {facts['discriminator_accuracy']:.1%}), so that its "
+            f"the discriminator tells all pairs apart (accuracy {scalars['discriminator_accuracy']:.1%}), so that its "
             "reward no longer says what is better; try a lower --discriminator-learning-rate or a greater "
             "--gradient-penalty": self._in_a_row["accuracy"] == _PATIENCE,
-            f"the code no longer matters: an action says {facts.get('code_information', 0.0):.4f} nats about it; try a "
-            "greater --lambda-s (SOG-GAIL) or --lambda-i (InfoGAIL), or more --pretraining": (
+            f"the code no longer matters: an action says {scalars.get('code_information', 0.0):.4f} nats about it; try "
+            "a greater --lambda-s (SOG-GAIL) or --lambda-i (InfoGAIL), or more --pretraining": (
                 self._in_a_row["information"] == _PATIENCE
             ),
-            f"the policy has become noise: its entropy rose from {self.first_entropy:.1f} to {facts['entropy']:.1f} "
+            f"the policy has become noise: its entropy rose from {self.first_entropy:.1f} to {scalars['entropy']:.1f} "
             "nats; try a lower --learning-rate or --target-kl": (
-                facts["entropy"] - self.first_entropy > _EXPLODED * action_size
+                scalars["entropy"] - self.first_entropy > _EXPLODED * action_size
             ),
         }
-        reported = {warning[:14] for warning in self.warnings}
-        self.warnings += [sentence for sentence, now in failed.items() if now and sentence[:14] not in reported]
+        starts = {warning[:14] for warning in self.warnings}
+        self.warnings += [sentence for sentence, now in failed.items() if now and sentence[:14] not in starts]

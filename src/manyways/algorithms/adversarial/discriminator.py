@@ -1,12 +1,12 @@
-"""Owns GAIL's discriminator (Equation 1; Figure 8b), and the one place where its sign is fixed.
+"""Owns GAIL's discriminator (Equation 1; Figure 8b) and its sign convention.
 
     D(s, a) is the probability that a pair is the EXPERT'S; the network gives its logit, log D - log(1 - D).
-    It learns to make the logit great on the demonstrations' pairs and small on the policy's.
-    The policy is rewarded with the logit itself: pairs that look like the expert's are worth more.
+    Training makes the logit large on the demonstrations' pairs and small on the policy's.
+    The policy's reward is the logit: pairs that look like the expert's have a higher reward.
 
-Algorithm 3 writes D for the probability that a pair is the policy's: the paper's log D that the policy decreases is our
-log(1 - D). The logit is neither always positive, which would reward any long life, nor always negative, which would
-reward a quick death.
+In Algorithm 3, D is the probability that a pair is the policy's: the paper's log D, which the policy decreases, is
+log(1 - D) here. An always positive reward would favour long episodes, an always negative one short episodes; the logit
+is neither.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from manyways.algorithms.adversarial.pairs import Pairs, Scorer
 
 @dataclass(frozen=True)
 class DiscriminatorStep:
-    """How a discriminator did on a batch.
+    """The result of a gradient step of the discriminator.
 
     Attributes:
-        loss: cross-entropy, in nats; 2 log 2 for one that knows nothing.
+        loss: cross-entropy, in nats; 2 log 2 without knowledge.
         penalty: mean squared deviation of the logit's gradient norm from 1.
-        accuracy: share of the pairs that it got right.
+        accuracy: share of the pairs with the right sign.
     """
 
     loss: float
@@ -42,7 +42,7 @@ class Discriminator:
         network: gives the logit of a pair.
         learning_rate: of Adam.
         gradient_penalty: its weight.
-        with_codes: whether it judges pairs together with their code.
+        with_codes: whether its inputs include the code.
     """
 
     def __init__(self, network: Scorer, learning_rate: float, gradient_penalty: float, with_codes: bool) -> None:
@@ -64,17 +64,17 @@ class Discriminator:
 
         Args:
             expert: the demonstrations' pairs.
-            policy: the policy's, as many.
-            shares: where between them the gradient is looked at, (n, 1), from 0 to 1.
+            policy: as many pairs of the policy.
+            shares: of the points between them, for the gradient penalty, (n, 1), from 0 to 1.
         """
-        loss, measured = self.loss(expert, policy, shares)
+        loss, result = self.loss(expert, policy, shares)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return measured
+        return result
 
     def loss(self, expert: Pairs, policy: Pairs, shares: Tensor) -> tuple[Tensor, DiscriminatorStep]:
-        """Return the loss, and its parts; arguments as for `step`."""
+        """Return the loss and its parts; arguments as for `step`."""
         of_expert, of_policy = self._logits(expert), self._logits(policy)
         entropy = functional.softplus(-of_expert).mean() + functional.softplus(of_policy).mean()
         between = policy.between(expert, shares)
@@ -86,5 +86,5 @@ class Discriminator:
         norm = (squares + 1e-12).sqrt()  # type: ignore[union-attr]
         penalty = (norm - 1).square().mean()
         right = (of_expert > 0).sum() + (of_policy < 0).sum()
-        measured = DiscriminatorStep(entropy.item(), penalty.item(), right.item() / (2 * len(expert)))
-        return entropy + self._gradient_penalty * penalty, measured
+        result = DiscriminatorStep(entropy.item(), penalty.item(), right.item() / (2 * len(expert)))
+        return entropy + self._gradient_penalty * penalty, result

@@ -1,7 +1,7 @@
-"""InfoGAIL (Li et al. 2017): the adversarial loop, with a posterior network that should recover the code.
+"""InfoGAIL (Li et al. 2017): the adversarial loop, with a posterior network that recovers the code.
 
-The reward has λ_I log q(code | s, a) besides: rollouts are worth more when their code can be told from what they do.
-q learns from rollouts by maximum likelihood; the reward asks a copy of it that follows slowly, as published.
+The reward has an additional λ_I log q(code | s, a), which is high if the state and the action reveal the code. q learns
+from rollouts by maximum likelihood. The reward uses a slowly following copy of q, as published.
 """
 
 import copy
@@ -27,7 +27,7 @@ class InfoMethod(Method):
     settings: InfoGAIL
 
     def __init__(self, settings: InfoGAIL, demonstrations: Demonstrations) -> None:
-        # Appendix B: nothing here says which code a demonstration has, so pretraining draws them at random.
+        # Appendix B: demonstrations have no codes here, so pretraining draws them at random.
         super().__init__(settings, demonstrations, give_codes=self._random_codes)
         self._discrete = isinstance(settings.prior, Categorical)
         size = settings.prior.dimension
@@ -57,7 +57,7 @@ class InfoMethod(Method):
         return (-0.5 * squares - log_std - 0.5 * np.log(2 * np.pi)).sum(dim=1)
 
     def learn(self, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
-        """Take as many gradient steps on the posterior as the discriminator took."""
+        """Take as many gradient steps on the posterior as on the discriminator."""
         settings = self.settings
         likelihoods = []
         for rows in batches(settings, len(pairs), rng):
@@ -77,7 +77,7 @@ class InfoMethod(Method):
         return self.settings.lambda_i * self.log_likelihood(self.slow_posterior, pairs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the posterior, its slow copy and the optimizer's moments."""
+        """Return the posterior, its slow copy and the optimizer's state."""
         return (
             add_prefix("posterior", self.posterior.state_dict())
             | add_prefix("slow", self.slow_posterior.state_dict())

@@ -2,11 +2,11 @@
 
     behaviour cloning first                                                      (Appendix B)
     repeat: run the environments under the policy, each episode under a code     (line 3)
-            teach the discriminator to tell these pairs from the expert's        (lines 4, 5)
-            reward pairs that it takes for the expert's, and take PPO's steps    (lines 6 to 8)
+            train the discriminator to separate these pairs from the expert's    (lines 4, 5)
+            take PPO's steps, with the discriminator's logit as the reward       (lines 6 to 8)
 
-The four differ in a `Method`: where a rollout's code comes from, what the reward has besides, which loss is added to
-PPO's, and what is learned beside the policy.
+The four differ in a `Method`: the source of a rollout's code, additional terms of the reward and of PPO's loss, and
+other networks.
 """
 
 import copy
@@ -26,12 +26,12 @@ from manyways.algorithms.adversarial.discriminator import Discriminator
 from manyways.algorithms.adversarial.method import Method, Pretraining
 from manyways.algorithms.adversarial.pairs import Pairs, Scorer, batches
 from manyways.algorithms.adversarial.settings import Adversarial
-from manyways.algorithms.training import Training, fitting_checkpoint, ignored_columns
+from manyways.algorithms.training import Training, ignored_columns
 from manyways.demonstrations import Demonstrations, spaces
 from manyways.demonstrations.observations import rows_of
 from manyways.errors import InputError
 from manyways.networks.actions import require_continuous
-from manyways.networks.checkpoints import add_prefix, load_moments, moments, take_prefix
+from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.normalization import take, to_tensors
 from manyways.policies.policy import Policy
 from manyways.rl.ppo import PPOTraining
@@ -42,16 +42,16 @@ _LEAST_STD = 0.1  # of the policy's first action noise, in standard deviations o
 
 
 class AdversarialTraining(Training):
-    """An adversarial algorithm between its first and its last iteration: those of pretraining, then PPO's updates.
+    """Training of an adversarial algorithm: its iterations are pretraining steps, then PPO's updates.
 
     Args:
         settings: of the algorithm.
-        make_method: what the algorithm adds to the loop, from the demonstrations.
+        make_method: makes the algorithm's `Method` from the demonstrations.
         demonstrations: of the expert.
-        environment: as many environments as the settings say.
+        environment: with `settings.environments` environments.
 
     Attributes:
-        ppo: the policy at work in the environments.
+        ppo: PPO with the policy.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class AdversarialTraining(Training):
 
     @property
     def warnings(self) -> list[str]:  # type: ignore[override]
-        """What the user should know, each a sentence: failures that were seen, with what to try."""
+        """Sentences for the user: ignored columns, and failures with a remedy."""
         return [*self._ignored, *self._failures.warnings]
 
     @property
@@ -108,7 +108,7 @@ class AdversarialTraining(Training):
 
     @property
     def pretraining(self) -> Pretraining | None:
-        """What is being learned before the environments are run; None once that is over."""
+        """The current stage of pretraining; None after the last."""
         return next((stage for stage in self.method.pretrainings if not stage.finished), None)
 
     @property
@@ -128,19 +128,19 @@ class AdversarialTraining(Training):
 
     @property
     def learning_rate(self) -> float:
-        """The policy's at the next iteration."""
+        """The policy's learning rate at the next iteration."""
         return self.method.cloning.learning_rate if self.pretraining is not None else self.ppo.learning_rate
 
     @property
     def steps_per_iteration(self) -> int:
-        """How many steps an iteration learns from: demonstrated ones, then the environments'."""
+        """How many steps an iteration learns from: demonstrated ones in pretraining, then the environments'."""
         cloning = self.method.cloning.settings
         if self.pretraining is not None:
             return cloning.trajectories_per_batch * cloning.steps_per_trajectory
         return self.settings.environments * self.settings.steps_per_update
 
     def scalars(self) -> dict[str, float]:
-        """Return what the last iteration measured."""
+        """Return the scalars of the last iteration."""
         return {"loss": self.loss} | self._scalars
 
     def step(self) -> None:
@@ -150,14 +150,14 @@ class AdversarialTraining(Training):
             stage.step()
             self.loss = stage.loss
             if self.pretraining is None:
-                self._take_over()
+                self._start_adversarial()
         else:
             self._update()
         self.code_usage = self.method.cloning.code_usage
         self.iteration += 1
 
-    def _take_over(self) -> None:
-        """Give the pretrained policy to PPO, and PPO's network to whatever is added to its loss."""
+    def _start_adversarial(self) -> None:
+        """Copy the pretrained policy into PPO; from now on `method` uses PPO's network."""
         actor = self.ppo.network.actor
         actor.load_state_dict(self.method.cloning.network.state_dict())
         actor.actions.low.copy_(torch.from_numpy(self.ppo.lowest_action))
@@ -170,59 +170,59 @@ class AdversarialTraining(Training):
         ppo, update = self.ppo, self.ppo.update
         rng = np.random.default_rng((self.settings.seed, 1 + update))
         rollout = ppo.collect()
-        began = time.perf_counter()
+        start = time.perf_counter()
         pairs = self._pairs_of(rollout)
-        facts = self._teach_discriminator(pairs, rng)
-        facts |= self.method.learn(pairs, rng)
+        scalars = self._train_discriminator(pairs, rng)
+        scalars |= self.method.learn(pairs, rng)
         rewards = self.discriminator.logits(pairs)
-        facts |= {"reward": rewards.mean().item(), "reward_std": rewards.std().item()}
+        scalars |= {"reward": rewards.mean().item(), "reward_std": rewards.std().item()}
         bonus = self.method.bonus(pairs)
         if bonus is not None:
-            facts["bonus"] = bonus.mean().item()
+            scalars["bonus"] = bonus.mean().item()
             rewards = rewards + bonus
         rollout.rewards[rollout.valid] = rewards
         ppo.policy_weight = 0.0 if update < self.settings.warm_up_updates else 1.0
-        learned = ppo.learn(rollout, self.method.added_loss(update, rng))
-        self.loss = facts["discriminator_loss"]
-        seconds = (*rollout.seconds, time.perf_counter() - began)
+        ppo_scalars = ppo.learn(rollout, self.method.added_loss(update, rng))
+        self.loss = scalars["discriminator_loss"]
+        seconds = (*rollout.seconds, time.perf_counter() - start)
         shares = {
-            f"share_{name}": spent / sum(seconds)
-            for name, spent in zip(("simulator", "inference", "learning"), seconds, strict=True)
+            f"share_{name}": part / sum(seconds)
+            for name, part in zip(("simulator", "inference", "learning"), seconds, strict=True)
         }
-        facts |= learned | self.method.scalars() | {"environment_steps": float(ppo.steps)} | shares
+        scalars |= ppo_scalars | self.method.scalars() | {"environment_steps": float(ppo.steps)} | shares
         information = code_information(self.ppo.network, self.method, rollout, rng)
         if information is not None:
-            facts["code_information"] = information
-        self._scalars = facts
-        self._failures.look(facts, self.ppo.network.actor.actions.outputs)
+            scalars["code_information"] = information
+        self._scalars = scalars
+        self._failures.check(scalars, self.ppo.network.actor.actions.outputs)
 
     @torch.no_grad()
     def _pairs_of(self, rollout: Rollout) -> Pairs:
-        """Return the rollout's pairs, with actions as the environment took them."""
+        """Return the rollout's pairs, with actions clipped as in the environment."""
         actor = self.ppo.network.actor
         observations = take(take(rollout.observations, slice(None, -1)), rollout.valid)
-        taken = actor.actions.restore(rollout.actions[rollout.valid]).clamp(actor.actions.low, actor.actions.high)
+        actions = actor.actions.restore(rollout.actions[rollout.valid]).clamp(actor.actions.low, actor.actions.high)
         codes = rollout.codes[:-1][rollout.valid]
-        return Pairs(actor.observations(observations), actor.actions.normalize(taken), codes)
+        return Pairs(actor.observations(observations), actor.actions.normalize(actions), codes)
 
     @torch.no_grad()
     def _expert(self, rows: NDArray[np.int64]) -> Pairs:
-        """Return the pairs of demonstrated steps (n,), read where they are."""
+        """Return the pairs of demonstrated steps (n,)."""
         actor = self.ppo.network.actor
         observations = to_tensors(rows_of(self.demonstrations.observations, rows), self.device)
         actions = torch.from_numpy(self.demonstrations.actions[rows]).to(self.device)
         return Pairs(actor.observations(observations), actor.actions.targets(actions), self.method.expert_codes(rows))
 
-    def _teach_discriminator(self, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
-        """Take the steps on a rollout's pairs, as many of the expert's beside them."""
+    def _train_discriminator(self, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
+        """Take an update's gradient steps, on the rollout's pairs and as many of the expert's."""
         if not self.method.judges_codes:
             pairs = Pairs(pairs.inputs, pairs.actions, pairs.codes[:, :0])
         order = batches(self.settings, len(pairs), rng)
         rows = rng.integers(self.demonstrations.steps, size=tuple(order.shape))
         shares = torch.from_numpy(rng.random((*order.shape, 1), dtype=np.float32)).to(self.device)
         steps = [
-            self.discriminator.step(self._expert(demonstrated), pairs.rows(chosen), share)
-            for chosen, demonstrated, share in zip(order, rows, shares, strict=True)
+            self.discriminator.step(self._expert(expert_rows), pairs.rows(policy_rows), share)
+            for policy_rows, expert_rows, share in zip(order, rows, shares, strict=True)
         ]
         return {
             "discriminator_loss": float(np.mean([step.loss for step in steps])),
@@ -231,7 +231,7 @@ class AdversarialTraining(Training):
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that `load_state_dict` needs, as named tensors."""
+        """Return the state as tensors by name."""
         tensors = {"iteration": torch.tensor(self.iteration)}
         for number, stage in enumerate(self.method.pretrainings):
             tensors |= add_prefix(f"pretraining.{number}", stage.state_dict())
@@ -243,7 +243,7 @@ class AdversarialTraining(Training):
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Go back to where `state_dict` was taken.
+        """Restore the state of `state_dict`.
 
         Raises:
             InputError: the tensors are of other settings, demonstrations or another environment.
@@ -262,11 +262,7 @@ class AdversarialTraining(Training):
             self.method.cloning.network = self.ppo.network.actor
 
     def policy(self, counted: bool = True) -> Policy:
-        """Return the policy as it stands.
-
-        Args:
-            counted: whether to say how many demonstrations each code explains best, which takes a while.
-        """
+        """Return the current policy; `counted` as in `Training.policy`."""
         if self.pretraining is not None:
             return self.method.policy(copy.deepcopy(self.method.cloning.network), counted)
         network = copy.deepcopy(self.ppo.network.actor)

@@ -1,4 +1,4 @@
-"""What an adversarial algorithm adds to the loop: where codes come from, what is rewarded, which loss is added."""
+"""The part of the loop in which adversarial algorithms differ: codes, and terms of the reward and the loss."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Pretraining(Protocol):
-    """What is learned from the demonstrations alone, before the environments are run."""
+    """A stage of training on the demonstrations alone, before the environments run."""
 
     loss: float
 
@@ -43,21 +43,21 @@ class Pretraining(Protocol):
 
 
 class Method:
-    """What an adversarial algorithm adds to the loop; this one adds nothing: plain GAIL.
+    """The part of the loop in which adversarial algorithms differ; this base class is plain GAIL.
 
-    Codes are as the code's layer takes them throughout.
+    Codes here are inputs of the code's layer (`PolicyNetwork.code_inputs`).
 
     Args:
         settings: of the algorithm.
         demonstrations: of the expert.
         give_codes: of the demonstrations in pretraining; None for a search.
         search: how continuous codes are searched.
-        prior: of the policy's codes, where that is not the settings' own.
+        prior: of the policy's codes; None for that of the settings.
 
     Attributes:
         prior: of the policy's codes.
-        cloning: behaviour cloning, which shares the policy's network once pretraining is over.
-        judges_codes: whether the discriminator judges pairs together with their code.
+        cloning: behaviour cloning; after pretraining it shares the policy's network.
+        judges_codes: whether the discriminator's inputs include the code.
     """
 
     judges_codes = False
@@ -86,53 +86,53 @@ class Method:
 
     @property
     def device(self) -> torch.device:
-        """Where networks are."""
+        """The device of the networks."""
         return self.cloning.device
 
     @property
     def pretrainings(self) -> list[Pretraining]:
-        """What is learned before the environments are run, in this order."""
+        """The stages of pretraining, in order."""
         return [self.cloning]
 
     @property
     def pretraining_iterations(self) -> int:
-        """How many steps they have together."""
+        """How many gradient steps the stages have together."""
         return self.settings.pretraining
 
     def draw_codes(self, starting: NDArray[np.integer[Any]], rng: np.random.Generator) -> Floats:
         """Return the codes of starting episodes (n, code size)."""
-        drawn = torch.from_numpy(self.prior.sample(len(starting), rng))
-        return self.cloning.network.code_inputs(drawn).numpy()
+        codes = torch.from_numpy(self.prior.sample(len(starting), rng))
+        return self.cloning.network.code_inputs(codes).numpy()
 
     def expert_codes(self, rows: NDArray[np.integer[Any]]) -> Tensor:
         """Return the codes of demonstrated steps (n,) for the discriminator, (n, code size); (n, 0) for none."""
         return torch.empty(len(rows), 0, device=self.device)
 
     def learn(self, pairs: Pairs, rng: np.random.Generator) -> dict[str, float]:
-        """Learn from a rollout's pairs what else there is; return its scalars."""
+        """Train the method's own networks on a rollout's pairs; return scalars."""
         return {}
 
     def bonus(self, pairs: Pairs) -> Tensor | None:
-        """Return what is added to the discriminator's reward, (n,)."""
+        """Return a term to add to the discriminator's reward, (n,)."""
         return None
 
     def added_loss(self, update: int, rng: np.random.Generator) -> Callable[[], Tensor] | None:
-        """Return what is added to PPO's loss in each minibatch of an update."""
+        """Return a term to add to PPO's loss, evaluated in each minibatch of an update."""
         return None
 
     def scalars(self) -> dict[str, float]:
-        """Return what the added loss was."""
+        """Return scalars of the added loss in the last update."""
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what `load_state_dict` needs beside the pretrainings."""
+        """Return the state, without that of the pretraining stages."""
         return {}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go back to where `state_dict` was taken."""
 
     def policy(self, network: PolicyNetwork, counted: bool) -> Policy:
-        """Return the policy, with how many demonstrations each code explains best where that is asked for."""
+        """Return the policy; `counted` as in `Training.policy`."""
         if not isinstance(self.prior, Categorical):
             return Policy(network, self.prior)
         return self._listed(network, self.prior, counted)
@@ -146,5 +146,5 @@ class Method:
 
     @property
     def groups(self) -> Groups | None:
-        """The groups of similar trajectories that codes belong to, where there are any."""
+        """The groups of similar trajectories, one for each code; None without groups."""
         return None

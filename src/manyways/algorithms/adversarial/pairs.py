@@ -24,7 +24,7 @@ class Pairs:
     Attributes:
         inputs: normalised observations (n, ...), or a dictionary of such tensors.
         actions: (n, action size), normalised.
-        codes: (n, code size), as the code's layer takes them; (n, 0) where nobody looks at them.
+        codes: (n, code size), inputs of the code's layer; (n, 0) if they are not needed.
     """
 
     inputs: Any
@@ -45,22 +45,22 @@ class Pairs:
         return [*inputs, self.actions, self.codes]
 
     def between(self, other: "Pairs", shares: Tensor) -> "Pairs":
-        """Return points between these pairs and others, at shares (n, 1) of the way, of which gradients are asked."""
+        """Return points between these pairs and others, at shares (n, 1) of the line, with `requires_grad`."""
 
-        def mixed(one: Tensor, another: Tensor) -> Tensor:
+        def mix(one: Tensor, another: Tensor) -> Tensor:
             share = shares.view(-1, *[1] * (one.ndim - 1))
             return (one + share * (another - one)).detach().requires_grad_(True)
 
         inputs: Any = (
-            {name: mixed(tensor, other.inputs[name]) for name, tensor in self.inputs.items()}
+            {name: mix(tensor, other.inputs[name]) for name, tensor in self.inputs.items()}
             if isinstance(self.inputs, dict)
-            else mixed(self.inputs, other.inputs)
+            else mix(self.inputs, other.inputs)
         )
-        return Pairs(inputs, mixed(self.actions, other.actions), mixed(self.codes, other.codes))
+        return Pairs(inputs, mix(self.actions, other.actions), mix(self.codes, other.codes))
 
 
 def batches(settings: Adversarial, count: int, rng: np.random.Generator) -> Tensor:
-    """Return which of `count` pairs are in each batch of an update's gradient steps, (steps, batch)."""
+    """Return the indices of the pairs, of `count`, in each batch of an update's gradient steps, (steps, batch)."""
     size = min(settings.discriminator_batch, count)
     needed = settings.discriminator_steps * size
     order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(needed / count))])
@@ -68,14 +68,14 @@ def batches(settings: Adversarial, count: int, rng: np.random.Generator) -> Tens
 
 
 class Scorer(nn.Module):
-    """Figure 8b: pairs, and maybe a code, → Linear → leaky ReLU → Linear → leaky ReLU → Linear → scores.
+    """Figure 8b: pairs[, codes] → Linear → leaky ReLU → Linear → leaky ReLU → Linear → scores.
 
     Args:
         observation_space: of one step.
-        others: how many numbers stand beside the observation's features: those of action and code.
+        others: dimensions of the other inputs, action and code.
         outputs: scores of a pair.
         hidden: width of the layers.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
         seed: of all weights.
     """
 

@@ -1,4 +1,4 @@
-"""What can be set: the settings of the algorithms that run environments. They need no PyTorch."""
+"""Settings of the algorithms that run environments; no PyTorch is needed."""
 
 import math
 from dataclasses import dataclass, field
@@ -31,17 +31,17 @@ class Adversarial(Algorithm):
         learning_rate: of PPO's Adam at the start; falls to 0 linearly.
         target_kl: how far an update may move the policy, by the mean KL divergence.
         entropy_weight: λ_H, of the entropy of the action noise in PPO's loss.
-        warm_up_updates: in which only the value network and the discriminator learn, which know nothing at first.
+        warm_up_updates: first updates, in which only the value network and the discriminator learn.
         discriminator_learning_rate: of Adam.
         discriminator_batch: pairs of each side in a gradient step.
         discriminator_steps: gradient steps an update.
         gradient_penalty: weight of the discriminator's gradient penalty.
-        random_actions: share of the actions in rollouts that are drawn from the whole action space, so that the policy
-            also meets what follows a mistake.
-        switch_codes: the probability that a rollout's code is drawn anew at a step, so that the policy also learns to
-            go from one mode into another.
-        updates_per_restart: environments are reset from (seed, update) this often, which is when training can be
-            checkpointed so that it goes on bit for bit.
+        random_actions: share of the actions in rollouts that are random, so that the policy also learns from states
+            after a mistake.
+        switch_codes: the probability that a step of a rollout begins with a new code, so that the policy also learns to
+            change from one mode to another.
+        updates_per_restart: updates between resets of the environments from (seed, update); training restored at a
+            reset continues bit for bit.
     """
 
     runs_environments: ClassVar[bool] = True
@@ -72,23 +72,22 @@ class Adversarial(Algorithm):
         require_at_least(self, 0, "warm_up_updates", "gradient_penalty")
         require_share(self, "random_actions", below_one=True)
         require_above_zero(self, "discriminator_learning_rate")
-        _ = self.ppo  # which checks the others
+        _ = self.ppo  # checks the others
 
     @property
     def ppo(self) -> PPO:
         """PPO's settings."""
         names = ("total_steps", "steps_per_update", "epochs", "minibatch", "learning_rate", "target_kl")
         more = ("entropy_weight", "switch_codes", "hidden", "updates_per_restart", "seed", "device")
-        given = {name: getattr(self, name) for name in names + more}
-        return PPO(normalize_observations=False, **given)
+        return PPO(normalize_observations=False, **{name: getattr(self, name) for name in names + more})
 
     @property
     def updates(self) -> int:
-        """How many updates the environment steps make."""
+        """The number of updates."""
         return math.ceil(self.total_steps / (self.environments * self.steps_per_update))
 
     def method(self, demonstrations: "Demonstrations") -> Any:
-        """Return what this algorithm adds to the loop, a `Method`."""
+        """Return the algorithm's `Method`."""
         raise NotImplementedError
 
     def start(
@@ -108,7 +107,7 @@ class GAIL(Adversarial):
     """Settings of GAIL.
 
     Args:
-        prior: a single code, which chooses nothing.
+        prior: a single code, without effect.
     """
 
     name: ClassVar[str] = "gail"
@@ -122,7 +121,7 @@ class GAIL(Adversarial):
             raise InputError(f"GAIL has no codes to choose from, but {self.prior} were given; leave them out")
 
     def method(self, demonstrations: "Demonstrations") -> Any:
-        """Return what this algorithm adds to the loop: nothing."""
+        """Return the algorithm's `Method`."""
         from manyways.algorithms.adversarial.method import Method
 
         return Method(self, demonstrations)
@@ -134,7 +133,7 @@ class SOGGAIL(Adversarial):
 
     Args:
         prior: the codes to choose from.
-        search: how continuous codes are searched; discrete ones are all tried.
+        search: how continuous codes are searched; discrete codes are all tried.
         lambda_s: λ_S, the weight of L_SOG, the demonstrations' squared error, beside PPO's loss.
         sog_minibatch: demonstrated steps that are added to each of PPO's minibatches.
     """
@@ -153,7 +152,7 @@ class SOGGAIL(Adversarial):
         require_at_least(self, 1, "sog_minibatch")
 
     def method(self, demonstrations: "Demonstrations") -> Any:
-        """Return what this algorithm adds to the loop."""
+        """Return the algorithm's `Method`."""
         from manyways.algorithms.adversarial.sog_gail import SOGMethod
 
         return SOGMethod(self, demonstrations)
@@ -167,11 +166,11 @@ class InfoGAIL(Adversarial):
         prior: the codes of rollouts.
         lambda_i: λ_I, the weight of the posterior's log-likelihood in the reward.
         posterior_learning_rate: of Adam.
-        averaging: weight of the old in the copy of the posterior that gives the reward, at each gradient step.
+        averaging: weight of the old values in the running average of the posterior, which gives the reward.
     """
 
     name: ClassVar[str] = "infogail"
-    summary: ClassVar[str] = "GAIL whose reward also asks that the code can be told from what happens (Li et al. 2017)."
+    summary: ClassVar[str] = "GAIL with a reward for states and actions that reveal the code (Li et al. 2017)."
     has_codes: ClassVar[bool] = True
 
     lambda_i: float = 2.0
@@ -185,7 +184,7 @@ class InfoGAIL(Adversarial):
         require_share(self, "averaging", below_one=True)
 
     def method(self, demonstrations: "Demonstrations") -> Any:
-        """Return what this algorithm adds to the loop."""
+        """Return the algorithm's `Method`."""
         from manyways.algorithms.adversarial.infogail import InfoMethod
 
         return InfoMethod(self, demonstrations)
@@ -196,9 +195,9 @@ class VAEGAIL(Adversarial):
     """Settings of VAE-GAIL.
 
     Args:
-        prior: of the policy that is kept: a list of codes stands for as many demonstrations, the middles of groups of
-            their codes; with a continuous prior the policy is kept as it is, with `vae_code_size` numbers.
-        vae_code_size: numbers in the autoencoder's code.
+        prior: of the resulting policy. Each discrete code stands for the code of one demonstration, in the middle of a
+            group. A continuous prior keeps the autoencoder's codes, of `vae_code_size` dimensions.
+        vae_code_size: dimensions of the autoencoder's code.
         vae_iterations: gradient steps of the autoencoder.
         vae_batch: trajectories in one of them.
         vae_learning_rate: of Adam.
@@ -223,7 +222,7 @@ class VAEGAIL(Adversarial):
         require_above_zero(self, "vae_learning_rate")
 
     def method(self, demonstrations: "Demonstrations") -> Any:
-        """Return what this algorithm adds to the loop."""
+        """Return the algorithm's `Method`."""
         from manyways.algorithms.adversarial.vae_gail import VAEMethod
 
         return VAEMethod(self, demonstrations)

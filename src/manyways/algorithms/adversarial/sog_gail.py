@@ -1,6 +1,6 @@
-"""SOG-GAIL (Algorithm 3): the adversarial loop, with the demonstrations' codes found by search.
+"""SOG-GAIL (Algorithm 3): the adversarial loop, with a search for the demonstrations' codes.
 
-line 7: search the code of each trajectory of a batch of demonstrations under the policy as it stands
+line 7: search the code of each trajectory of a batch of demonstrations under the current policy
 line 8: minimise L_PPO + λ_S L_SOG, the squared error on that batch under these codes
 """
 
@@ -28,11 +28,11 @@ class SOGMethod(Method):
 
     @property
     def groups(self) -> Groups | None:
-        """The groups that SOG-BC's search asks."""
+        """The groups of SOG-BC's search."""
         return self.cloning.find_groups()
 
     def added_loss(self, update: int, rng: np.random.Generator) -> Callable[[], Tensor] | None:
-        """Return λ_S L_SOG, on a part of a batch whose codes are searched once an update."""
+        """Return λ_S L_SOG, on parts of a batch whose codes are searched once in an update."""
         self._losses = []
         if self.settings.lambda_s == 0:
             return None

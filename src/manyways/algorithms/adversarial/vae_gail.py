@@ -1,8 +1,8 @@
-"""VAE-GAIL (Wang et al. 2017): an encoder gives each demonstration a code, and the discriminator sees it.
+"""VAE-GAIL (Wang et al. 2017): an encoder gives each demonstration a code, an input of the discriminator.
 
-a variational autoencoder of trajectories: a bidirectional LSTM → code → each step's action and next state
-behaviour cloning under these codes
-the adversarial loop: rollouts under codes of demonstrations, D(s, a, code) beside pairs with their own code
+1. A variational autoencoder of trajectories: a bidirectional LSTM → code → each step's action and next state.
+2. Behaviour cloning under these codes.
+3. The adversarial loop: rollouts under codes of demonstrations, and the discriminator D(s, a, code).
 """
 
 import copy
@@ -34,14 +34,14 @@ Integers = NDArray[np.integer[Any]]
 
 
 class TrajectoryVAE(nn.Module):
-    """The trajectory encoder, and a decoder: (code, state) → action and change of the state's numbers.
+    """The trajectory encoder, and a decoder: (code, state) → action and change of the state.
 
     Args:
         observation_space: of one step.
-        action_size, code_size: numbers in each.
+        action_size, code_size: dimensions of each.
         hidden: width of the LSTM in each direction.
         decoder_hidden: width of the decoder's two layers.
-        encoder: what makes features of an observation.
+        encoder: from an observation to features.
     """
 
     def __init__(
@@ -57,29 +57,29 @@ class TrajectoryVAE(nn.Module):
         self.encoder = TrajectoryEncoder(observation_space, code_size, hidden, encoder)
         boxes = entry_spaces(observation_space)
         self.ndims = {name: len(box.shape) for name, box in boxes.items()}
-        self._flat = [name for name, box in boxes.items() if len(box.shape) == 1]  # whose changes are predicted
-        predicted = action_size + sum(boxes[name].shape[0] for name in self._flat)
+        self._flat = [name for name, box in boxes.items() if len(box.shape) == 1]  # their changes are predicted
+        outputs = action_size + sum(boxes[name].shape[0] for name in self._flat)
         self.decoder = nn.Sequential(
             nn.Linear(code_size + self.encoder.lstm.input_size, decoder_hidden),
             nn.Tanh(),
             nn.Linear(decoder_hidden, decoder_hidden),
             nn.Tanh(),
-            nn.Linear(decoder_hidden, predicted),
+            nn.Linear(decoder_hidden, outputs),
         )
 
-    def changes(self, inputs: Any, following: Any) -> list[Tensor]:
-        """Return how the rows of numbers in normalised observations change from one step to the next."""
-        pairs = [(inputs[name], following[name]) if name else (inputs, following) for name in self._flat]
+    def changes(self, inputs: Any, next_inputs: Any) -> list[Tensor]:
+        """Return the changes of the vectors in normalised observations from one step to the next."""
+        pairs = [(inputs[name], next_inputs[name]) if name else (inputs, next_inputs) for name in self._flat]
         return [after - before for before, after in pairs]
 
 
 class VAETraining:
-    """The autoencoder between its first and its last iteration.
+    """Training of the autoencoder.
 
     Attributes:
-        iteration: how many gradient steps have been taken.
-        loss: of the last step: minus the evidence's lower bound for each step, in nats but for constants.
-        encoder: gives a trajectory its code.
+        iteration: the number of gradient steps so far.
+        loss: of the last step: minus the evidence lower bound for each step, in nats up to a constant.
+        encoder: from a trajectory to its code.
     """
 
     def __init__(self, settings: VAEGAIL, demonstrations: Demonstrations) -> None:
@@ -115,21 +115,21 @@ class VAETraining:
         """Take one gradient step."""
         settings, demonstrations, encoder, network = self.settings, self.demonstrations, self.encoder, self._network
         rng = np.random.default_rng((settings.seed, self.iteration, 1))
-        chosen = rng.integers(len(demonstrations), size=settings.vae_batch)
-        rows, lengths, real = encoder.rows(demonstrations, chosen)
+        trajectories = rng.integers(len(demonstrations), size=settings.vae_batch)
+        rows, lengths, real = encoder.rows(demonstrations, trajectories)
         real = real.to(self.device)
-        inputs, following = (
+        inputs, next_inputs = (
             encoder.normalized(rows_of(demonstrations.observations, rows + after), self.device) for after in (0, 1)
         )
         actions = self._actions.targets(torch.from_numpy(demonstrations.actions[rows]).to(self.device))
-        targets = torch.cat([actions, *network.changes(inputs, following)], dim=2)
+        targets = torch.cat([actions, *network.changes(inputs, next_inputs)], dim=2)
         mean, log_variance = encoder(inputs, lengths)
         noise = torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32)).to(self.device)
         codes = mean + (0.5 * log_variance).exp() * noise
         features = encode(encoder.encoder, inputs, network.ndims)
         every = codes[:, None].expand(*features.shape[:2], codes.shape[1])
-        predicted = network.decoder(torch.cat([every, features], dim=2))
-        errors = 0.5 * (predicted - targets).square().sum(dim=2)
+        outputs = network.decoder(torch.cat([every, features], dim=2))
+        errors = 0.5 * (outputs - targets).square().sum(dim=2)
         divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
         loss = (errors[real].sum() + divergence.sum()) / real.sum()
         self._optimizer.zero_grad()
@@ -153,7 +153,7 @@ class VAETraining:
 
 
 class VAEMethod(Method):
-    """Rollouts under codes of demonstrations, which the discriminator judges."""
+    """Rollouts under codes of demonstrations, which are inputs of the discriminator."""
 
     settings: VAEGAIL
     judges_codes = True
@@ -174,12 +174,12 @@ class VAEMethod(Method):
 
     @property
     def pretraining_iterations(self) -> int:
-        """Those of both."""
+        """The gradient steps of both."""
         return self.settings.vae_iterations + self.settings.pretraining
 
     @cached_property
     def inputs(self) -> Tensor:
-        """The demonstrations' codes as the code's layer takes them, (trajectories, code size), once learned."""
+        """The demonstrations' codes as inputs of the code's layer, (trajectories, code size), after its training."""
         assert self.autoencoder.finished
         return self.cloning.network.code_inputs(self.autoencoder.encoder.codes(self.demonstrations).to(self.device))
 
@@ -188,21 +188,21 @@ class VAEMethod(Method):
         return self.inputs[rng.integers(len(self.inputs), size=len(starting))].cpu().numpy()
 
     def expert_codes(self, rows: Integers) -> Tensor:
-        """Return the codes of demonstrated steps (n,), those of their trajectories."""
+        """Return the codes of demonstrated steps (n,): those of their trajectories."""
         return self.inputs[self.demonstrations.trajectory_of(rows)]
 
     def policy(self, network: PolicyNetwork, counted: bool) -> Policy:
-        """Return the policy; where a list of codes is wanted, with demonstrations' codes that stand for all."""
+        """Return the policy; with discrete codes, each stands for the code of one demonstration."""
         if not isinstance(self.settings.prior, Categorical):
             encoder = copy.deepcopy(self.autoencoder.encoder).cpu()
             return Policy(network, self.prior, trajectory_encoder=encoder)
         return self._listed(self._restricted(network, self.settings.prior.size), self.settings.prior, counted)
 
     def _restricted(self, network: PolicyNetwork, count: int) -> PolicyNetwork:
-        """Return the same policy under `count` codes alone, given one-hot: the code's layer takes them in."""
+        """Return the same policy with `count` one-hot codes, each in place of a continuous code."""
         inputs = self.inputs.cpu()
         middles = KMeans(count, n_init=10, random_state=self.settings.seed).fit(inputs.numpy()).cluster_centers_
-        chosen = inputs[[int(np.square(inputs.numpy() - middle).sum(axis=1).argmin()) for middle in middles]]
+        representatives = inputs[[int(np.square(inputs.numpy() - middle).sum(axis=1).argmin()) for middle in middles]]
         network = network.cpu()
         restricted = PolicyNetwork(
             network.observation_space,
@@ -213,6 +213,6 @@ class VAEMethod(Method):
         )
         restricted.encoder_name = network.encoder_name
         tensors = dict(network.state_dict())
-        tensors["code.weight"] = network.code.weight.detach() @ chosen.T
+        tensors["code.weight"] = network.code.weight.detach() @ representatives.T
         restricted.load_state_dict(tensors)
         return restricted
