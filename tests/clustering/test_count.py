@@ -105,10 +105,10 @@ def test_too_few_trajectories_and_ways_are_refused(demonstrations):
 
 def test_a_run_counts_its_modes_once_and_goes_on_with_them(command, demonstrations, tmp_path):
     demonstrations.save(tmp_path / "two.npz")
-    train = ("train", "--data", tmp_path / "two.npz", "--modes", "auto", "--iterations", 2, "--out", tmp_path / "run")
+    train = ("train", "sog-bc", tmp_path / "two.npz", "--modes", "auto", "--iterations", 2, "--out", tmp_path / "run")
     code, out, err = command(*train)
     assert code == 0, err
-    assert "2 ways counted" in out
+    assert "2 modes counted" in out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["prior"]["size"] == config["mode_count"]["best"] == 2
     config["mode_count"]["sureness"] = 0.125

@@ -223,5 +223,5 @@ def test_all_trajectories_of_a_data_set_get_their_codes():
 
 
 def test_a_search_of_nothing_is_refused():
-    with pytest.raises(InputError, match="candidates of the search is 0; give 1 or more"):
+    with pytest.raises(InputError, match="candidates is 0; give 1 or more"):
         Search(candidates=0)
