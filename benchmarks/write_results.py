@@ -338,8 +338,10 @@ def posterior_gap() -> str:
 def images() -> str:
     """Return errors and neighbours' accuracy of images (Appendix F)."""
     lines = []
-    for name in ("mnist", "fashion-mnist", "celeba"):
-        result = read(f"results/reproductions/{name}.json")
+    for file in sorted((ROOT / "results" / "reproductions").glob("*.json")):
+        name, result = file.stem, json.loads(file.read_text())
+        if "scores" not in result:
+            continue
         for method, scores in result["scores"].items():
             accuracy = scores["knn_accuracy"]
             seconds = result["training_seconds"].get(method)
