@@ -22,8 +22,9 @@ demo: $(READY) ## three behaviours found in 500 unlabelled trajectories, each im
 	$(BIN)/manyways evaluate runs/demo --episodes 100
 	$(BIN)/manyways report runs/demo
 
+# A process a core with one thread each: OpenMP's threads would wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,7 +38,7 @@ check-results: $(READY) ## fail where a table is not what the result files say
 	$(BIN)/python benchmarks/write_results.py --check
 
 lock: ## pin what is installed now
-	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' > requirements.lock
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's|+cpu$$||' > requirements.lock
 
 clean:
 	rm -rf $(VENV) runs

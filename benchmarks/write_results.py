@@ -89,11 +89,20 @@ def expert_of(task: str) -> str | None:
     return expert_fingerprint(get_task(task))
 
 
+@cache
+def shipped() -> dict[str, str]:
+    """Return the fingerprints of the tasks' demonstrations (`benchmarks/demonstrations.py`)."""
+    fingerprints: dict[str, str] = read("results/demonstrations.json")["data"]
+    return fingerprints
+
+
 def mark(results: Iterable[dict[str, Any]], task: str | None = None) -> str:
-    """Return † where a result does not say where it comes from, or stands beside another expert than ships."""
+    """Return † where a result does not say where it comes from, or is of another expert or other demonstrations."""
     for result in results:
         known = result.get("provenance")
-        if known is None or (task is not None and known.get("expert") != expert_of(task)):
+        if known is None:
+            return f" {STALE}"
+        if task is not None and (known.get("expert") != expert_of(task) or known.get("data") != shipped().get(task)):
             return f" {STALE}"
     return ""
 
@@ -310,10 +319,8 @@ def em_toy() -> str:
             statistics.mean(run[key] for run in runs)
             for key in ("final_loss", "final_one_hot_loss", "log_likelihood_nats")
         )
-        first, final = (
-            statistics.mean(values)
-            for values in zip(*((run["purity_by_epoch"][0], run["final_purity"]) for run in runs))
-        )
+        first = statistics.mean(run["purity_by_epoch"][0] for run in runs)
+        final = statistics.mean(run["final_purity"] for run in runs)
         numbers = [f"{loss:.6f}", f"{one_hot:.6f}", f"{first:.2f}, {final:.2f}", f"{likelihood:.3f}"]
         lines.append([EM.get(name, name) + mark([result]), *numbers])
     head = ["", "loss", "loss with one-hot codes", "purity after epoch 1, last", "log p(y given x), nats"]
@@ -331,8 +338,10 @@ def posterior_gap() -> str:
 def images() -> str:
     """Return errors and neighbours' accuracy of images (Appendix F)."""
     lines = []
-    for name in ("mnist", "fashion-mnist", "celeba"):
-        result = read(f"results/reproductions/{name}.json")
+    for file in sorted((ROOT / "results" / "reproductions").glob("*.json")):
+        name, result = file.stem, json.loads(file.read_text())
+        if "scores" not in result:
+            continue
         for method, scores in result["scores"].items():
             accuracy = scores["knn_accuracy"]
             seconds = result["training_seconds"].get(method)

@@ -14,8 +14,8 @@ from manyways.tasks.collect import collect
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
-def two_ways(trajectories=24, seed=0, noise=0.02):
-    """Return demonstrations of different lengths that turn either way on seeing the same, and their labels."""
+def two_modes(trajectories=24, seed=0, noise=0.02):
+    """Return demonstrations of different lengths of two modes with the same observations, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(trajectories) % 2
     pairs = []
@@ -29,17 +29,17 @@ def two_ways(trajectories=24, seed=0, noise=0.02):
 
 @pytest.fixture(scope="session")
 def demonstrations():
-    return two_ways()[0]
+    return two_modes()[0]
 
 
 @pytest.fixture(scope="session")
 def labels():
-    return two_ways()[1]
+    return two_modes()[1]
 
 
 @pytest.fixture(scope="session")
 def policy(demonstrations):
-    """Return a policy that has learned both ways."""
+    """Return a policy that has learned both modes."""
     return manyways.SOGBC(prior=manyways.Categorical(2), iterations=300, hidden=32).fit(demonstrations)
 
 

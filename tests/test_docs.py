@@ -50,10 +50,6 @@ def test_links_lead_somewhere(page):
 
 
 def test_tables_are_what_the_result_files_say():
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "write_results.py", "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, ROOT / "benchmarks" / "write_results.py", "--check"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr

@@ -30,6 +30,7 @@ SMALLEST = {
     "continuous_search": ("--rounds", 1, "--most-dimensions", 1, "--most-candidates", 25, "--out", "OUT"),
     "counting": ("circles", "--trajectories", 30, "--out", "OUT/counting.json"),
     "crossq": ("--tasks", "halfcheetah-vel", "--minutes", 0.001, "--evaluations", 1, "--no-write"),
+    "demonstrations": ("circles", "--out", "OUT/demonstrations.json"),
     "environments": ("--tasks", "circles", "--sizes", 1, "--rounds", 1, "--seconds", 0.01, "--out", "OUT/speed.json"),
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),

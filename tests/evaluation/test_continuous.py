@@ -44,7 +44,7 @@ def task():
         picture=Picture(lambda observations: observations[:, :2], ("", "")),
         entry_point=None,
         base=Base("Pendulum-v1"),
-        rewards=lambda step, wanted: -abs(step.action - wanted),
+        rewards=lambda step, modes: -abs(step.action - modes),
         scripted_expert=lambda observations, modes: modes,
         achieved=lambda observations, info: observations[:, :1],
     )
@@ -78,9 +78,9 @@ def test_without_an_expert_its_row_is_left_out(task, demonstrations):
 
 
 def test_policies_are_evaluated_on_the_way_under_the_codes_of_demonstrations(task, demonstrations):
-    found = PolicyEvaluator(task, demonstrations, labels(), episodes=COUNT)(Follower(task))
-    assert found.return_mean == pytest.approx(0, abs=1e-5)
-    assert found.scalars() == {"return_mean": found.return_mean}
+    result = PolicyEvaluator(task, demonstrations, labels(), episodes=COUNT)(Follower(task))
+    assert result.return_mean == pytest.approx(0, abs=1e-5)
+    assert result.scalars() == {"return_mean": result.return_mean}
     with pytest.raises(InputError, match="there are no labels, but turn needs 1 numbers for each of 8"):
         PolicyEvaluator(task, demonstrations, None)
 

@@ -99,7 +99,7 @@ def test_policies_of_discrete_actions_are_evaluated_and_disturbed(in_envpool):
         demonstrations=4,
         picture=Picture(lambda observations: observations[:, :2], ("x (m)", "v (m/s)")),
         base=Base("CartPole-v1", in_envpool=in_envpool),
-        rewards=lambda step, wanted: step.observation[:, 1:2] * wanted,
+        rewards=lambda step, modes: step.observation[:, 1:2] * modes,
         scripted_expert=lambda observations, modes: (
             observations[:, 2] + observations[:, 3] - 0.1 * (2 * modes - 1) > 0
         ).astype(int),
@@ -113,8 +113,8 @@ def test_policies_of_discrete_actions_are_evaluated_and_disturbed(in_envpool):
         assert random.return_mean < evaluation.return_mean / 2
         switched = with_switched_codes(Pusher(task), task, [0, 1], episodes=4)
         assert switched.observations.shape == (4, switched.active.shape[1] + 1, 4)
-        found = PolicyEvaluator(task, None, None, episodes=2)(Pusher(task))
-        assert found.agreement == 1
+        result = PolicyEvaluator(task, None, None, episodes=2)(Pusher(task))
+        assert result.agreement == 1
         with pytest.raises(InputError, match=r"an observation of the policy is .*\(10,\).* but of balance"):
             evaluate(Actor(3), task, episodes=3)
     finally:

@@ -22,7 +22,7 @@ def test_a_policy_is_worth_its_return_under_the_matched_modes(circles_folder):
         def predict(self, observation, state=None, episode_start=None, deterministic=False):
             return task.expert(observation, self.order[state.argmax(axis=1)]), state
 
-    found = evaluator(Scripted())
-    assert found.return_mean == pytest.approx(998, abs=2)
-    assert found.agreement == 1
-    assert len(found.returns) == 3
+    result = evaluator(Scripted())
+    assert result.return_mean == pytest.approx(998, abs=2)
+    assert result.agreement == 1
+    assert len(result.returns) == 3

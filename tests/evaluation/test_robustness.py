@@ -34,11 +34,11 @@ class Leaver(Actor):
 
 def test_without_random_actions_it_is_the_plain_evaluation():
     plain = evaluate(Actor(3, shift=1), CIRCLES, episodes=10)
-    found = with_random_actions(Actor(3, shift=1), CIRCLES, share=0, episodes=10)
-    assert (found.return_mean, found.return_std) == (plain.return_mean, plain.return_std)
-    assert found.assignment == plain.assignment == [1, 2, 0]
-    assert found.return_matrix == plain.return_matrix
-    assert found.survived == 1
+    result = with_random_actions(Actor(3, shift=1), CIRCLES, share=0, episodes=10)
+    assert (result.return_mean, result.return_std) == (plain.return_mean, plain.return_std)
+    assert result.assignment == plain.assignment == [1, 2, 0]
+    assert result.return_matrix == plain.return_matrix
+    assert result.survived == 1
 
 
 def test_where_all_actions_are_random_the_policy_makes_no_difference():
@@ -58,7 +58,7 @@ def test_random_actions_cost_returns_and_are_the_same_for_the_same_seed():
     assert json.loads(json.dumps(some.to_json()))["share"] == 0.5
 
 
-def test_the_random_actions_are_as_many_as_asked_for_and_independent():
+def test_random_actions_have_the_given_share_and_are_independent():
     # Who stays still but for random steps of ±1.5 m is at a random walk of so many steps, and the environment's noise.
     class Still(Actor):
         def predict(self, observations, state, deterministic):
@@ -75,62 +75,62 @@ def test_the_random_actions_are_as_many_as_asked_for_and_independent():
 
 
 def test_every_code_is_active_equally_long_in_an_order_of_each_rollout():
-    found = with_switched_codes(Actor(3), CIRCLES, [0, 1, 2], episodes=20)
-    assert found.active.shape == (20, 1000)
-    assert found.observations.shape == (20, 1001, 10)
-    for active in found.active:
+    result = with_switched_codes(Actor(3), CIRCLES, [0, 1, 2], episodes=20)
+    assert result.active.shape == (20, 1000)
+    assert result.observations.shape == (20, 1001, 10)
+    for active in result.active:
         assert sorted(np.bincount(active)) == [333, 333, 334]
         assert np.count_nonzero(np.diff(active)) == 2
-    assert len({tuple(active[[0, 500, 999]]) for active in found.active}) > 3
-    assert found.survived == 1
+    assert len({tuple(active[[0, 500, 999]]) for active in result.active}) > 3
+    assert result.survived == 1
 
 
 def test_experts_that_are_switched_find_their_circle_again():
-    found = with_switched_codes(Actor(3, shift=1), CIRCLES, [1, 2, 0], episodes=12)
-    first, *later = found.return_by_part
+    result = with_switched_codes(Actor(3, shift=1), CIRCLES, [1, 2, 0], episodes=12)
+    first, *later = result.return_by_part
     assert first > 325
     assert min(later) > 260
     assert max(later) < first  # the way from one circle to the other costs
-    assert found.return_mean == pytest.approx(sum(found.return_by_part))
-    assert found.return_mean == pytest.approx(sum(found.return_by_code))
+    assert result.return_mean == pytest.approx(sum(result.return_by_part))
+    assert result.return_mean == pytest.approx(sum(result.return_by_code))
     # Under modes that belong to other codes the same rollouts are worth little.
     mistaken = with_switched_codes(Actor(3, shift=1), CIRCLES, [0, 1, 2], episodes=12)
-    np.testing.assert_array_equal(mistaken.observations, found.observations)
-    assert mistaken.return_mean < 0.6 * found.return_mean
+    np.testing.assert_array_equal(mistaken.observations, result.observations)
+    assert mistaken.return_mean < 0.6 * result.return_mean
 
 
-def test_the_code_that_is_said_to_be_active_is_the_one_that_acts():
-    found = with_switched_codes(Leaver(2), CIRCLES, [0, 1], episodes=1, seed=3)
-    walked = np.diff(found.observations[0, :, -2]) > 0.75
-    length = found.lengths[0]
-    np.testing.assert_array_equal(walked[:length], found.active[0, :length] == 0)
+def test_the_active_code_is_the_one_that_acts():
+    result = with_switched_codes(Leaver(2), CIRCLES, [0, 1], episodes=1, seed=3)
+    walked = np.diff(result.observations[0, :, -2]) > 0.75
+    length = result.lengths[0]
+    np.testing.assert_array_equal(walked[:length], result.active[0, :length] == 0)
 
 
 def test_a_policy_that_walks_off_the_field_does_not_survive_and_earns_nothing_after():
-    found = with_switched_codes(Leaver(2), CIRCLES, [0, 1], episodes=10)
-    assert found.survived == 0
-    assert (found.lengths < 1000).all()
-    began = found.active[:, 0] == 0
-    assert (found.lengths[began] < 40).all()
-    assert (found.lengths[~began] > 500).all()
+    result = with_switched_codes(Leaver(2), CIRCLES, [0, 1], episodes=10)
+    assert result.survived == 0
+    assert (result.lengths < 1000).all()
+    began = result.active[:, 0] == 0
+    assert (result.lengths[began] < 40).all()
+    assert (result.lengths[~began] > 500).all()
     assert with_random_actions(Leaver(2), CIRCLES, share=0, episodes=4).survived == 0.5
 
 
 def test_codes_without_a_mode_are_active_but_not_scored():
-    found = with_switched_codes(Actor(4), CIRCLES, [0, 1, 2, None], episodes=8)
-    assert all(sorted(np.bincount(active)) == [250] * 4 for active in found.active)
-    assert found.return_by_code[3] is None
-    assert found.return_mean == pytest.approx(sum(found.return_by_code[:3]))
-    assert found.return_mean < 750
+    result = with_switched_codes(Actor(4), CIRCLES, [0, 1, 2, None], episodes=8)
+    assert all(sorted(np.bincount(active)) == [250] * 4 for active in result.active)
+    assert result.return_by_code[3] is None
+    assert result.return_mean == pytest.approx(sum(result.return_by_code[:3]))
+    assert result.return_mean < 750
 
 
 def test_the_file_has_the_numbers_and_the_picture_the_paths():
-    found = with_switched_codes(Leaver(2), CIRCLES, [0, None], episodes=1)
-    written = json.loads(json.dumps(found.to_json()))
+    result = with_switched_codes(Leaver(2), CIRCLES, [0, None], episodes=1)
+    written = json.loads(json.dumps(result.to_json()))
     assert written["survived"] == 0
     assert not {"observations", "lengths", "active"} & set(written)
-    [(points, active)] = found.paths(CIRCLES)
-    assert points.shape == (len(active) + 1, 2) == (found.lengths[0] + 1, 2)
+    [(points, active)] = result.paths(CIRCLES)
+    assert points.shape == (len(active) + 1, 2) == (result.lengths[0] + 1, 2)
     assert points[-1, 0] > 30
 
 

@@ -193,8 +193,10 @@ def test_callers_that_normalise_observations_are_warned():
         for step in range(30):
             policy.predict(raw[:, step])
     twice = (raw - [300, -7]) / [4.0, 1.0]  # what VecNormalize gives
-    with pytest.warns(UserWarning, match="not through VecNormalize"):
-        _ = [policy.predict(twice[:, step]) for step in range(30)]
+    fresh = Policy(policy.network, policy.prior)
+    with pytest.warns(UserWarning, match="not through VecNormalize") as caught:
+        _ = [fresh.predict(twice[:, step]) for step in range(30)]
+    assert len(caught) == 1
 
 
 def test_positions_far_from_the_origin_and_small_units_are_learned_equally_well():

@@ -49,17 +49,17 @@ def test_no_episodes_and_an_occupied_folder_are_refused(tmp_path):
         collect(get_task("circles"), 5, tmp_path)
 
 
-def test_noise_disturbs_what_is_done_and_recorded_is_what_was_meant(tmp_path):
+def test_noise_is_on_the_executed_actions_and_not_on_the_recorded_ones(tmp_path):
     task = get_task("halfcheetah-vel")
     collect(task, 3, tmp_path / "noisy", seed=0, noise=0.2)
     collect(task, 3, tmp_path / "again", seed=0, noise=0.2)
     collect(task, 3, tmp_path / "quiet", seed=0, noise=0.0)
     noisy, modes = Demonstrations.load(tmp_path / "noisy"), load_modes(tmp_path / "noisy")
     np.testing.assert_array_equal(Demonstrations.load(tmp_path / "again").observations, noisy.observations)
-    wanted = np.concatenate(
+    expected = np.concatenate(
         [task.expert(states, np.tile(mode, (len(states), 1))) for (states, _), mode in zip(noisy, modes, strict=True)]
     )
-    np.testing.assert_allclose(noisy.actions, wanted, atol=1e-5)
+    np.testing.assert_allclose(noisy.actions, expected, atol=1e-5)
     # Both begin alike, and then the disturbed one goes elsewhere.
     quiet = Demonstrations.load(tmp_path / "quiet")
     np.testing.assert_array_equal(noisy.observations[0], quiet.observations[0])
@@ -80,7 +80,7 @@ def reeling(times: int):
     return act
 
 
-def test_an_episode_in_which_the_expert_fails_is_tried_again(tmp_path):
+def test_an_episode_in_which_the_expert_fails_is_repeated(tmp_path):
     task = replace(get_task("hopper-vel-6"), scripted_expert=reeling(1))
     collect(task, 2, tmp_path / "once", seed=0, noise=0.0)
     data, modes = Demonstrations.load(tmp_path / "once"), load_modes(tmp_path / "once")
@@ -101,7 +101,7 @@ BALANCE = Task(
     demonstrations=4,
     picture=Picture(lambda observations: observations[:, :2], ("x (m)", "v (m/s)")),
     base=Base("CartPole-v1"),
-    rewards=lambda step, wanted: step.observation[:, 1:2] * wanted + 0.0 * step.action[:, None],
+    rewards=lambda step, modes: step.observation[:, 1:2] * modes + 0.0 * step.action[:, None],
     scripted_expert=lambda observations, modes: (
         observations[:, 2] + observations[:, 3] + 0.1 * (2 * modes - 1) > 0
     ).astype(int),
@@ -161,14 +161,14 @@ def test_dictionaries_are_collected_as_they_are(balance, tmp_path):
     np.testing.assert_allclose(demonstrations.actions[:, :3], np.clip(10 * modes, -1, 1), atol=1e-6)
 
 
-def test_what_is_not_finite_is_never_written(balance, tmp_path):
+def test_values_that_are_not_finite_are_never_written(balance, tmp_path):
     def broken(observations, modes):
         return np.where(observations[:, -2:] == 0, 1.0, np.nan)
 
     task = replace(get_task("circles"), scripted_expert=broken)
     with pytest.raises(InputError, match="the actions of circles are not finite at step 1; mend"):
         collect(task, 2, tmp_path / "data", seed=0)
-    infinite = replace(balance, rewards=lambda step, wanted: step.observation[:, :1] * wanted / 0.0)
+    infinite = replace(balance, rewards=lambda step, modes: step.observation[:, :1] * modes / 0.0)
     with pytest.raises(InputError, match="the rewards of balance are not finite at step 0"), np.errstate(all="ignore"):
         collect(infinite, 2, tmp_path / "data", seed=0)
     assert not list(tmp_path.iterdir())
@@ -188,7 +188,7 @@ def test_actions_without_bounds_are_collected_without_noise_and_noise_is_refused
     task = replace(
         balance,
         base=Base("own/Free-v0"),
-        rewards=lambda step, wanted: step.observation[:, 1:2] * wanted,
+        rewards=lambda step, modes: step.observation[:, 1:2] * modes,
         scripted_expert=lambda observations, modes: (2.0 * modes - 1)[:, None],
     )
     try:

@@ -39,16 +39,16 @@ def test_both_forms_agree(name):
     assert fast.metadata["autoreset_mode"] == plain.metadata["autoreset_mode"]
     # FetchReach's reset lets the arm settle, which the two do to eight digits alike.
     tolerance = 1e-7 if name == "fetch-reach" else 0.0
-    (found, _), (expected, _) = fast.reset(seed=1), plain.reset(seed=1)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    (observation, _), (expected, _) = fast.reset(seed=1), plain.reset(seed=1)
+    np.testing.assert_allclose(observation, expected, rtol=0, atol=tolerance)
     rng = np.random.default_rng(1)
     space = fast.single_action_space
     ends = 0
     for _ in range(55):  # FetchReach's episodes end after 50, walkers fall
         actions = rng.uniform(space.low, space.high, (3, *space.shape)).astype(space.dtype)
-        found, reward, terminated, truncated, info = fast.step(actions)
+        observation, reward, terminated, truncated, info = fast.step(actions)
         expected, its_reward, its_terminated, its_truncated, its_info = plain.step(actions)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(observation, expected, rtol=0, atol=tolerance)
         np.testing.assert_array_equal(terminated, its_terminated)
         np.testing.assert_array_equal(truncated, its_truncated)
         np.testing.assert_allclose(reward, its_reward, rtol=0, atol=1e-12)

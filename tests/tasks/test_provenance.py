@@ -18,8 +18,8 @@ ANT = get_task("ant-dir-6")
 def test_every_process_finds_the_same_place():
     code = "from manyways.tasks import get_task; from manyways.tasks.collect import cached_demonstrations as c;"
     code += "print(*[c(get_task(name)) for name in ('circles', 'ant-dir-6')])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.split() == [str(cached_demonstrations(get_task(name))) for name in ("circles", "ant-dir-6")]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert result.split() == [str(cached_demonstrations(get_task(name))) for name in ("circles", "ant-dir-6")]
     assert len({cached_demonstrations(get_task(name)) for name in task_names()}) == len(task_names())
 
 
@@ -36,7 +36,7 @@ def test_every_process_finds_the_same_place():
         {"termination_fails": False},
     ],
 )
-def test_whatever_demonstrations_are_made_of_changes_their_place(change):
+def test_everything_that_demonstrations_depend_on_changes_their_path(change):
     assert cached_demonstrations(replace(ANT, **change)) != cached_demonstrations(ANT)
 
 
@@ -60,7 +60,7 @@ def test_other_weights_change_the_place():
 def test_an_edited_script_changes_the_place_and_an_unchanged_one_does_not(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    found = []
+    result = []
     for sign in ("-", "-", "+"):
         (tmp_path / "own_helper.py").write_text(f"def turn(modes):\n    return {sign}modes\n")
         (tmp_path / "own_expert.py").write_text(
@@ -73,8 +73,8 @@ def test_an_edited_script_changes_the_place_and_an_unchanged_one_does_not(tmp_pa
         linecache.checkcache()
         import own_expert
 
-        found.append(fingerprint(replace(get_task("circles"), scripted_expert=own_expert.act), 0.0))
-    assert found[0] == found[1] != found[2]
+        result.append(fingerprint(replace(get_task("circles"), scripted_expert=own_expert.act), 0.0))
+    assert result[0] == result[1] != result[2]
 
 
 class Controller:
@@ -110,7 +110,7 @@ def network(bias):
         (Controller(1, network(0.0)), Controller(1, network(0.0)), Controller(1, network(1.0))),
     ],
 )
-def test_an_experts_numbers_count_wherever_it_keeps_them(first, same, other):
+def test_an_experts_arrays_count_wherever_they_are(first, same, other):
     one, again, another = (
         fingerprint(replace(get_task("circles"), scripted_expert=expert), 0.0) for expert in (first, same, other)
     )

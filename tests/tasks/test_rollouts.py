@@ -26,7 +26,7 @@ def test_actions_are_recorded_as_the_environment_took_them():
     np.testing.assert_array_equal(rollouts.actions, np.tile([1.5, -1.5], (1, 3, 1)))
 
 
-def test_parts_of_different_lengths_are_padded_with_what_the_last_step_left():
+def test_parts_of_different_lengths_are_padded_with_the_last_step():
     def still(*_):
         return np.zeros((2, 2))
 

@@ -23,7 +23,7 @@ SWING = Task(
     demonstrations=6,
     picture=Picture(lambda observations: observations[:, :2], ("cos", "sin")),
     base=Base("Pendulum-v1", in_envpool=False),
-    rewards=lambda step, wanted: -abs(step.observation[:, 2:] - wanted),
+    rewards=lambda step, modes: -abs(step.observation[:, 2:] - modes),
     scripted_expert=lambda observations, modes: (2.0 * modes - 1)[:, None],
 )
 """
@@ -79,7 +79,7 @@ def declare():
     """Return a function that declares a task over an environment of Gymnasium's own; it is forgotten afterwards."""
     names = []
 
-    def task(base, rewards=lambda step, wanted: -abs(step.observation[:, :1] - wanted), **others):
+    def task(base, rewards=lambda step, modes: -abs(step.observation[:, :1] - modes), **others):
         names.append(others.get("name", "own"))
         settings = {"name": "own", "modes": velocities((-1.0, 1.0)), "episode_steps": 30, "demonstrations": 4}
         settings["picture"] = Picture(lambda observations: observations[:, :2], ("", ""))
@@ -123,7 +123,7 @@ def test_a_task_registers_itself_on_first_use_and_again_when_it_is_declared_othe
     environment = task.make()
     environment.reset(seed=0)
     _, reward, *_ = environment.step(np.zeros(1, np.float32))
-    other = replace(task, rewards=lambda step, wanted: -abs(step.observation[:, :1] - wanted) - 100)
+    other = replace(task, rewards=lambda step, modes: -abs(step.observation[:, :1] - modes) - 100)
     environment = other.make()
     environment.reset(seed=0)
     assert environment.step(np.zeros(1, np.float32))[1] == pytest.approx(reward - 100)
@@ -145,7 +145,7 @@ def test_observation_and_goal_can_be_joined_and_a_dictionary_can_be_kept(declare
     task = declare(replace(fetch, observation_keys=("desired_goal", "observation"), show_mode=None))
     kept = declare(
         replace(fetch, observation_keys=None, show_mode=None),
-        lambda step, wanted: step.observation["achieved_goal"][:, :1] * wanted,
+        lambda step, modes: step.observation["achieved_goal"][:, :1] * modes,
     )
     for form in ("fastest", "gymnasium"):
         environment = task.make_vec(2, vector_form=form)
@@ -168,14 +168,14 @@ def test_observation_and_goal_can_be_joined_and_a_dictionary_can_be_kept(declare
     }
 
 
-def test_what_was_made_for_another_task_is_refused():
+def test_policies_of_another_task_are_refused():
     task = get_task("circles")
     task.require_spaces(*task.spaces, "it")
     with pytest.raises(InputError, match=r"an observation of the data is .*\(3,\).* but of circles .*\(10,\)"):
         task.require_spaces(gym.spaces.Box(-1, 1, (3,)), task.spaces[1], "the data")
 
 
-def test_the_share_of_demonstrated_actions_outside_the_task_is_told():
+def test_the_share_of_actions_outside_the_space_is_reported():
     observations, actions = np.zeros((1, 8, 10)), np.zeros((1, 8, 2))
     actions[0, :2, 1] = [3.0, -1.6]
     demonstrations = Demonstrations.from_arrays([(observations[0], actions[0])])

@@ -28,7 +28,7 @@ Floats = NDArray[np.floating[Any]]
 
 _FEW = 16  # environments, up to which NumPy is faster than PyTorch
 _CALLS_WITHOUT_STATE = 10  # in a row, before the warning of a lost state
-_FAR_CALLS = 20  # in a row with observations far from the demonstrations, before the warning
+_FAR_CALLS = 20  # the first ones, all with observations far from the demonstrations, before the warning
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Policy:
         self._precise = network.observations.precise
         self._fast = network.in_numpy() if isinstance(network, PolicyNetwork) else None
         self._without_state = self._far = 0
+        self._looked = False
         self.seed(seed)
 
     def __repr__(self) -> str:
@@ -269,15 +270,18 @@ class Policy:
                 )
         else:
             self._without_state = 0
-        if self._fast is None or self._far > _FAR_CALLS:
+        if self._fast is None or self._looked:
             return
+        # Observations that are normalised twice are far off from the first one on; one that falls is so later.
         moments = self.network.observations.part()
-        deviations = np.abs((batch - moments.mean.numpy()) * moments.scale.numpy()).max(initial=0.0)
-        self._far = self._far + 1 if deviations > FARTHEST else 0
-        if self._far > _FAR_CALLS:
+        deviations = np.abs((batch - moments.mean.numpy()) * moments.scale.numpy()).max(axis=1)
+        distance = float(np.median(deviations))
+        self._far += 1
+        self._looked = distance <= FARTHEST or self._far == _FAR_CALLS
+        if distance > FARTHEST and self._looked:
             warnings.warn(
-                f"observations lie {deviations:.0f} standard deviations from those of the demonstrations, step after "
-                "step; give them raw, not through VecNormalize or another normalisation",
+                f"observations lie {distance:.0f} standard deviations from those of the demonstrations, from the first "
+                "one on; give them raw, not through VecNormalize or another normalisation",
                 stacklevel=3,
             )
 

@@ -313,7 +313,9 @@ def _gap_figure(identity: dict[str, Any], trainings: dict[str, dict[str, list[fl
     figure = Figure(figsize=(14, 4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     colours = code_colours(4)
-    left.plot(identity["candidates"], identity["mean_gap_at_best_of_candidates"], "o-", color=colours[0], label="by search")
+    left.plot(
+        identity["candidates"], identity["mean_gap_at_best_of_candidates"], "o-", color=colours[0], label="by search"
+    )
     left.axhline(identity["mean_gap"], color="#333333", linestyle="--", label="at z*, closed form")
     left.set(xscale="log", xlabel="samples of the prior", ylabel="gap (nats)")
     left.set_title("Gap at the best of so many codes")

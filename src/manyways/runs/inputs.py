@@ -114,14 +114,14 @@ def collected(task: "Task", progress: Progress) -> Path:
 
 def resolve_mode_count(demonstrations: "Demonstrations", out: Path, seed: int, progress: Progress) -> dict[str, Any]:
     """Count the modes, or return what was counted when the run in this folder began."""
+    counted: dict[str, Any] | None = None
     if (out / "config.json").exists():
-        counted: dict[str, Any] | None = Run.open(out).config["mode_count"]
-        if counted is not None:
-            return counted
-    from manyways.clustering.count import count_modes
+        counted = Run.open(out).config["mode_count"]
+    if counted is None:
+        from manyways.clustering.count import count_modes
 
-    with progress.section("counting modes"):
-        counted = count_modes(demonstrations, seed=seed).to_json()
+        with progress.section("counting modes"):
+            counted = count_modes(demonstrations, seed=seed).to_json()
     progress.say(
         f"{counted['best']} modes counted, {counted['sureness']:.0%} sure; the next best number is "
         f"{counted['runner_up']} (--modes {counted['runner_up']})"
