@@ -3,6 +3,7 @@
 The command line is built from these classes and their docstrings.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Algorithm:
+class Algorithm(ABC):
     """Settings of every algorithm. For an algorithm of your own, derive from this and from `Training`.
 
     Args:
@@ -55,6 +56,7 @@ class Algorithm:
         require_at_least(self, 1, "hidden")
         require_at_least(self, 0, "seed")
 
+    @abstractmethod
     def start(
         self, demonstrations: "Demonstrations", environment: "VectorEnv[Any, Any, Any] | None" = None
     ) -> "Training":
@@ -68,7 +70,6 @@ class Algorithm:
         Raises:
             InputError: the demonstrations do not fit the settings or the environment.
         """
-        raise NotImplementedError
 
     def fit(
         self,
@@ -207,9 +208,9 @@ class WithoutCodes(Cloning):
 
         return WithoutCodesTraining(self, demonstrations)
 
+    @abstractmethod
     def network_settings(self) -> dict[str, int]:
         """Return the network's arguments, except spaces, encoder and seed."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Settings of the algorithms that run environments; no PyTorch is needed."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,9 +87,9 @@ class Adversarial(Algorithm):
         """The number of updates."""
         return math.ceil(self.total_steps / (self.environments * self.steps_per_update))
 
+    @abstractmethod
     def method(self, demonstrations: "Demonstrations") -> Any:
         """Return the algorithm's `Method`."""
-        raise NotImplementedError
 
     def start(
         self, demonstrations: "Demonstrations", environment: "VectorEnv[Any, Any, Any] | None" = None
