@@ -114,5 +114,6 @@ def test_a_run_counts_its_modes_once_and_goes_on_with_them(command, demonstratio
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     code, out, err = command(*train)
     assert code == 0, err
+    assert "the count is only 12% sure, so it may be far off; train with --modes" in " ".join((out + err).split())
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["mode_count"]["sureness"] == 0.125

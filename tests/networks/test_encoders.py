@@ -216,6 +216,40 @@ def test_flat_observations_pass_through_the_papers_layers_unchanged():
     assert list(encoder.parameters()) == []
 
 
+def test_a_module_on_the_path_may_take_the_space_or_nothing(tmp_path, monkeypatch):
+    (tmp_path / "encoders_without_space.py").write_text(
+        "from torch import nn\n\n"
+        "def make(): return nn.Linear(3, 4)\n\n"
+        "def two(space, width): return nn.Linear(3, width)\n\n"
+        "class Own(nn.Linear):\n    def __init__(self): super().__init__(3, 4)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "encoders_without_space", raising=False)
+    for name in ("make", "Own"):
+        assert features_of(make_encoder(f"encoders_without_space:{name}", box(3)), box(3)) == 4
+    with pytest.raises(InputError, match=r"encoders_without_space:two takes \(space, width\); let it take the obs"):
+        make_encoder("encoders_without_space:two", box(3))
+
+
+def test_a_policy_is_not_read_with_another_encoder(tmp_path):
+    demonstrations, _ = lights(8)
+    manyways.SOGBC(prior=Categorical(2), encoder=Places(), iterations=2).fit(demonstrations).save(tmp_path)
+    with pytest.raises(InputError, match=r"the encoder that was given does not fit the one in .* \(encoder"):
+        Policy.load(tmp_path, encoder="flat")
+
+
+def test_a_run_with_a_module_can_be_looked_at(tmp_path):
+    demonstrations, _ = lights(8)
+    settings = manyways.SOGBC(prior=Categorical(2), encoder=Places(), iterations=2)
+    run = manyways.train(settings, tmp_path, data=demonstrations, loggers=())
+    assert run.policy().losses(demonstrations).shape == (8, 2)
+    opened = manyways.Run.open(tmp_path)
+    with pytest.raises(InputError, match="commands find it if training names it as module:ATTRIBUTE"):
+        opened.policy()
+    opened.encoder = Places()
+    assert opened.policy().losses(demonstrations).shape == (8, 2)
+
+
 def test_an_encoder_by_name_or_from_a_module(tmp_path, monkeypatch):
     (tmp_path / "my_encoders.py").write_text(
         "from torch import nn\n\ndef make(space):\n    return nn.Linear(space.shape[0], 7)\n"
@@ -244,6 +278,7 @@ def test_an_encoder_by_name_or_from_a_module(tmp_path, monkeypatch):
         ("nowhere:make", "there is no encoder 'nowhere:make'"),
         ("math:pi", "the encoder math:pi is a float; give a torch.nn.Module"),
         ("conv", "the encoder 'conv' needs an image"),
+        (nn.Linear, r"the encoder is <class .*Linear'>; give a torch.nn.Module"),
         (nn.Linear(99, 3), r"the encoder Linear cannot take a batch of observations, each numbers of shape \(3,\)"),
         (nn.Flatten(0), r"the encoder Flatten returns \(6,\) for 2 observations; let it return \(2, features\)"),
     ],

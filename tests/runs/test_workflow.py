@@ -113,6 +113,12 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, demonstration
         train(sog_bc(), tmp_path / "one" / "run", modes=2)
     with pytest.raises(InputError, match="has no codes to choose from"):
         train(get_algorithm("mdn")(), tmp_path / "one" / "run", data=demonstrations, modes=2)
+    with pytest.raises(InputError, match=r"the algorithm is 'sog-bc'; give its settings"):
+        train("sog-bc", tmp_path / "one" / "run", data=demonstrations, modes=2)
+    with pytest.raises(InputError, match="there is no folder nowhere of an expert"):
+        train(sog_bc(), tmp_path / "one" / "run", task="circles", weights="nowhere")
+    with pytest.raises(InputError, match=r"prior is 3; give manyways.Categorical"):
+        get_algorithm("sog-bc")(prior=3)
     assert list(tmp_path.iterdir()) == []
 
 

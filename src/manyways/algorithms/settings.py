@@ -55,6 +55,9 @@ class Algorithm(ABC):
     def __post_init__(self) -> None:
         require_at_least(self, 1, "hidden")
         require_at_least(self, 0, "seed")
+        prior = getattr(self, "prior", None)
+        if not isinstance(prior, Prior | None):
+            raise InputError(f"prior is {prior!r}; give manyways.Categorical(K) or manyways.Gaussian(D)")
 
     @abstractmethod
     def start(

@@ -6,6 +6,7 @@ The paper's networks have flat observations, which need no encoder (`Flat`). Ima
 
 import copy
 import importlib
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from manyways.demonstrations.spaces import Space, describe, entry_spaces, is_fla
 from manyways.errors import InputError
 
 Encoder = str | nn.Module | None
-"""The name of a registered encoder; `module:ATTRIBUTE`; a module; None for "conv" with images, else "flat"."""
+"""A module; a registered name; `module:ATTRIBUTE`, a module or what makes one; None: "conv" for images, else "flat"."""
 
 _FACTORIES: dict[str, Callable[[Space], nn.Module]] = {}
 
@@ -131,15 +132,29 @@ def make_encoder(encoder: Encoder, space: Space, seed: int = 0) -> nn.Module:
     if encoder is None:
         images = any(len(box.shape) in (2, 3) for box in entry_spaces(space).values())
         encoder = "conv" if images else "flat"
+    if not isinstance(encoder, str):
+        raise InputError(f"the encoder is {encoder!r}; give a torch.nn.Module, a registered name or module:ATTRIBUTE")
     factory = _FACTORIES.get(encoder) or _import(encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = factory(space) if callable(factory) and not isinstance(factory, nn.Module) else factory
+        module = factory if isinstance(factory, nn.Module) or not callable(factory) else _call(encoder, factory, space)
     if not isinstance(module, nn.Module):
         raise InputError(
             f"the encoder {encoder} is a {type(module).__name__}; give a torch.nn.Module, or a function that makes one"
         )
     return module
+
+
+def _call(name: str, factory: Callable[..., Any], space: Space) -> Any:
+    """Return what a factory makes from the space, or from nothing if it takes nothing."""
+    signature = inspect.signature(factory)
+    for arguments in ((space,), ()):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return factory(*arguments)
+    raise InputError(f"the encoder {name} takes {signature}; let it take the observation's space, or nothing")
 
 
 def is_registered(name: str | None) -> bool:

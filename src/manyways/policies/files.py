@@ -59,11 +59,14 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         if encoder is None and name is not None and not is_registered(name):
             raise InputError(
                 f"{folder} has a policy with the encoder {name}, which is not in its files; give it: "
-                "load_policy(folder, encoder=...), or register it with register_encoder"
+                "load_policy(folder, encoder=...); commands find it if training names it as module:ATTRIBUTE"
             )
         prior = None if description["prior"] is None else prior_from_json(description["prior"])
         network = _network(description, name if encoder is None else encoder, prior)
-        network.load_state_dict(take_prefix("network", tensors), assign=True)
+        weights = take_prefix("network", tensors)
+        if encoder is not None:
+            _require_fit(network, weights, folder)
+        network.load_state_dict(weights, assign=True)
         _require_real(network, path)
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
@@ -106,6 +109,16 @@ def _network(description: dict[str, Any], encoder: Encoder, prior: Any) -> Actio
                 encoder,
             )
         return network_class(description["kind"])(observation_space, action_space, encoder=encoder, **settings)
+
+
+def _require_fit(network: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
+    """Raise `InputError` unless the encoder that was given has the shapes of the saved one."""
+    own = network.state_dict()
+    for name in own | weights:
+        if not name.startswith("encoder."):
+            continue
+        if own.get(name, torch.empty(0)).shape != weights.get(name, torch.empty(0)).shape:
+            raise InputError(f"the encoder that was given does not fit the one in {folder} ({name}); give the same one")
 
 
 def _require_real(network: nn.Module, path: Path) -> None:

@@ -361,7 +361,7 @@ class Policy:
 
 
 def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> Policy:
-    """Read the policy in this folder; see `Policy.load`."""
+    """Read the policy in this folder, such as a run's; see `Policy.load`."""
     return Policy.load(folder, seed, encoder)
 
 

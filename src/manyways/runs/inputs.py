@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Labels = NDArray[np.generic]
 
 
+_SURE = 0.8  # of a count: four of five parts of the data agree on it, the level that `count_modes` itself asks for
+
+
 def load_data(run: Run, data: str | Path | None) -> "tuple[str, Demonstrations, Labels | None]":
     """Return where the demonstrations are, as given or as the run had them, those, and their labels, if any.
 
@@ -62,6 +65,8 @@ def require_task(run: Run, weights: str | Path | None = None) -> "Task":
 
 def resolve_task(task: "str | Task | None", weights: str | Path | None) -> "Task | None":
     """Return the task, by name with the expert of a training's folder, if one is given."""
+    if weights is not None and not Path(weights).is_dir():
+        raise InputError(f"there is no folder {weights} of an expert; give the folder of `manyways expert train`")
     if not isinstance(task, str):
         return task
     from manyways.tasks import get_task
@@ -126,6 +131,11 @@ def resolve_mode_count(demonstrations: "Demonstrations", out: Path, seed: int, p
         f"{counted['best']} modes counted, {counted['sureness']:.0%} sure; the next best number is "
         f"{counted['runner_up']} (--modes {counted['runner_up']})"
     )
+    if counted["sureness"] < _SURE:
+        progress.warn(
+            f"the count is only {counted['sureness']:.0%} sure, so it may be far off; train with --modes "
+            f"{counted['runner_up']} and with fewer, and compare the reports"
+        )
     return counted
 
 

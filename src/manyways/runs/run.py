@@ -18,6 +18,7 @@ from manyways.runs.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:
     from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
+    from manyways.networks.encoders import Encoder
     from manyways.policies.policy import Policy
 
 _FORMAT = 2
@@ -36,11 +37,17 @@ class Run:
         config: what config.json holds: `algorithm`, `settings`, `task`, `weights` (of the task's expert, where they are
             not those that ship), `data` (where the demonstrations were read from; None for those in memory),
             `mode_count` (the evidence for the number of modes, where it was counted), `provenance`.
+        encoder: the module that training was given, to read the policy with; None if config.json has its name. It is
+            not in the folder, so set it on a run that is opened again.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.encoder: Encoder = None
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.title})"
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any]) -> "Run":
@@ -135,7 +142,7 @@ class Run:
         encoder = self.config["settings"].get("encoder") or ""
         # As a task of one's own: what the run's folder names is imported from the path, never read from the folder.
         named = encoder if ":" in encoder else None
-        return Policy.load(best if which != "last" and best.is_dir() else self.path, encoder=named)
+        return Policy.load(best if which != "last" and best.is_dir() else self.path, encoder=self.encoder or named)
 
     def coded_policy(self, which: Which | None = None) -> "Policy":
         """Read the trained policy, of an algorithm that has codes; arguments as for `policy`.

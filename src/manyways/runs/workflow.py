@@ -27,6 +27,7 @@ from manyways.runs.run import Run, Which, require_room
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from manyways.demonstrations import Demonstrations
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
@@ -76,6 +77,8 @@ def train(
     from manyways.runs.loop import resume, train_to_end
     from manyways.runs.provenance import data_fingerprint, provenance
 
+    if not hasattr(settings, "start"):
+        raise InputError(f"the algorithm is {settings!r}; give its settings, such as manyways.SOGBC()")
     out = Path(out)
     require_room(out)
     require_loggers(loggers)
@@ -115,6 +118,7 @@ def train(
                 ),
             }
             run = Run.create(out, config)
+            run.encoder = _module(settings)
             resume(run, training)
             progress.say(
                 f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
@@ -129,6 +133,12 @@ def train(
             if environment is not None:
                 environment.close()
     return run
+
+
+def _module(settings: Any) -> "nn.Module | None":
+    """Return the encoder of the settings if it is a module, which a file cannot hold."""
+    encoder = getattr(settings, "encoder", None)
+    return None if isinstance(encoder, str) else encoder
 
 
 @dataclass(frozen=True, eq=False)
