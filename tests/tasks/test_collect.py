@@ -4,6 +4,7 @@ import gymnasium as gym
 import minari
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from manyways import Demonstrations, InputError, load_modes
 from manyways.tasks import Base, Picture, Task, get_task, velocities
@@ -18,6 +19,15 @@ def test_the_same_seed_collects_the_same(tmp_path, circles_folder):
     np.testing.assert_array_equal(again.observations, first.observations)
     np.testing.assert_array_equal(again.actions, first.actions)
     assert not np.array_equal(other.observations, first.observations)
+
+
+def test_the_number_of_threads_makes_no_difference(tmp_path):
+    task = replace(get_task("halfcheetah-vel"), episode_steps=3)
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            collect(task, 500, tmp_path / str(threads))
+    first, again = (Demonstrations.load(tmp_path / name) for name in "12")
+    np.testing.assert_array_equal(again.actions, first.actions)
 
 
 def test_the_data_set_holds_what_happened(circles_folder):

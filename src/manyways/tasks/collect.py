@@ -10,6 +10,7 @@ import numpy as np
 import platformdirs
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from manyways.demonstrations.formats.minari import write_minari
 from manyways.demonstrations.observations import apply, concatenate, entries, rows_of, stack
@@ -45,7 +46,7 @@ def collect(
         task: whose expert.
         episodes: how many.
         path: the data set's folder; must not exist yet, or be empty.
-        seed: of the modes and the environment; the same seed gives the same data.
+        seed: of the modes and the environment; the same seed gives the same data, with any number of threads.
         on_step: called after every step of `EPISODES_AT_ONCE` episodes, for progress; see `steps_of`.
         noise: on the expert's actions; `Task.noise` by default. The environment executes and rewards the noisy action;
             the data set has the expert's own action (Laskey et al. 2017).
@@ -123,7 +124,8 @@ def _collect(
         expert_actions.append(within(space, task.expert(observations, modes, info)))
         return with_noise(space, expert_actions[-1], noise, rng)
 
-    rollouts = roll_out(environment, act, seed, on_step)
+    with threadpool_limits(1, "blas"):  # with another number of threads the expert's network rounds differently
+        rollouts = roll_out(environment, act, seed, on_step)
     assert rollouts.observations is not None
     rewards, actions = rollouts.rewards_under(task.modes, modes), _single(np.stack(expert_actions, axis=1))
     observations = apply(_single, rollouts.observations)
