@@ -105,7 +105,7 @@ def warm_ups(family: Family, sets: Sequence[tuple[int, int, int]], iterations: i
     result = []
     for kinds, per_kind, seed in sets:
         demonstrations, labels = family(kinds, per_kind, seed)
-        found = Groups.fit(demonstrations, kinds, seed=0).nats(demonstrations).argmin(axis=1)
+        found = Groups.fit(demonstrations, kinds, seed=0).relative_nll(demonstrations).argmin(axis=1)
         row: dict[str, Any] = {"kinds": kinds, "trajectories": len(demonstrations), "seed": seed}
         row["first codes"] = _agreement(found, labels)
         for share in WARM_UPS:

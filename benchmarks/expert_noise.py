@@ -12,7 +12,7 @@ from manyways.files import read_json, write_json
 from manyways.runs.provenance import provenance
 from manyways.tasks import DiscreteModes, Task, get_task
 from manyways.tasks.rollouts import Rollouts, roll_out
-from manyways.tasks.spaces import disturbed
+from manyways.tasks.spaces import with_noise
 
 FALLING = ("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6")
 
@@ -58,7 +58,7 @@ def roll_out_disturbed(task: Task, modes: NDArray[np.int64], size: float, seed: 
     space = environment.single_action_space
 
     def act(observations: Any, info: Any) -> Any:
-        return disturbed(space, task.expert(observations, modes, info), size, rng)
+        return with_noise(space, task.expert(observations, modes, info), size, rng)
 
     try:
         return roll_out(environment, act, seed, keep_observations=False)

@@ -80,7 +80,7 @@ CLUSTERINGS: dict[str, Method] = {
     "k-means, kernel mean embedding": lambda data, kinds, seed: KMeans(kinds, n_init=10, random_state=seed).fit_predict(
         embedded(data, seed)
     ),
-    "groups": lambda data, kinds, seed: Groups.fit(data, kinds, seed).nats(data).argmin(axis=1),
+    "groups": lambda data, kinds, seed: Groups.fit(data, kinds, seed).relative_nll(data).argmin(axis=1),
 }
 
 

@@ -226,7 +226,10 @@ def test_wrong_arguments_are_refused():
         (lambda: model.decode([[1.0]]), r"codes have the shape \(1, 1\)"),
         (lambda: model.decode(np.eye(2), np.zeros((3, 1))), "2 codes for 3 x"),
         (lambda: sog.fit(None, y, initial_codes=np.eye(2)), "give SOG local=8, or none"),
-        (lambda: SOG(network, prior, local=8).fit(None, y, initial_codes=np.eye(2)), "for a Gaussian's begins"),
+        (
+            lambda: SOG(network, prior, local=8).fit(None, y, initial_codes=np.eye(2)),
+            "local search for a Gaussian's",
+        ),
         (lambda: model.encode(None, y, near=np.eye(2)), "leave out `near`"),
         (lambda: SOG(network, Gaussian(2), local=1).fit(None, y, initial_codes=np.eye(2)), r"give \(4, 2\)"),
         (lambda: SOG(network, Gaussian(2)).model().encode(None, y, near=np.full((4, 2), math.nan)), "all finite"),
