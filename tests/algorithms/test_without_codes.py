@@ -8,7 +8,7 @@ import manyways
 from manyways import MDN, BeT, Diffusion, InputError
 from manyways.algorithms.without_codes import WithoutCodesTraining
 from manyways.demonstrations.spaces import box
-from manyways.networks.chunks import choose
+from manyways.networks.base import choose
 from manyways.networks.diffusion import cosine_schedule
 from manyways.networks.mdn import MDNNetwork
 
@@ -32,9 +32,11 @@ def assert_identical(a, b):
 
 
 def either_mode(steps=20, trajectories=40):
-    """Return demonstrations that do -1 or +1 throughout, the same on seeing the same nothing."""
+    """Return demonstrations that do nearly -1 or +1 throughout, the same on seeing the same nothing."""
     signs = np.where(np.arange(trajectories) % 2, 1.0, -1.0)
-    return manyways.Demonstrations.from_arrays([(np.zeros((steps, 1)), np.full((steps, 1), sign)) for sign in signs])
+    noise = 0.01 * np.random.default_rng(0).standard_normal((trajectories, steps, 1))
+    pairs = zip(np.zeros((trajectories, steps, 1)), signs[:, None, None] + noise, strict=True)
+    return manyways.Demonstrations.from_arrays(pairs)
 
 
 def walks(steps=20, trajectories=40):
@@ -52,7 +54,7 @@ def walks(steps=20, trajectories=40):
     "settings",
     [
         MDN(iterations=150, steps_per_batch=64, hidden=32, learning_rate=0.02),
-        BeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3),
+        BeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64),
     ],
     ids=lambda settings: settings.name,
@@ -71,7 +73,7 @@ def test_both_modes_are_drawn_and_nothing_between_them(settings):
 @pytest.mark.parametrize(
     "settings",
     [
-        BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3),
+        BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64),
     ],
     ids=lambda settings: settings.name,
@@ -126,7 +128,7 @@ def test_densities_far_from_all_components_are_finite():
 def test_bins_are_the_kinds_of_actions():
     data = either_mode()
     network = BeT(bins=2).start(data).network
-    np.testing.assert_allclose(sorted(network.actions.restore(network.centres)[:, 0]), [-1, 1], atol=1e-6)
+    np.testing.assert_allclose(sorted(network.actions.restore(network.centres)[:, 0]), [-1, 1], atol=0.01)
 
 
 def test_bins_without_actions_are_never_drawn():
@@ -237,6 +239,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
     assert [iteration for iteration, _, _ in history] == [1, 2]
     for _, loss, scalars in history:
         assert scalars["loss"] == loss
+        assert scalars.pop("validation_loss", 0) >= 0 or algorithm is MDN  # a log-likelihood may be negative
         assert loss == pytest.approx(sum(scalars.values()) - loss if len(scalars) > 1 else loss, rel=1e-5)
     assert training.code_usage.shape == (0,)
     assert training.code_usage.dtype == np.int64
@@ -248,6 +251,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
 
 def test_rows_stay_within_their_trajectory(demonstrations):
     training = small(Diffusion, steps_per_batch=500).start(demonstrations)
+    demonstrations = training.demonstrations
     observation_rows, action_rows = training._draw()
     assert observation_rows.shape == (500, 2)
     assert action_rows.shape == (500, 9)
@@ -296,7 +300,7 @@ def test_constant_columns_are_allowed(algorithm):
         (BeT, {"focal": -1.0}, "focal is -1.0; give 0 or more"),
         (BeT, {"offset_weight": float("inf")}, "offset_weight is inf; give 0 or more"),
         (BeT, {"bins": 0}, "bins is 0"),
-        (Diffusion, {"executed": 9}, "executed is 9; give at most the 8 actions of a chunk"),
+        (Diffusion, {"execute": 9}, "execute is 9; give 1 to the 8 actions of the horizon"),
         (Diffusion, {"denoising_steps": 101}, "denoising_steps is 101; give at most the 100 levels of noise"),
     ],
 )

@@ -117,16 +117,39 @@ class Cloning(Algorithm):
 
     Args:
         iterations: gradient steps.
-        learning_rate: of Muon and Adam at the start; falls to 0 linearly.
+        learning_rate: the greatest; it falls to 0.
+        history: observations that the policy sees, the current one included.
+        horizon: actions that it plans together.
+        execute: how many of them it does before it plans again; half of them, rounded up, unless given.
+        validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
+            none are. Training keeps the weights with the least held-out loss.
+        patience: share of the iterations without a lower held-out loss after which training stops.
+        network: paper has the layers of Figure 8a, trained with Muon; residual has deeper ones with dropout, trained
+            with AdamW and weight decay, and keeps the average of the weights.
     """
 
     iterations: int = 3000
     learning_rate: float = 5e-3
+    history: int = 1
+    horizon: int = 1
+    execute: int | None = None
+    validation: float = 0.1
+    patience: float = 0.3
+    network: Literal["paper", "residual"] = "paper"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "iterations")
-        require_above_zero(self, "learning_rate")
+        require_at_least(self, 1, "iterations", "history", "horizon")
+        require_above_zero(self, "learning_rate", "patience")
+        require_share(self, "validation", below_one=True)
+        require_choice(self, "network", "paper", "residual")
+        if self.execute is not None and not 1 <= self.execute <= self.horizon:
+            raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
+
+    @property
+    def executed(self) -> int:
+        """How many actions of a plan are done."""
+        return self.execute or (self.horizon + 1) // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +165,9 @@ class SOGBC(Cloning):
         init: clusters takes initial codes from groups of similar trajectories, and adds their likelihood to the search;
             random is the paper's start and search, by the policy's error alone.
         warm_up: share of the iterations with the initial codes.
+        details: codes below the mode, one for each plan, which nobody chooses: searched together with the mode, and
+            chosen by a gate, p(detail | observations, code).
+        linear: whether the network learns what a linear answer to the observations leaves.
     """
 
     name: ClassVar[str] = "sog-bc"
@@ -155,10 +181,14 @@ class SOGBC(Cloning):
     hidden: int | None = None
     init: Literal["clusters", "random"] = "clusters"
     warm_up: float = 0.1
+    details: int = 1
+    linear: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "trajectories_per_batch", "steps_per_trajectory")
+        require_at_least(self, 1, "trajectories_per_batch", "steps_per_trajectory", "details")
+        if self.details > 1 and self.prior is not None and not isinstance(self.prior, Categorical):
+            raise InputError(f"details is {self.details}, but the codes are continuous; leave it at 1, or give --modes")
         require_share(self, "warm_up", below_one=True)
         require_choice(self, "init", "clusters", "random")
 
@@ -212,8 +242,8 @@ class WithoutCodes(Cloning):
         return WithoutCodesTraining(self, demonstrations)
 
     @abstractmethod
-    def network_settings(self) -> dict[str, int]:
-        """Return the network's arguments, except spaces, encoder and seed."""
+    def network_settings(self) -> dict[str, Any]:
+        """Return the network's arguments, except those that all have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,8 +266,8 @@ class MDN(WithoutCodes):
         require_at_least(self, 1, "components")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return the network's arguments, except spaces, encoder and seed."""
-        return {"components": self.components, "hidden": self.hidden}
+        """Return the network's arguments, except those that all have."""
+        return {"components": self.components}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +276,6 @@ class BeT(WithoutCodes):
 
     Args:
         steps_per_batch: windows in a gradient step; the loss has every step of a window.
-        history: observations in a window, the current one included.
         bins: of the actions.
         layers: of the transformer, whose width is `hidden`.
         heads: of its attention.
@@ -268,14 +297,14 @@ class BeT(WithoutCodes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "history", "bins", "layers", "heads")
+        require_at_least(self, 1, "bins", "layers", "heads")
         require_at_least(self, 0, "focal", "offset_weight")
         if self.hidden is None or self.hidden % self.heads:
             raise InputError(f"hidden is {self.hidden}; give a multiple of the {self.heads} heads")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return the network's arguments, except spaces, encoder and seed."""
-        return {name: getattr(self, name) for name in ("history", "bins", "layers", "heads", "hidden")}
+        """Return the network's arguments, except those that all have."""
+        return {name: getattr(self, name) for name in ("bins", "layers", "heads")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,9 +312,6 @@ class Diffusion(WithoutCodes):
     """Settings of diffusion policy.
 
     Args:
-        window: observations that are used, the current one included.
-        chunk: actions that are drawn together.
-        executed: how many of them are executed before the next are drawn.
         denoising_steps: from noise to actions, by DDIM.
     """
 
@@ -294,22 +320,19 @@ class Diffusion(WithoutCodes):
 
     steps_per_batch: int = 2048
     learning_rate: float = 1e-2
-    window: int = 2
-    chunk: int = 8
-    executed: int = 4
+    history: int = 2
+    horizon: int = 8
     denoising_steps: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "window", "chunk", "executed", "denoising_steps")
-        if self.executed > self.chunk:
-            raise InputError(f"executed is {self.executed}; give at most the {self.chunk} actions of a chunk")
+        require_at_least(self, 1, "denoising_steps")
         if self.denoising_steps > 100:
             raise InputError(f"denoising_steps is {self.denoising_steps}; give at most the 100 levels of noise")
 
     def network_settings(self) -> dict[str, Any]:
-        """Return the network's arguments, except spaces, encoder and seed."""
-        return {name: getattr(self, name) for name in ("window", "chunk", "executed", "denoising_steps", "hidden")}
+        """Return the network's arguments, except those that all have."""
+        return {"denoising_steps": self.denoising_steps}
 
 
 def require_prior(settings: Any) -> None:

@@ -10,31 +10,42 @@ negative log-likelihood. It is needed if states differ between modes: one code c
 its own region, without any policy error.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from manyways.algorithms.settings import SOGBC
-from manyways.algorithms.training import CloningTraining
+from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.clustering.groups import Groups, nll_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.windows import window_and_chunk
 from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
 from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
 from manyways.networks.normalization import take
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
-from manyways.policies.explanation import settle
+from manyways.policies.explanation import residual_std, settle
 from manyways.policies.policy import Policy
-from manyways.search.factored import search_batch, search_trajectories, step_losses
+from manyways.search.factored import (
+    code_parts,
+    part_losses,
+    search_batch,
+    search_trajectories,
+    trajectory_losses,
+)
 
 _WIDTH = 128
+# Details are drawn in this share of the iterations, at temperatures in units of the error of one action dimension.
+_SOFT = 0.3
+_TEMPERATURE, _LEAST_TEMPERATURE = 0.5, 0.02
 _SPREAD_AT_ONCE = 2**16  # entries of all codes; with more, they are spread over the prior every few iterations only
 
 
@@ -86,6 +97,12 @@ class SOGBCTraining(CloningTraining):
                 isinstance(prior, Gaussian),
                 settings.encoder,
                 settings.seed,
+                window=settings.history,
+                chunk=settings.horizon,
+                executed=settings.executed,
+                **residual_settings(settings),
+                details=settings.details,
+                linear=settings.linear,
             )
 
         network = make_network(settings.hidden or _WIDTH)
@@ -112,11 +129,26 @@ class SOGBCTraining(CloningTraining):
         """Return the error of a batch under its best codes (Algorithm 2, lines 4-7)."""
         network = self.network
         steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
-        features = network.state_features(take(self._observations, steps))  # (trajectories, steps, hidden)
-        targets = network.actions.targets(self._actions[steps])
-        codes = self._codes_for(features.detach(), targets, trajectories, self.iteration)
-        outputs = network.decode(features + network.code(codes)[:, None])
-        return {"loss": network.actions.errors(outputs, targets).mean()}  # line 7
+        features, targets = self._features_and_targets(steps)  # (trajectories, steps, hidden or outputs)
+        codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration)
+        sums = features + network.code(codes)[:, None]
+        losses = {}
+        if details is not None:
+            logits = network.gate(features.detach(), codes[:, None])
+            losses["gate"] = functional.cross_entropy(logits.flatten(0, 1), details.flatten())
+            sums = sums + network.detail.weight.T[details]
+        return {"loss": network.actions.errors(network.decode(sums), targets).mean()} | losses  # line 7
+
+    def _features_and_targets(self, steps: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return the state's part of the sum (..., hidden) and the targets (..., outputs) at these rows (...)."""
+        observed, planned = (
+            torch.from_numpy(rows).to(self.device)
+            for rows in window_and_chunk(self.demonstrations, steps, self.settings.history, self.settings.horizon)
+        )
+        features, targets = self.network.features_and_targets(
+            take(self._observations, observed), self._actions[planned]
+        )
+        return features, targets
 
     @torch.no_grad()
     def batch(self, number: int) -> Batch:
@@ -126,29 +158,56 @@ class SOGBCTraining(CloningTraining):
             number: of the batch, a seed; greater than any iteration so far.
         """
         steps, trajectories = self._draw(number)
-        observations = take(self._observations, steps)
-        targets = self.network.actions.targets(self._actions[steps])
-        codes = self._codes_for(self.network.state_features(observations), targets, trajectories, number)
+        features, targets = self._features_and_targets(steps)
+        codes, _ = self._codes_for(features, targets, trajectories, number)
         every = codes[:, None].expand(*steps.shape, codes.shape[1])
-        return Batch(take(self._observations, steps.flatten()), targets.flatten(0, 1), every.flatten(0, 1))
+        observations = take(self._observations, torch.from_numpy(steps.flatten()).to(self.device))
+        return Batch(observations, targets.flatten(0, 1), every.flatten(0, 1))
 
-    def _codes_for(self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int) -> Tensor:
-        """Return the codes for a batch's loss, (trajectories, dimension): the best, or the initial ones in warm-up.
+    def _codes_for(
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the codes for a batch's loss (trajectories, dimension), and the details (trajectories, steps).
 
-        The arguments are those of `_explain`.
+        They are the best, or the initial ones in warm-up. Without details there is None. The arguments are those of
+        `_explain`.
         """
         if self._give_codes is not None:
-            return self._give_codes(trajectories, number)
-        codes = self._explain(features, targets, trajectories, number)  # line 6
+            return self._give_codes(trajectories, number), None
+        codes, errors = self._explain(features, targets, trajectories, number)  # line 6
         self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
         if number < self.settings.warm_up * self.settings.iterations:
-            return self._warm_up_codes(codes, trajectories)
-        return codes if self._last_codes is None else self._remember(codes, trajectories, number)
+            codes = self._warm_up_codes(codes, trajectories)
+        elif self._last_codes is not None:
+            codes = self._remember(codes, trajectories, number)
+        return codes, None if errors is None else self._choose_details(errors, codes, number)
 
-    def _explain(self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int) -> Tensor:
-        """Return the best code of each trajectory of a batch, (trajectories, dimension).
+    def _choose_details(self, errors: Tensor, codes: Tensor, number: int) -> Tensor:
+        """Return the details of each step under its trajectory's code, (trajectories, steps).
 
-        With groups, the loss of a discrete code is that of the policy plus that of the groups.
+        At first they are drawn by their responsibilities, at a falling temperature, so that every detail learns
+        something; later they are the best.
+
+        Args:
+            errors: (trajectories, steps, codes, details).
+            codes: (trajectories, codes), one-hot.
+            number: of the batch.
+        """
+        own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
+        share = number / (_SOFT * self.settings.iterations)
+        if share >= 1:
+            return own.argmin(dim=2)
+        temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
+        noise = np.random.default_rng((self.settings.seed, number, 1)).gumbel(size=tuple(own.shape))
+        return (torch.from_numpy(noise).to(own) - own / temperature).argmax(dim=2)
+
+    def _explain(
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the best code of each trajectory of a batch, (trajectories, dimension), and the errors of details.
+
+        With groups, the loss of a discrete code is that of the policy plus that of the groups. The errors are None
+        without details, else (trajectories, steps, codes, details).
 
         Args:
             features: (trajectories, steps, hidden), the state's part of the sum.
@@ -158,20 +217,21 @@ class SOGBCTraining(CloningTraining):
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
-            losses = step_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), self._codes)
-            losses = losses.view(*features.shape[:2], -1).mean(dim=1)
+            parts = code_parts(self.network, self._codes)
+            errors = part_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), parts)
+            errors = errors.view(*features.shape[:2], prior.size, -1)
+            losses = errors.min(dim=3).values.mean(dim=1)
             if self.find_groups() is not None:
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
                 losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
-            return self._codes[losses.argmin(dim=1)]
+            return self._codes[losses.argmin(dim=1)], errors if self.settings.details > 1 else None
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
         else:
             start = self._last_codes[trajectories]
-        return search_batch(
-            self.network, features, targets, self.settings.search, start, seeded_generator(self.settings.seed, number)
-        )
+        generator = seeded_generator(self.settings.seed, number)
+        return search_batch(self.network, features, targets, self.settings.search, start, generator), None
 
     def _remember(self, codes: Tensor, trajectories: Tensor, number: int) -> Tensor:
         """Store the codes as the trajectories' last, spread all over the prior, and return the batch's.
@@ -186,16 +246,27 @@ class SOGBCTraining(CloningTraining):
             last.copy_(spread_evenly(last))
         return last[trajectories]
 
-    def _draw(self, number: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, number: int) -> tuple[NDArray[np.int64], Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
         demonstrations, settings = self.demonstrations, self.settings
         rng = np.random.default_rng((settings.seed, number))
         rows = rng.integers(demonstrations.steps, size=settings.trajectories_per_batch)
         trajectories = demonstrations.trajectory_of(rows)
-        offsets = rng.random((len(trajectories), settings.steps_per_trajectory))
-        offsets = (offsets * demonstrations.lengths[trajectories, None]).astype(np.int64)
-        steps = demonstrations.starts[trajectories, None] + offsets
-        return torch.from_numpy(steps).to(self.device), torch.from_numpy(trajectories).to(self.device)
+        shares = rng.random((len(trajectories), settings.steps_per_trajectory))
+        offsets = (shares * demonstrations.lengths[trajectories, None]).astype(np.int64)
+        return demonstrations.starts[trajectories, None] + offsets, torch.from_numpy(trajectories).to(self.device)
+
+    def _held_out_loss(self, network: PolicyNetwork, held_out: Demonstrations) -> float:
+        """Return the mean error of held-out trajectories under their best codes and details."""
+        prior = self.settings.prior
+        stride = max(1, held_out.steps // STEPS_TO_CHECK)
+        if isinstance(prior, Categorical):
+            losses = trajectory_losses(network, held_out, self._codes, stride=stride)
+            return float(np.average(losses.min(axis=1), weights=held_out.lengths))
+        start = torch.zeros(len(held_out), prior.dimension, device=self.device)
+        generator = seeded_generator(self.settings.seed, 0)
+        _, least = search_trajectories(network, held_out, self.settings.search, start, generator, stride)
+        return float(np.average(least.cpu().numpy(), weights=held_out.lengths))
 
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.init == "random":
@@ -243,34 +314,30 @@ class SOGBCTraining(CloningTraining):
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy; searches the codes of all trajectories to count them and to measure the noise."""
         prior = self.settings.prior
-        self.network.eval()
-        # A copy, which further training does not change.
-        network = copy.deepcopy(self.network)
+        network = self.best_network()
+        demonstrations = self.all_demonstrations
         if isinstance(prior, Categorical):
-            losses, groups = settle(network, prior, self.demonstrations, self.find_groups())
+            losses, groups = settle(network, prior, demonstrations, self.find_groups())
             codes = self._codes[losses.argmin(axis=1)]
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
             return Policy(network, prior, counts, groups=groups)
-        start = torch.zeros(len(self.demonstrations), prior.dimension, device=self.device)
+        start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
-        codes, _ = search_trajectories(network, self.demonstrations, self.settings.search, start, generator)
+        codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
         self._measure_noise(network, codes)
         return Policy(network, prior)
 
     @torch.no_grad()
-    def _measure_noise(self, network: PolicyNetwork, codes: Tensor, steps_at_once: int = 2**13) -> None:
-        """Measure the maximum-likelihood σ of Equation 2 for each dimension of an action, in real units."""
-        if network.actions.discrete:
-            return
-        total = torch.zeros(network.actions.outputs, dtype=torch.float64, device=self.device)
-        for start in range(0, self.demonstrations.steps, steps_at_once):
-            rows = np.arange(start, min(start + steps_at_once, self.demonstrations.steps))
-            own = codes[torch.from_numpy(self.demonstrations.trajectory_of(rows)).to(self.device)]
-            sums = network.state_features(take(self._observations, torch.from_numpy(rows))) + network.code(own)
-            errors = network.actions.restore(network.decode(sums)) - self._actions[rows]
-            total += errors.double().square().sum(dim=0)
-        network.actions.noise.copy_((total / self.demonstrations.steps).sqrt())
+    def _measure_noise(self, network: PolicyNetwork, codes: Tensor) -> None:
+        """Measure the maximum-likelihood σ of Equation 2 for each dimension of an action, in real units.
+
+        Args:
+            network: to write it into.
+            codes: of all trajectories, as inputs of the code's layer.
+        """
+        if not network.actions.discrete:
+            network.actions.noise.copy_(residual_std(network, self.all_demonstrations, codes))
 
 
 def spread_evenly(codes: Tensor) -> Tensor:

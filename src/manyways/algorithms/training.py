@@ -1,6 +1,8 @@
 """The interface of training, and the base of all cloning algorithms."""
 
 import contextlib
+import copy
+import math
 import sys
 import warnings
 from abc import ABC, abstractmethod
@@ -22,6 +24,16 @@ from manyways.policies.policy import Policy
 
 if TYPE_CHECKING:
     from manyways.algorithms.settings import Algorithm, Cloning
+
+_CHECKS = 50  # of the held-out loss in a training
+STEPS_TO_CHECK = 4096  # at most, evenly spaced
+_LEAST_TO_HOLD_OUT = 20  # trajectories
+# Of the residual network, and of its AdamW.
+_BLOCKS = 3
+_DROPOUT = 0.1
+_WEIGHT_DECAY = 1e-3
+_RISE = 0.05  # share of the iterations in which the learning rate rises
+_AVERAGING = 0.9995  # how much of the average of the weights an iteration keeps
 
 
 class Training(ABC):
@@ -68,6 +80,11 @@ class Training(ABC):
         """Return the scalars of the last iteration, including `loss`."""
         return {"loss": self.loss}
 
+    @property
+    def status(self) -> str:
+        """How it goes, in a few words."""
+        return f"loss {self.loss:.4f}"
+
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that `load_state_dict` needs."""
@@ -105,38 +122,55 @@ class Training(ABC):
 
 
 class CloningTraining(Training):
-    """Training on demonstrations alone, with Muon, Adam and a learning rate that falls to 0.
+    """Training on demonstrations alone, with held-out ones beside it.
 
-    All randomness comes from (seed, iteration). So the network, the optimizers' states and the iteration are the whole
+    All randomness comes from (seed, iteration). So the networks, the optimizers' states and the iteration are the whole
     state, and training restored from it continues bit for bit.
 
     Args:
         settings: of the algorithm.
-        demonstrations: the training data.
+        demonstrations: all; a share of them is held out.
         network: to train.
         muon_width: see `Muon`.
+
+    Attributes:
+        demonstrations: those that the network learns from.
+        held_out: the others, to measure the loss on; None if there are none.
+        validation_loss: of the held-out ones at the last check.
     """
+
+    held_out: Demonstrations | None
+    validation_loss: float = float("nan")
 
     def __init__(
         self, settings: "Cloning", demonstrations: Demonstrations, network: ActionNetwork, muon_width: int | None = None
     ) -> None:
         self.settings = settings
-        self.demonstrations = demonstrations
+        self.all_demonstrations = demonstrations
+        self.demonstrations, self.held_out = hold_out(demonstrations, settings.validation, settings.seed)
         self.code_usage = np.zeros(0, np.int64)
         self.warnings = ignored_columns(demonstrations)
         self._parts: dict[str, float] = {}
         self.device = choose_device(settings.device)
         network.initialize(torch.Generator().manual_seed(settings.seed))
-        network.fit(demonstrations, settings.seed)
+        network.fit(self.demonstrations, settings.seed)
         self.network: Any = network.to(self.device)
-        self._observations = to_tensors(demonstrations.observations, self.device)
-        self._actions = torch.from_numpy(demonstrations.actions).to(self.device)
-        matrices = network.matrices()
-        others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
-        self._optimizers = (
-            Muon(matrices, settings.learning_rate, width=muon_width),
-            torch.optim.Adam(others, settings.learning_rate, fused=True),
-        )
+        self._observations = to_tensors(self.demonstrations.observations, self.device)
+        self._actions = torch.from_numpy(self.demonstrations.actions).to(self.device)
+        self._residual = settings.network == "residual"
+        self._optimizers = self._make_optimizers(muon_width)
+        # What is evaluated and kept: the average of the weights on the way, or the weights themselves.
+        self._averaged: Any = copy.deepcopy(self.network) if self._residual else self.network
+        self._best: dict[str, Tensor] = {}
+        self._best_loss, self._best_iteration = math.inf, 0
+
+    def _make_optimizers(self, muon_width: int | None) -> tuple[torch.optim.Optimizer, ...]:
+        rate = self.settings.learning_rate
+        if self._residual:
+            return (torch.optim.AdamW(self.network.parameters(), rate, weight_decay=_WEIGHT_DECAY, fused=True),)
+        matrices = self.network.matrices()
+        others = [parameter for parameter in self.network.parameters() if all(parameter is not m for m in matrices)]
+        return Muon(matrices, rate, width=muon_width), torch.optim.Adam(others, rate, fused=True)
 
     @property
     def iterations(self) -> int:
@@ -144,13 +178,28 @@ class CloningTraining(Training):
         return self.settings.iterations
 
     @property
+    def finished(self) -> bool:
+        """Whether the last iteration is over, or the held-out loss has not fallen for too long."""
+        past = self.iteration - self._best_iteration > self.settings.patience * self.iterations
+        return super().finished or (self.held_out is not None and past)
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        return self.settings.learning_rate * (1 - self.iteration / self.iterations)
+        share = self.iteration / self.iterations
+        if not self._residual:
+            return self.settings.learning_rate * (1 - share)
+        if share < _RISE:
+            return self.settings.learning_rate * (self.iteration + 1) / (_RISE * self.iterations + 1)
+        return self.settings.learning_rate * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:
         """Return the terms of the next iteration's loss by name."""
+
+    @abstractmethod
+    def _held_out_loss(self, network: Any, held_out: Demonstrations) -> float:
+        """Return the mean loss of held-out demonstrations, at most `STEPS_TO_CHECK` of their steps."""
 
     def step(self) -> None:
         """Take one gradient step."""
@@ -163,28 +212,95 @@ class CloningTraining(Training):
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
             optimizer.step()
-        self.loss = loss.item()
+        self.loss = parts["loss"].item() if "loss" in parts else loss.item()
         self._parts = {name: value.item() for name, value in parts.items()} if len(parts) > 1 else {}
         self.iteration += 1
+        if self._residual:
+            self._average()
+        every = max(1, self.iterations // _CHECKS)
+        if self.held_out is not None and (self.iteration % every == 0 or self.iteration == self.iterations):
+            self._check(self.held_out)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(_AVERAGING, (1 + self.iteration) / (10 + self.iteration))
+        torch._foreach_lerp_(list(self._averaged.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def _check(self, held_out: Demonstrations) -> None:
+        """Measure the held-out loss, and keep the weights if it is the least so far."""
+        self._averaged.eval()
+        self.validation_loss = self._held_out_loss(self._averaged, held_out)
+        self._parts["validation_loss"] = self.validation_loss
+        if self.validation_loss < self._best_loss:
+            self._best_loss, self._best_iteration = self.validation_loss, self.iteration
+            self._best = {name: tensor.clone() for name, tensor in self._averaged.state_dict().items()}
+
+    def best_network(self) -> Any:
+        """Return a copy of the network with the least held-out loss, or the last one where nothing is held out."""
+        network = copy.deepcopy(self._averaged).eval()
+        if self._best:
+            network.load_state_dict(self._best)
+        return network
 
     def scalars(self) -> dict[str, float]:
         """Return the loss of the last step, and its terms if there are several."""
         return {"loss": self.loss} | self._parts
 
+    @property
+    def status(self) -> str:
+        """The loss, and that of held-out demonstrations."""
+        held_out = "" if math.isnan(self.validation_loss) else f", held out {self.validation_loss:.4f}"
+        return super().status + held_out
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""
         tensors = add_prefix("network", self.network.state_dict())
+        if self._residual:
+            tensors |= add_prefix("averaged", self._averaged.state_dict())
         for number, optimizer in enumerate(self._optimizers):
             tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
-        return tensors | {"iteration": torch.tensor(self.iteration)}
+        numbers = {"iteration": self.iteration, "best_iteration": self._best_iteration}
+        tensors |= {name: torch.tensor(value) for name, value in numbers.items()}
+        return tensors | add_prefix("best", self._best) | {"best_loss": torch.tensor(self._best_loss).double()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore the state of `state_dict`."""
         with fitting_checkpoint():
             self.network.load_state_dict(take_prefix("network", tensors))
-            self.iteration = int(tensors["iteration"])
+            if self._residual:
+                self._averaged.load_state_dict(take_prefix("averaged", tensors))
+            self.iteration, self._best_iteration = int(tensors["iteration"]), int(tensors["best_iteration"])
+            self._best, self._best_loss = take_prefix("best", tensors), float(tensors["best_loss"])
             for number, optimizer in enumerate(self._optimizers):
                 load_moments(optimizer, take_prefix(f"optimizer.{number}", tensors))
+
+
+def residual_settings(settings: "Cloning") -> dict[str, Any]:
+    """Return the arguments of a network that decide whether it is the paper's or a residual one."""
+    return {"blocks": _BLOCKS, "dropout": _DROPOUT} if settings.network == "residual" else {}
+
+
+def hold_out(demonstrations: Demonstrations, share: float, seed: int) -> tuple[Demonstrations, Demonstrations | None]:
+    """Return the demonstrations to learn from, and those to measure the loss on, None of fewer than 20.
+
+    Args:
+        demonstrations: of any lengths.
+        share: of the trajectories to hold out, rounded up.
+        seed: of the draw.
+    """
+    chosen = held_out_of(len(demonstrations), share, seed)
+    if not len(chosen):
+        return demonstrations, None
+    others = np.setdiff1d(np.arange(len(demonstrations)), chosen)
+    return demonstrations.select(others), demonstrations.select(chosen)
+
+
+def held_out_of(trajectories: int, share: float, seed: int) -> NDArray[np.int64]:
+    """Return which of so many trajectories are held out, in ascending order; see `hold_out`."""
+    if trajectories < _LEAST_TO_HOLD_OUT:
+        return np.zeros(0, np.int64)
+    order = np.random.default_rng(seed).permutation(trajectories)
+    return np.sort(order[: math.ceil(share * trajectories)])
 
 
 def ignored_columns(demonstrations: Demonstrations) -> list[str]:
@@ -237,6 +353,6 @@ def _bar(training: Training, name: str, progress: bool | None) -> Iterator[Calla
         task = bar.add_task(name, total=training.iterations, loss="")
 
         def update(training: Training) -> None:
-            bar.update(task, completed=training.iteration, loss=f"loss {training.loss:.4f}")
+            bar.update(task, completed=training.iteration, loss=training.status)
 
         yield update

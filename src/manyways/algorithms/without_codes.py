@@ -7,18 +7,20 @@ The algorithms differ in their networks (`networks.mdn`, `networks.bet`, `networ
 they share SOG-BC's data, normalisation, width, number of gradient steps and optimizers; each has a tuned learning rate.
 """
 
-import copy
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.algorithms.settings import WithoutCodes
-from manyways.algorithms.training import CloningTraining
+from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.observations import rows_of
+from manyways.demonstrations.windows import around
 from manyways.networks.devices import seeded_generator
-from manyways.networks.normalization import take
+from manyways.networks.normalization import take, to_tensors
 from manyways.networks.registry import network_class
 from manyways.policies.policy import Policy
 
@@ -39,7 +41,12 @@ class WithoutCodesTraining(CloningTraining):
             demonstrations.action_space,
             encoder=settings.encoder,
             seed=settings.seed,
+            hidden=settings.hidden,
+            window=settings.history,
+            chunk=settings.horizon,
+            executed=settings.executed,
             **settings.network_settings(),
+            **residual_settings(settings),
         )
         for name in ("focal", "offset_weight"):  # of the loss alone
             if hasattr(settings, name):
@@ -66,19 +73,29 @@ class WithoutCodesTraining(CloningTraining):
 
         A trajectory's first observation is repeated before its start, its last action after its end.
         """
-        demonstrations, network = self.demonstrations, self.network
         rng = np.random.default_rng((self.settings.seed, self.iteration))
-        rows = rng.integers(demonstrations.steps, size=self.settings.steps_per_batch)
-        trajectories = demonstrations.trajectory_of(rows)
-        first = demonstrations.starts[trajectories]
-        last = first + demonstrations.lengths[trajectories] - 1
-        around = rows[:, None] + np.arange(1 - network.window, network.chunk)
-        around = np.clip(around, first[:, None], last[:, None])
-        steps = torch.from_numpy(around).to(self.device)
+        return self._windows(
+            self.demonstrations, rng.integers(self.demonstrations.steps, size=self.settings.steps_per_batch)
+        )
+
+    def _windows(self, demonstrations: Demonstrations, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return the rows of observations and of actions around these rows."""
+        network = self.network
+        steps = torch.from_numpy(around(demonstrations, rows, network.window - 1, network.chunk - 1)).to(self.device)
         return steps[:, : network.window], steps
+
+    @torch.no_grad()
+    def _held_out_loss(self, network: Any, held_out: Demonstrations) -> float:
+        """Return the loss of held-out steps, with the same noise at every check."""
+        rows = np.arange(0, held_out.steps, max(1, held_out.steps // STEPS_TO_CHECK))
+        observation_rows, action_rows = (part.cpu().numpy() for part in self._windows(held_out, rows))
+        losses = network.losses(
+            network.observations(to_tensors(rows_of(held_out.observations, observation_rows), self.device)),
+            network.actions.targets(torch.from_numpy(held_out.actions[action_rows]).to(self.device)),
+            seeded_generator(self.settings.seed, 0),
+        )
+        return float(sum(losses.values()))
 
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy."""
-        # A copy, which further training does not change.
-        network: Any = copy.deepcopy(self.network)
-        return Policy(network)
+        return Policy(self.best_network())

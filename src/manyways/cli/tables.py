@@ -68,6 +68,12 @@ def show_codes(found: "Codes") -> None:
     else:
         _show_continuous_codes(found.encoding)
     say(f"mean loss of the trajectories under their codes {found.encoding.losses.mean():.4f}")
+    if found.held_out is not None:
+        held = found.held_out
+        say(
+            f"{len(held.trajectories):,} held out: loss {held.loss:.4f}; of the others {held.training_loss:.4f}; "
+            f"of always predicting the mean {held.uninformed_loss:.4f}; {held.advice}"
+        )
     if found.purity is not None:
         rest = f" ({found.unlabelled:,} trajectories have none)" if found.unlabelled else ""
         say(

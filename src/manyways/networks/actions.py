@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from manyways.demonstrations.columns import varying
 from manyways.demonstrations.spaces import Space, choices_of
 from manyways.errors import InputError
 from manyways.networks.normalization import Normalizer
@@ -16,18 +17,24 @@ from manyways.networks.normalization import Normalizer
 class ContinuousActions(Normalizer):
     """Actions of real numbers: the output is the normalised action, the error is squared (Equation 2).
 
+    A dimension with two values in the demonstrations, such as a gripper's, is a switch: an action has the nearer value.
+
     Args:
         size: dimensions of an action.
+        chunk: actions that are predicted together, (..., chunk, size); for 1 just (..., size).
     """
 
     noise: Tensor  # σ of Equation 2 for each dimension, in real units
     low: Tensor  # the range of the demonstrated actions
     high: Tensor
+    switches: Tensor  # which dimensions have two values
     discrete = False
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, chunk: int = 1) -> None:
         super().__init__((size,))
-        self.outputs = size
+        self.size, self.chunk = size, chunk
+        self.outputs = chunk * size
+        self.register_buffer("switches", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("noise", torch.zeros(size))
         self.register_buffer("low", torch.full((size,), -math.inf))
         self.register_buffer("high", torch.full((size,), math.inf))
@@ -37,36 +44,46 @@ class ContinuousActions(Normalizer):
         super().fit(values)
         self.low.copy_(torch.from_numpy(values.min(axis=0)))
         self.high.copy_(torch.from_numpy(values.max(axis=0)))
+        ends = (values == values.min(axis=0)) | (values == values.max(axis=0))
+        self.switches.copy_(torch.from_numpy(ends.all(axis=0) & varying(values)))
 
     def targets(self, actions: Tensor) -> Tensor:
-        """Return the loss's targets: the normalised actions, (..., size)."""
-        return self.normalize(actions)
+        """Return the loss's targets: the normalised actions, (..., outputs)."""
+        normalized = self.normalize(actions)
+        return normalized if self.chunk == 1 else normalized.flatten(-2)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, summed over the dimensions of the normalised action, (...)."""
-        return (outputs - targets).square().sum(dim=-1)
+        """Return the squared error, summed over the dimensions of the normalised action, the mean of a chunk, (...)."""
+        return (outputs - targets).square().sum(dim=-1) / self.chunk
 
     def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         """Return the errors of steps under codes, (..., codes), in place of `products`.
 
         Args:
-            products: (size, ..., codes), the outputs less the last layer's bias.
-            bias: (size,).
-            targets: (..., size).
+            products: (outputs, ..., codes), the outputs less the last layer's bias.
+            bias: (outputs,).
+            targets: (..., outputs).
         """
         shifted = (targets - bias).movedim(-1, 0)[..., None]
-        return products.sub_(shifted).square_().sum(dim=0)
+        return products.sub_(shifted).square_().sum(dim=0) / self.chunk
 
     def variance(self, loss: Any) -> Any:
         """Return σ² of one dimension of the normalised action, if the mean error is `loss`."""
-        return loss / self.outputs
+        return loss / self.size
 
     def actions(self, outputs: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Return actions in real units within the demonstrated range; with `rng`, noise of size σ is added."""
-        values = self.restore(outputs)
+        """Return actions in real units within the demonstrated range, (..., [chunk,] size).
+
+        With `rng`, noise of size σ is added.
+        """
+        values = self.restore(
+            outputs if self.chunk == 1 else outputs.reshape(*outputs.shape[:-1], self.chunk, self.size)
+        )
         if rng is not None:
             values = values + self.noise * torch.from_numpy(rng.standard_normal(values.shape, dtype=np.float32))
-        return values.clamp(self.low, self.high)
+        values = values.clamp(self.low, self.high)
+        nearer = torch.where(values < (self.low + self.high) / 2, self.low, self.high)
+        return torch.where(self.switches, nearer, values)
 
     @property
     def uninformed_error(self) -> float:
@@ -80,36 +97,39 @@ class DiscreteActions(nn.Module):
     Args:
         choices: (parts,), how many each part of an action has.
         single: whether an action is one whole number rather than an array of parts.
+        chunk: actions that are predicted together, (..., chunk[, parts]); for 1 just (...[, parts]).
     """
 
     frequencies: Tensor  # of the demonstrated choices, in the order of the outputs
     discrete = True
 
-    def __init__(self, choices: NDArray[np.int64], single: bool) -> None:
+    def __init__(self, choices: NDArray[np.int64], single: bool, chunk: int = 1) -> None:
         super().__init__()
-        self.choices = [int(count) for count in choices]
+        self.size, self.chunk = int(sum(choices)), chunk
+        self.choices = [int(count) for count in choices] * chunk
         self.single = single
         self.outputs = sum(self.choices)
-        self.register_buffer("frequencies", torch.zeros(self.outputs))
+        self.register_buffer("frequencies", torch.zeros(self.size))
 
     def fit(self, values: NDArray[Any]) -> None:
         """Count the choices (steps[, parts])."""
         parts = values.reshape(len(values), -1).T
-        counts = [np.bincount(part, minlength=n) for part, n in zip(parts, self.choices, strict=True)]
+        counts = [np.bincount(part, minlength=n) for part, n in zip(parts, self.choices[: len(parts)], strict=True)]
         self.frequencies.copy_(torch.from_numpy(np.concatenate(counts) / len(values)))
 
     def targets(self, actions: Tensor) -> Tensor:
-        """Return the loss's targets, (..., parts)."""
-        return actions[..., None] if self.single else actions
+        """Return the loss's targets, (..., chunk * parts)."""
+        parts = actions[..., None] if self.single else actions
+        return parts if self.chunk == 1 else parts.flatten(-2)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy, summed over the parts, in nats, (...)."""
+        """Return the cross-entropy, summed over the parts, the mean of a chunk, in nats, (...)."""
         parts = torch.split(outputs, self.choices, dim=-1)
         losses = [
             torch.logsumexp(logits, dim=-1) - logits.gather(-1, targets[..., [part]])[..., 0]
             for part, logits in enumerate(parts)
         ]
-        return torch.stack(losses).sum(dim=0)
+        return torch.stack(losses).sum(dim=0) / self.chunk
 
     def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         """Return the errors of steps under codes, (..., codes); arguments as for `ContinuousActions`."""
@@ -121,11 +141,14 @@ class DiscreteActions(nn.Module):
         return 0 * loss + 0.5
 
     def actions(self, outputs: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Return the likeliest choices, (...[, parts]); with `rng`, choices drawn by their probabilities."""
+        """Return the likeliest choices, (...[, chunk][, parts]); with `rng`, choices drawn by their probabilities."""
         if rng is not None:  # the arg max after Gumbel noise is a draw from the softmax
             outputs = outputs + torch.from_numpy(rng.gumbel(size=tuple(outputs.shape)).astype(np.float32))
         parts = [logits.argmax(dim=-1) for logits in torch.split(outputs, self.choices, dim=-1)]
-        return parts[0] if self.single else torch.stack(parts, dim=-1)
+        if self.single and self.chunk == 1:
+            return parts[0]
+        choices = torch.stack(parts, dim=-1)
+        return choices if self.single or self.chunk == 1 else choices.reshape(*choices.shape[:-1], self.chunk, -1)
 
     @property
     def uninformed_error(self) -> float:
@@ -136,18 +159,18 @@ class DiscreteActions(nn.Module):
 Actions = ContinuousActions | DiscreteActions
 
 
-def make_actions(space: Space) -> Actions:
-    """Return the interpretation of a network's outputs for actions of this space.
+def make_actions(space: Space, chunk: int = 1) -> Actions:
+    """Return the interpretation of a network's outputs for `chunk` actions of this space.
 
     Raises:
         InputError: it is neither a vector nor choices.
     """
     choices = choices_of(space)
     if choices is not None:
-        return DiscreteActions(choices, single=space.shape == ())
+        return DiscreteActions(choices, space.shape == (), chunk)
     if space.shape is None or len(space.shape) != 1:
         raise InputError(f"an action is {space}; only vectors and choices can be learned: convert it")
-    return ContinuousActions(space.shape[0])
+    return ContinuousActions(space.shape[0], chunk)
 
 
 def require_continuous(space: Space, algorithm: str) -> None:

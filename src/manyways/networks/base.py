@@ -97,9 +97,16 @@ def initialize_layers(module: nn.Module, generator: torch.Generator, skip: nn.Mo
     for layer in module.modules():
         if isinstance(layer, nn.Linear) and layer not in exceptions:
             nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def linear_weights(module: nn.Module) -> list[Tensor]:
     """Return the weights of the linear layers in a module."""
     return [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+def choose(logits: Tensor, rng: np.random.Generator) -> Tensor:
+    """Draw an index by each row of unnormalised log probabilities (n, choices), (n,)."""
+    # The arg max after Gumbel noise is a draw from the softmax.
+    return (logits + torch.from_numpy(rng.gumbel(size=tuple(logits.shape)))).argmax(dim=1)

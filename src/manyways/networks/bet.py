@@ -21,8 +21,10 @@ from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.spaces import Space
+from manyways.demonstrations.windows import around
 from manyways.networks.actions import require_continuous
-from manyways.networks.chunks import ChunkNetwork, choose
+from manyways.networks.base import choose
+from manyways.networks.chunks import ChunkNetwork
 from manyways.networks.encoders import Encoder
 from manyways.networks.registry import register_network
 
@@ -35,10 +37,12 @@ class BeTNetwork(ChunkNetwork):
 
     Args:
         observation_space, action_space: of one step.
-        history: observations in a window.
+        window, chunk, executed: as in `ActionNetwork`; a bin is of whole chunks.
         bins: of the actions.
         layers, heads, hidden: of the transformer.
         encoder: from an observation to features.
+        blocks: without effect; the layers are residual ones anyway.
+        dropout: of the transformer.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -50,32 +54,40 @@ class BeTNetwork(ChunkNetwork):
         self,
         observation_space: Space,
         action_space: Space,
-        history: int,
+        window: int,
         bins: int,
         layers: int,
         heads: int,
         hidden: int,
         encoder: Encoder = None,
+        chunk: int = 1,
+        executed: int = 1,
+        blocks: int = 0,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         require_continuous(action_space, "bet")
-        super().__init__(observation_space, action_space, encoder, window=history, seed=seed)
+        super().__init__(
+            observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
+        )
         self.bins = bins
         self.heads = heads
         self.focal, self.offset_weight = 0.0, 1.0  # of the loss alone
-        self.register_buffer("centres", torch.zeros(bins, self.actions.outputs))
+        self.register_buffer("centres", torch.zeros(bins, chunk * self.actions.outputs))
         self.embedding = nn.Linear(self.feature_size, hidden)
-        self.positions = nn.Parameter(torch.zeros(history, hidden))
+        self.positions = nn.Parameter(torch.zeros(window, hidden))
         layer = nn.TransformerEncoderLayer(
-            hidden, heads, 4 * hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            hidden, heads, 4 * hidden, dropout=dropout, activation="gelu", batch_first=True, norm_first=True
         )
         self.transformer = nn.TransformerEncoder(layer, layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
-        self.output = nn.Linear(hidden, bins * (1 + self.actions.outputs))
+        self.output = nn.Linear(hidden, bins * (1 + chunk * self.actions.outputs))
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's other arguments than spaces, encoder and seed."""
         return {
-            "history": self.window,
+            "window": self.window,
+            "chunk": self.chunk,
+            "executed": self.executed,
             "bins": self.bins,
             "layers": self.transformer.num_layers,
             "heads": self.heads,
@@ -104,14 +116,15 @@ class BeTNetwork(ChunkNetwork):
         super().fit(demonstrations, seed)
         rng = np.random.default_rng(seed)
         rows = rng.permutation(demonstrations.steps)[:_ACTIONS_FOR_BINS]
-        actions = self.actions.targets(torch.from_numpy(demonstrations.actions[rows])).numpy()
+        planned = around(demonstrations, rows, 0, self.chunk - 1)
+        actions = self.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
         clusters = min(self.bins, len(np.unique(actions, axis=0)))
         centres = KMeans(clusters, n_init=1, random_state=seed).fit(actions.astype(np.float64)).cluster_centers_
         self.centres.fill_(math.inf)
         self.centres[:clusters] = torch.from_numpy(centres)
 
     def forward(self, windows: Any) -> tuple[Tensor, Tensor]:
-        """Return the bins' logits (n, history, bins) and offsets (n, history, bins, action size)."""
+        """Return the bins' logits (n, window, bins) and offsets (n, window, bins, chunk * action size)."""
         features = self.embedding(self.features(windows)) + self.positions
         mask = nn.Transformer.generate_square_subsequent_mask(self.window, device=features.device)
         outputs = self.output(self.transformer(features, mask, is_causal=True))
@@ -122,7 +135,7 @@ class BeTNetwork(ChunkNetwork):
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the focal loss of the bins, in nats, and the weighted squared error of the true bins' offsets."""
         logits, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
-        actions = actions.flatten(0, 1)
+        actions = actions.unfold(1, self.chunk, 1).mT.flatten(2).flatten(0, 1)  # (n * window, chunk * action size)
         # The default, by products, would subtract infinities.
         distances = torch.cdist(actions, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
         bins = distances.argmin(dim=1)
@@ -136,4 +149,5 @@ class BeTNetwork(ChunkNetwork):
         """Return the centre plus the offset of a bin drawn by its weight; without `rng`, of the heaviest bin."""
         logits, offsets = (outputs[:, -1] for outputs in self(windows))
         bins = logits.argmax(dim=1) if rng is None else choose(logits, rng)
-        return (self.centres[bins] + offsets[torch.arange(len(bins)), bins])[:, None]
+        chunks = self.centres[bins] + offsets[torch.arange(len(bins)), bins]
+        return chunks.view(len(bins), self.chunk, -1)[:, : self.executed]

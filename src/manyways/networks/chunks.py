@@ -8,10 +8,22 @@ import torch
 from torch import Tensor
 
 from manyways.networks.base import ActionNetwork
+from manyways.networks.residual import initialize_residual
 
 
 class ChunkNetwork(ActionNetwork):
     """A network without a code, with a loss of its own."""
+
+    blocks: int = 0
+
+    def window_settings(self) -> dict[str, int]:
+        """Return the arguments that all these networks have."""
+        return {"window": self.window, "chunk": self.chunk, "executed": self.executed, "blocks": self.blocks}
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw the weights; smaller ones in residual layers."""
+        super().initialize(generator)
+        initialize_residual(self, generator)
 
     @abstractmethod
     def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -36,9 +48,3 @@ class ChunkNetwork(ActionNetwork):
     def act(self, windows: Any, codes: Tensor | None, rng: np.random.Generator | None) -> Tensor:
         """Return actions (n, executed, ...) within the demonstrated range."""
         return self.actions.actions(self.draw(self.observations(windows), rng))  # without `rng`: `draw` was random
-
-
-def choose(logits: Tensor, rng: np.random.Generator) -> Tensor:
-    """Draw an index by each row of unnormalised log probabilities (n, choices), (n,)."""
-    # The arg max after Gumbel noise is a draw from the softmax.
-    return (logits + torch.from_numpy(rng.gumbel(size=tuple(logits.shape)))).argmax(dim=1)

@@ -11,6 +11,7 @@ noise (the paper's code has both): on Circles the return was 969 after 1,200 ite
 1,500.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -25,6 +26,7 @@ from manyways.networks.base import linear_weights
 from manyways.networks.chunks import ChunkNetwork
 from manyways.networks.encoders import Encoder
 from manyways.networks.registry import register_network
+from manyways.networks.residual import state_layers
 
 NOISE_LEVELS = 100  # in training, as in the paper
 _TIME_FEATURES = 32
@@ -41,6 +43,7 @@ class DiffusionNetwork(ChunkNetwork):
         denoising_steps: from noise to actions.
         hidden: width of the layers.
         encoder: from an observation to features.
+        blocks, dropout: as in `PolicyNetwork`.
         seed: of the encoder's weights, where it is made here.
     """
 
@@ -56,21 +59,22 @@ class DiffusionNetwork(ChunkNetwork):
         denoising_steps: int,
         hidden: int,
         encoder: Encoder = None,
+        blocks: int = 0,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         require_continuous(action_space, "diffusion")
         super().__init__(
             observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
         )
-        self.denoising_steps = denoising_steps
-        self.layers = nn.Sequential(
-            nn.Linear(window * self.feature_size + chunk * self.actions.outputs + _TIME_FEATURES, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-        )
+        self.denoising_steps, self.blocks = denoising_steps, blocks
+        inputs = window * self.feature_size + chunk * self.actions.outputs + _TIME_FEATURES
+        if blocks:
+            self.layers = state_layers(inputs, hidden, blocks, dropout).append(nn.SiLU())
+        else:
+            widths = (inputs, hidden, hidden, hidden)
+            layers = ((nn.Linear(*sizes), nn.SiLU()) for sizes in itertools.pairwise(widths))
+            self.layers = nn.Sequential(*itertools.chain.from_iterable(layers))
         self.output = nn.Linear(hidden, chunk * self.actions.outputs)
         self.register_buffer("signal", cosine_schedule(NOISE_LEVELS), persistent=False)
 
@@ -78,13 +82,7 @@ class DiffusionNetwork(ChunkNetwork):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's other arguments than spaces, encoder and seed."""
-        return {
-            "window": self.window,
-            "chunk": self.chunk,
-            "executed": self.executed,
-            "denoising_steps": self.denoising_steps,
-            "hidden": self.output.in_features,
-        }
+        return {"denoising_steps": self.denoising_steps, "hidden": self.output.in_features} | self.window_settings()
 
     def matrices(self) -> list[Tensor]:
         """Return the weights of all layers but the last."""

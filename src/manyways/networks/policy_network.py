@@ -1,33 +1,37 @@
 """The network of Figure 8a, that of every policy with codes."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.observations import apply
 from manyways.demonstrations.spaces import Space
-from manyways.networks.actions import ContinuousActions
-from manyways.networks.base import ActionNetwork, linear_weights
-from manyways.networks.encoders import Encoder, Flat
-from manyways.networks.normalization import FARTHEST
+from manyways.demonstrations.windows import window_and_chunk
+from manyways.networks.actions import make_actions
+from manyways.networks.base import ActionNetwork, choose, linear_weights
+from manyways.networks.encoders import Encoder
+from manyways.networks.gates import DetailGate
+from manyways.networks.linear import LinearAnswer
+from manyways.networks.normalization import to_tensors
+from manyways.networks.residual import initialize_residual, state_layers
 
+_STEPS_FOR_LINEAR = 50_000  # at most, drawn at random
 LARGEST_INPUT = math.sqrt(3)  # of the code's layer, for continuous codes
-
-Floats = NDArray[np.floating[Any]]
 
 
 class PolicyNetwork(ActionNetwork):
     """Figure 8a: the state and the code each pass their own layers; their sum gives the mean action.
 
-    observation → encoder → Linear → tanh → Linear ─┐
-                                                    + → tanh → Linear → mean action, or logits of choices
-    code        → Linear ───────────────────────────┘
+    observations → encoder → state layers ─┐
+    code         → Linear ─────────────────┼─ + → tanh → Linear → mean actions, or logits of choices
+    detail       → Linear ─────────────────┘
 
-    Because of the sum, a search computes the state's part once for all codes. The paper has no encoder.
+    Because of the sum, a search computes the state's part once for all codes. In the paper there are no encoder and no
+    details, one observation is seen and one action is predicted.
 
     Args:
         observation_space, action_space: of one step.
@@ -36,6 +40,11 @@ class PolicyNetwork(ActionNetwork):
         continuous: whether codes are standard normal rather than one-hot.
         encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
+        window, chunk, executed: as in `ActionNetwork`.
+        blocks: residual layers of the state's part; 0 for the paper's layers.
+        dropout: of the residual layers.
+        details: codes of a chunk, below the trajectory's code; 1 for none.
+        linear: whether the network predicts what a linear answer to the observations leaves.
     """
 
     kind = "coded"
@@ -49,20 +58,62 @@ class PolicyNetwork(ActionNetwork):
         continuous: bool = False,
         encoder: Encoder = None,
         seed: int = 0,
+        *,
+        window: int = 1,
+        chunk: int = 1,
+        executed: int = 1,
+        blocks: int = 0,
+        dropout: float = 0.0,
+        details: int = 1,
+        linear: bool = False,
     ) -> None:
-        super().__init__(observation_space, action_space, encoder, seed=seed)
-        self.continuous = continuous
-        self.state = nn.Sequential(nn.Linear(self.feature_size, hidden), nn.Tanh(), nn.Linear(hidden, hidden))
+        super().__init__(
+            observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
+        )
+        self.actions = make_actions(action_space, chunk)
+        self.continuous, self.blocks, self.details = continuous, blocks, details
+        inputs = window * self.feature_size
+        self.state = state_layers(inputs, hidden, blocks, dropout)
         self.code = nn.Linear(code_size, hidden)
         self.output = nn.Linear(hidden, self.actions.outputs)
+        self.linear = LinearAnswer(inputs, self.actions.outputs) if linear else None
+        if details > 1:
+            self.detail = nn.Linear(details, hidden, bias=False)
+            self.gate = DetailGate(hidden, code_size, details)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's other arguments than spaces, encoder, seed and those of the prior."""
-        return {"hidden": self.output.in_features}
+        return {
+            "hidden": self.output.in_features,
+            "window": self.window,
+            "chunk": self.chunk,
+            "executed": self.executed,
+            "blocks": self.blocks,
+            "details": self.details,
+            "linear": int(self.linear is not None),
+        }
 
     def matrices(self) -> list[Tensor]:
         """Return the weights of the encoder's and the state's linear layers."""
         return [*super().matrices(), *linear_weights(self.state)]
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw orthogonal weights with gain √2; in residual layers, which are deep, smaller ones."""
+        super().initialize(generator)
+        initialize_residual(self.state, generator)
+
+    def fit(self, demonstrations: Demonstrations, seed: int) -> None:
+        """Measure the normalisation, and the linear answer."""
+        super().fit(demonstrations, seed)
+        if self.linear is None:
+            return
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.permutation(demonstrations.steps)[:_STEPS_FOR_LINEAR])
+        observed, planned = window_and_chunk(demonstrations, rows, self.window, self.chunk)
+        with torch.no_grad():
+            observations = to_tensors(apply(lambda array: array[observed], demonstrations.observations))
+            features = self.window_features(self.observations(observations))
+            self.linear.fit(features, self.actions.targets(torch.from_numpy(demonstrations.actions[planned])))
 
     def code_inputs(self, codes: Tensor) -> Tensor:
         """Return the inputs of the code's layer, (..., code size): discrete codes themselves, or by the CDF.
@@ -79,14 +130,30 @@ class PolicyNetwork(ActionNetwork):
         shares = (inputs.double() / LARGEST_INPUT + 1) / 2
         return torch.special.ndtri(shares.clamp(1e-6, 1 - 1e-6)).to(inputs.dtype)
 
+    def window_features(self, inputs: Any) -> Tensor:
+        """Return features (..., window * features) of normalised observations (..., [window,] *shape)."""
+        features = self.features(inputs)
+        return features if self.window == 1 else features.flatten(-2)
+
     def state_features(self, observations: Any) -> Tensor:
-        """Return the state's part of the sum, (..., hidden), from raw observations (..., *shape)."""
+        """Return the state's part of the sum, (..., hidden), from raw observations (..., [window,] *shape)."""
         return self.state_part(self.observations(observations))
 
     def state_part(self, inputs: Any) -> Tensor:
         """Return the state's part of the sum, (..., hidden), from normalised observations."""
-        features: Tensor = self.state(self.features(inputs))
+        features: Tensor = self.state(self.window_features(inputs))
         return features
+
+    def features_and_targets(self, observations: Any, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the state's part of the sum (..., hidden), and the loss's targets (..., outputs).
+
+        Args:
+            observations: raw, (..., [window,] *shape).
+            actions: raw, (..., [chunk,] *shape).
+        """
+        inputs = self.window_features(self.observations(observations))
+        targets = self.actions.targets(actions)
+        return self.state(inputs), targets if self.linear is None else self.linear.less(targets, inputs)
 
     def decode(self, sums: Tensor) -> Tensor:
         """Return outputs (..., outputs) for `self.actions`, from the sum of both parts (..., hidden)."""
@@ -94,40 +161,35 @@ class PolicyNetwork(ActionNetwork):
         return outputs
 
     def forward(self, observations: Any, codes: Tensor) -> Tensor:
-        """Return outputs (..., outputs) for raw observations and codes (..., code size)."""
+        """Return outputs (..., outputs) for raw observations and codes (..., code size), without a detail."""
         return self.decode(self.state_features(observations) + self.code(self.code_inputs(codes)))
 
     def act(self, windows: Any, codes: Tensor | None, rng: np.random.Generator | None) -> Tensor:
-        """Return actions (n, 1, ...)."""
+        """Return actions (n, executed, ...)."""
         assert codes is not None
-        return self.actions.actions(self(windows, codes[:, None]), rng)
+        if self.window == 1:
+            windows = {name: w[:, 0] for name, w in windows.items()} if isinstance(windows, dict) else windows[:, 0]
+        outputs = self._outputs(windows, self.code_inputs(codes), rng)
+        actions = self.actions.actions(outputs, rng)
+        return actions[:, None] if self.chunk == 1 else actions[:, : self.executed]
 
-    def in_numpy(self) -> "Callable[[Floats, Floats], Floats] | None":
-        """Return a function from flat observations (n, size) and codes (n, code size) to mean actions, in NumPy.
+    def mean_actions(self, observations: Any, inputs: Tensor) -> Tensor:
+        """Return actions (n, [chunk,] size) in real units, without limits and without noise.
 
-        For a few rows NumPy takes a fifth of PyTorch's time. None if actions are choices, or there is an encoder.
+        Args:
+            observations: raw, (n, [window,] *shape).
+            inputs: of the code's layer, (n, code size).
         """
-        actions = self.actions
-        if not (isinstance(self.encoder, Flat) and self.encoder.alone and isinstance(actions, ContinuousActions)):
-            return None
-        layers: Any = (self.state[0], self.state[2], self.code, self.output)
-        (w1, b1), (w2, b2), (w_code, b_code), (w3, b3) = (
-            (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy()) for layer in layers
-        )
-        moments = self.observations.part()
-        mean, scale = moments.mean.numpy(), moments.scale.numpy()
-        single = mean.astype(np.float32)
-        low, high, bias = actions.low.numpy(), actions.high.numpy(), b2 + b_code
-        w3, b3 = w3 * actions.std.numpy(), b3 * actions.std.numpy() + actions.mean.float().numpy()
-        code_inputs = self.code_inputs
+        outputs = self._outputs(observations, inputs, None)
+        return self.actions.restore(outputs if self.chunk == 1 else outputs.reshape(len(outputs), self.chunk, -1))
 
-        def act(observations: Floats, codes: Floats) -> Floats:
-            centred = observations - (single if observations.dtype == np.float32 else mean)
-            inputs = (centred.astype(np.float32) * scale).clip(-FARTHEST, FARTHEST)
-            if self.continuous:
-                codes = code_inputs(torch.from_numpy(codes)).numpy()
-            sums = np.tanh(inputs @ w1 + b1) @ w2 + codes @ w_code + bias
-            result: Floats = (np.tanh(sums) @ w3 + b3).clip(low, high)
-            return result
-
-        return act
+    def _outputs(self, observations: Any, codes: Tensor, rng: np.random.Generator | None) -> Tensor:
+        """Return normalised actions, or logits, (n, outputs), under the likeliest detail, or under a drawn one."""
+        inputs = self.window_features(self.observations(observations))
+        features: Tensor = self.state(inputs)
+        sums = features + self.code(codes)
+        if self.details > 1:
+            logits = self.gate(features, codes)
+            sums = sums + self.detail.weight.T[logits.argmax(dim=1) if rng is None else choose(logits, rng)]
+        outputs = self.decode(sums)
+        return outputs if self.linear is None else self.linear.plus(outputs, inputs)

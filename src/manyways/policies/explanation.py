@@ -10,7 +10,10 @@ from torch import Tensor
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.observations import rows_of
+from manyways.demonstrations.windows import window_and_chunk
 from manyways.latents import Categorical, Gaussian
+from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 from manyways.search.factored import block_losses, search_trajectories, trajectory_losses
@@ -55,6 +58,29 @@ def settle(
         return losses, None
     groups = groups.with_residual(losses, demonstrations, network.actions.variance)
     return losses + groups.loss(demonstrations), groups
+
+
+@torch.no_grad()
+def residual_std(network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, at_once: int = 2**13) -> Tensor:
+    """Return the root mean square error of each action dimension, in real units, (size,).
+
+    Args:
+        network: of continuous actions.
+        demonstrations: of any lengths.
+        codes: (trajectories, code size), inputs of the code's layer; each step has its gate's likeliest detail.
+        at_once: steps.
+    """
+    device = codes.device
+    total = torch.zeros(network.actions.size, dtype=torch.float64, device=device)
+    for start in range(0, demonstrations.steps, at_once):
+        steps = np.arange(start, min(start + at_once, demonstrations.steps))
+        own = codes[torch.from_numpy(demonstrations.trajectory_of(steps)).to(device)]
+        observed, planned = window_and_chunk(demonstrations, steps, network.window, network.chunk)
+        observations = to_tensors(rows_of(demonstrations.observations, observed), device)
+        actions = torch.from_numpy(demonstrations.actions[planned]).to(device)
+        errors = network.mean_actions(observations, own) - actions
+        total += errors.double().square().flatten(0, -2).mean(dim=0) * len(steps)
+    return (total / demonstrations.steps).sqrt().float()
 
 
 def encode(

@@ -95,8 +95,8 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
 def _network(description: dict[str, Any], encoder: Encoder, prior: Any) -> ActionNetwork:
     """Return the network of the description, its tensors without memory."""
     observation_space, action_space = (spaces.from_json(description[f"{of}_space"]) for of in ("observation", "action"))
-    settings = {name: int(value) for name, value in description["network"].items()}
-    if min(settings.values(), default=1) < 1:
+    settings: dict[str, Any] = {name: int(value) for name, value in description["network"].items()}
+    if any(value < (name not in ("blocks", "linear")) for name, value in settings.items()):
         raise ValueError("a number below 1")
     with torch.device("meta"):
         if description["kind"] == PolicyNetwork.kind:
@@ -104,9 +104,9 @@ def _network(description: dict[str, Any], encoder: Encoder, prior: Any) -> Actio
                 observation_space,
                 action_space,
                 prior.dimension,
-                settings["hidden"],
-                isinstance(prior, Gaussian),
-                encoder,
+                continuous=isinstance(prior, Gaussian),
+                encoder=encoder,
+                **settings,
             )
         return network_class(description["kind"])(observation_space, action_space, encoder=encoder, **settings)
 

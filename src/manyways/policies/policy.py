@@ -1,5 +1,6 @@
 """Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian, Prior
 from manyways.networks.base import ActionNetwork
 from manyways.networks.encoders import Encoder
+from manyways.networks.in_numpy import in_numpy
 from manyways.networks.normalization import FARTHEST, to_tensors
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies import files
@@ -78,7 +80,9 @@ class Policy:
         self.chosen_code: Floats | None = None
         self._layout = StateLayout(network, 0 if prior is None else prior.dimension)
         self._precise = network.observations.precise
-        self._fast = network.in_numpy() if isinstance(network, PolicyNetwork) else None
+        self._fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
+        self._shape = network.observation_space.shape
+        self._quick = self._fast is not None and not self._layout.remembers and not self._precise
         self._without_state = self._far = 0
         self._looked = False
         self.seed(seed)
@@ -163,6 +167,7 @@ class Policy:
         )
         policy._rng = self._rng
         policy.chosen_code = code
+        policy._quick = False  # the state is not the code then
         return policy
 
     def predict(
@@ -190,6 +195,10 @@ class Policy:
         Raises:
             InputError: the observation or the state has the wrong shape, or a value is not finite.
         """
+        if deterministic and episode_start is None and self._quick:
+            action = self._act_at_once(observation, state)
+            if action is not None:
+                return action, state
         batch, count, single = as_batch(observation, self.observation_space, self._precise)
         self._watch(batch, state, episode_start)
         codes, states, continuing = self._codes(state, episode_start, count)
@@ -201,10 +210,21 @@ class Policy:
             actions, next_states = self._act_from_memory(batch, codes, states, continuing, rng)
         return (actions[0], next_states[0]) if single else (actions, next_states)
 
+    def _act_at_once(self, observation: Any, state: Any) -> NDArray[Any] | None:
+        """Return the action for one array with one code, or None where `predict` has to look closer."""
+        if type(observation) is not np.ndarray or type(state) is not np.ndarray or not self._looked:
+            return None
+        if observation.dtype != np.float32 or observation.shape != self._shape or state.dtype != np.float32:
+            return None
+        if state.shape != (self._layout.size,) or not math.isfinite(observation.sum()):
+            return None
+        assert self._fast is not None
+        return self._fast(observation[None], state[None])[0, 0]
+
     def _act(self, batch: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return one action for each observation, for a policy without memory."""
         if self._fast is not None and rng is None and len(codes) <= _FEW:
-            return self._fast(batch, codes)
+            return self._fast(batch, codes)[:, 0]
         return self._draw(_windows(batch, None), codes, rng)[:, 0]
 
     def _act_from_memory(
@@ -224,6 +244,8 @@ class Policy:
     @torch.no_grad()
     def _draw(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return actions (n, executed, ...) of windows (n, window, ...)."""
+        if self._fast is not None and rng is None and len(codes) <= _FEW:
+            return self._fast(windows if self.network.window > 1 else windows[:, 0], codes)
         tensor = None if self.prior is None else torch.from_numpy(codes)
         actions: NDArray[Any] = self.network.act(to_tensors(windows), tensor, rng).numpy()
         return actions
@@ -254,7 +276,8 @@ class Policy:
             codes[:] = self.chosen_code
         elif self.prior is not None:
             new = ~continuing if state is not None else np.ones(count, bool)
-            codes[new] = self.prior.sample(int(new.sum()), self._rng)
+            if new.any():
+                codes[new] = self.prior.sample(int(new.sum()), self._rng)
         return codes, states, continuing & (states is not None)
 
     def _watch(self, batch: Any, state: Any, episode_start: ArrayLike | None) -> None:

@@ -78,7 +78,7 @@ def train_to_end(
                 for text in training.warnings[warned:]:
                     progress.warn(text)
                 warned = len(training.warnings)
-                update(training.iteration, f"loss {training.loss:.4f}")
+                update(training.iteration, training.status)
                 if callback is not None and callback(training) is False:
                     log.write_line(training)
                     break

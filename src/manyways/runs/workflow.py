@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
+    from manyways.runs.held_out import HeldOut
     from manyways.runs.loop import Callback
     from manyways.tasks import Task
 
@@ -153,6 +154,7 @@ class Codes:
         purity, normalized_mutual_information: agreement with the labels, of the trajectories that have one; None where
             there are no labels of discrete modes.
         unlabelled: how many trajectories have no label (-1), where others have one.
+        held_out: what the held-out ones of a run's own data say; None for other data.
     """
 
     encoding: "Encoding"
@@ -162,13 +164,16 @@ class Codes:
     purity: float | None = None
     normalized_mutual_information: float | None = None
     unlabelled: int = 0
+    held_out: "HeldOut | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
+        held_out = {} if self.held_out is None else {"held_out": self.held_out.to_json()}
         if self.codes is None or self.losses is None or self.counts is None:
             spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
-            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist(), **spread}
+            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | held_out
         found = {"codes": self.codes.tolist(), "losses": self.losses.tolist(), "counts": self.counts.tolist()}
+        found |= held_out
         if self.purity is None:
             return found
         names = ("purity", "normalized_mutual_information", "unlabelled")
@@ -201,9 +206,19 @@ def modes(
     source, demonstrations, labels = load_data(run, data)
     with progress.section("searching the trajectories' codes"):
         found = find_codes(chosen, demonstrations, labels)
+    if data is None:
+        found = with_held_out(run, chosen, found, demonstrations)
     about = {"run": str(run.path), "data": source}
     write_json(Path(out or run.path / "modes.json"), about | found.to_json() | _provenance(run, demonstrations))
     return found
+
+
+def with_held_out(run: Run, policy: "Policy", found: Codes, demonstrations: "Demonstrations") -> Codes:
+    """Return the codes of a run's own demonstrations, with what the held-out ones say."""
+    from manyways.runs.held_out import held_out_losses
+
+    lengths = demonstrations.lengths
+    return replace(found, held_out=held_out_losses(run, found.encoding, found.codes, lengths, policy.uninformed_loss))
 
 
 def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labels | None") -> Codes:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
+from manyways.demonstrations.windows import window_and_chunk
 from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
 from manyways.search.coordinates import coordinate_search, search_nearby
@@ -48,10 +49,11 @@ def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes
     Returns:
         (steps, codes): ‖f(z, s) - a‖² of normalised actions; of choices the cross-entropy.
     """
-    return _errors(network, features, actions, network.code(codes))
+    return part_losses(network, features, actions, network.code(codes))
 
 
-def _errors(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
+@torch.no_grad()
+def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
     """Return the error of every step under every code, (steps, codes), from the codes' parts of the sum."""
     state_part = _exponential(features)
     code_part = _exponential(parts)
@@ -78,12 +80,19 @@ def _exponential(features: Tensor) -> Tensor:
     return features.clamp(-_LARGEST_FEATURE, _LARGEST_FEATURE).mul_(2).exp_()
 
 
+def code_parts(network: PolicyNetwork, codes: Tensor) -> Tensor:
+    """Return the parts of the sum of all codes with all details, (codes * details, hidden), a code's side by side."""
+    parts = network.code(codes)
+    return parts if network.details == 1 else (parts[:, None] + network.detail.weight.T).flatten(0, 1)
+
+
 @torch.no_grad()
 def trajectory_losses(
     network: PolicyNetwork,
     demonstrations: Demonstrations,
     codes: Tensor,
     features: Tensor | None = None,
+    stride: int = 1,
 ) -> NDArray[np.float64]:
     """Return the mean error of every trajectory under every code, (trajectories, codes).
 
@@ -94,21 +103,35 @@ def trajectory_losses(
         demonstrations: of any lengths.
         codes: (codes, dimension), the same for every trajectory; or (codes, hidden), with `features`.
         features: (trajectories, hidden), each trajectory's own part of the sum; `codes` are then parts of the sum too.
+        stride: every how many steps the error is taken.
     """
     device = codes.device
     totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=device)
-    parts = network.code(codes) if features is None else codes
-    at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(codes) * network.actions.outputs)))
-    for start in range(0, demonstrations.steps, at_once):
-        rows = slice(start, min(start + at_once, demonstrations.steps))
-        owners = torch.from_numpy(demonstrations.trajectory_of(np.arange(rows.start, rows.stop))).to(device)
-        observations = to_tensors(rows_of(demonstrations.observations, rows), device)
-        actions = network.actions.targets(torch.from_numpy(demonstrations.actions[rows]).to(device))
-        sums = network.state_features(observations)
+    parts = code_parts(network, codes) if features is None else codes
+    at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(parts) * network.actions.outputs)))
+    rows = _spaced(demonstrations, stride)
+    for start in range(0, len(rows), at_once):
+        steps = rows[start : start + at_once]
+        owners = torch.from_numpy(demonstrations.trajectory_of(steps)).to(device)
+        observed, planned = window_and_chunk(demonstrations, steps, network.window, network.chunk)
+        observations = to_tensors(rows_of(demonstrations.observations, observed), device)
+        actions = torch.from_numpy(demonstrations.actions[planned]).to(device)
+        sums, targets = network.features_and_targets(observations, actions)
         if features is not None:
-            sums += features[owners]
-        totals.index_add_(0, owners, _errors(network, sums, actions, parts).double())
-    return totals.cpu().numpy() / demonstrations.lengths[:, None]
+            sums = sums + features[owners]
+        errors = part_losses(network, sums, targets, parts)
+        if len(parts) > len(codes):  # the best detail of each step
+            errors = errors.view(len(steps), len(codes), network.details).min(dim=2).values
+        totals.index_add_(0, owners, errors.double())
+    return totals.cpu().numpy() / -(-demonstrations.lengths[:, None] // stride)
+
+
+def _spaced(demonstrations: Demonstrations, stride: int) -> NDArray[np.int64]:
+    """Return every so many rows of each trajectory, from its first one on."""
+    rows = np.arange(demonstrations.steps)
+    if stride == 1:
+        return rows
+    return rows[(rows - demonstrations.starts[demonstrations.trajectory_of(rows)]) % stride == 0]
 
 
 @torch.no_grad()
@@ -154,6 +177,7 @@ def search_trajectories(
     search: Search,
     start: Tensor,
     generator: torch.Generator | None = None,
+    stride: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Search the continuous code of every trajectory over all its steps: of the prior first, then nearby.
 
@@ -163,18 +187,24 @@ def search_trajectories(
         search: how many candidates, blocks and rounds; there is no race here.
         start: (trajectories, dimension), codes to start from.
         generator: of the candidates.
+        stride: every how many steps the error is taken.
 
     Returns:
         The codes (trajectories, dimension), and each trajectory's mean squared error under its code (trajectories,).
     """
-    losses = partial(block_losses, network, demonstrations)
+    losses = partial(block_losses, network, demonstrations, stride=stride)
     codes, _ = coordinate_search(losses, start, search, generator, LARGEST_INPUT)
     return search_nearby(losses, codes, search, generator, LARGEST_INPUT)
 
 
 @torch.no_grad()
 def block_losses(
-    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, block: slice, offsets: Tensor
+    network: PolicyNetwork,
+    demonstrations: Demonstrations,
+    codes: Tensor,
+    block: slice,
+    offsets: Tensor,
+    stride: int = 1,
 ) -> Tensor:
     """Return each trajectory's mean squared error if each offset is added to a block of its code.
 
@@ -184,12 +214,13 @@ def block_losses(
         codes: (trajectories, dimension).
         block: the dimensions to which the offsets are added.
         offsets: (offsets, dimensions in the block).
+        stride: every how many steps the error is taken.
 
     Returns:
         (trajectories, offsets), in double precision.
     """
     own, parts = _split(network, codes, block, offsets)
-    return torch.from_numpy(trajectory_losses(network, demonstrations, parts, own)).to(codes.device)
+    return torch.from_numpy(trajectory_losses(network, demonstrations, parts, own, stride)).to(codes.device)
 
 
 def _split(network: PolicyNetwork, codes: Tensor, block: slice, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,7 +259,7 @@ def _raced_losses(
     """
     steps, _ = stages[0]
     count = len(features)
-    losses = _errors(network, features[:, steps].flatten(0, 1), actions[:, steps].flatten(0, 1), parts)
+    losses = part_losses(network, features[:, steps].flatten(0, 1), actions[:, steps].flatten(0, 1), parts)
     losses = losses.view(count, -1, len(parts)).sum(dim=1)
     if len(stages) == 1:
         return losses

@@ -233,7 +233,7 @@ def _over_steps(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[float]
 
 
 def loss_curve(metrics: Sequence[dict[str, Any]], of_the_mean: float | None = None) -> Figure:
-    """Draw the loss of cloning over the iterations, the latter logarithmic.
+    """Draw the loss of cloning over the iterations, the latter logarithmic, beside that of held-out demonstrations.
 
     Args:
         metrics: lines of metrics.jsonl.
@@ -243,7 +243,12 @@ def loss_curve(metrics: Sequence[dict[str, Any]], of_the_mean: float | None = No
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     panel = figure.subplots()
     losses = [line["loss"] for line in metrics]
-    panel.plot(_iterations(metrics), losses, color="#333333", linewidth=1.2)
+    panel.plot(_iterations(metrics), losses, color="#333333", linewidth=1.2, label="training")
+    checked = [line for line in metrics if "validation_loss" in line]
+    if checked:
+        values = [line["validation_loss"] for line in checked]
+        panel.plot(_iterations(checked), values, color="#c44e52", linewidth=1.2, label="held out")
+        panel.legend(frameon=False)
     # A log-likelihood may be negative.
     panel.set(xscale="log", yscale="log" if min(losses) > 0 else "linear", xlabel="iteration", ylabel="loss")
     if of_the_mean is not None:

@@ -57,6 +57,8 @@ def report(
     if policy.prior is not None:
         with progress.section("searching the trajectories' codes"):
             codes = workflow.find_codes(policy, demonstrations, labels)
+        if data is None:
+            codes = workflow.with_held_out(run, policy, codes, demonstrations)
     with progress.section("drawing"):
         page = _page(run, policy, demonstrations, codes, task, evaluation)
     path = run.path / "report.html"

@@ -77,6 +77,7 @@ class Method:
             prior=self.prior,
             search=search or Search(),
             iterations=settings.pretraining,
+            validation=0.0,
             hidden=settings.hidden,
             encoder=settings.encoder,
             seed=settings.seed,
