@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "common")
+LIBRARIES = {"common", "families", "yardstick"}
+NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in LIBRARIES)
 
 # Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),
 # and the one that writes README and docs, which has a test of its own.
