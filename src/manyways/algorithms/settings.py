@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from manyways.policies.policy import Policy
 
 
+_RATES = {"muon": 5e-3, "adamw": 1e-3}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Algorithm(ABC):
     """Settings of every algorithm. For an algorithm of your own, derive from this and from `Training`.
@@ -117,25 +120,27 @@ class Cloning(Algorithm):
 
     Args:
         iterations: gradient steps.
-        learning_rate: the greatest; it falls to 0.
+        learning_rate: the greatest; it falls to 0. 0.005 for muon and 0.001 for adamw, unless given.
         history: observations that the policy sees, the current one included.
         horizon: actions that it plans together.
         execute: how many of them it does before it plans again; half of them, rounded up, unless given.
         validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
             none are. Training keeps the weights with the least held-out loss.
         patience: share of the iterations without a lower held-out loss after which training stops.
-        network: paper has the layers of Figure 8a, trained with Muon; residual has deeper ones with dropout, trained
-            with AdamW and weight decay, and keeps the average of the weights.
+        network: paper has the layers of Figure 8a; residual has deeper ones with dropout.
+        optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
+            has weight decay and averages the weights, which few and noisy demonstrations need.
     """
 
     iterations: int = 3000
-    learning_rate: float = 5e-3
+    learning_rate: float | None = None
     history: int = 1
     horizon: int = 1
     execute: int | None = None
     validation: float = 0.1
     patience: float = 0.3
     network: Literal["paper", "residual"] = "paper"
+    optimizer: Literal["muon", "adamw"] = "muon"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,8 +148,14 @@ class Cloning(Algorithm):
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
         require_choice(self, "network", "paper", "residual")
+        require_choice(self, "optimizer", "muon", "adamw")
         if self.execute is not None and not 1 <= self.execute <= self.horizon:
             raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
+
+    @property
+    def rate(self) -> float:
+        """The greatest learning rate."""
+        return self.learning_rate or _RATES[self.optimizer]
 
     @property
     def executed(self) -> int:
@@ -258,7 +269,7 @@ class MDN(WithoutCodes):
     summary: ClassVar[str] = "A mixture of Gaussians at every step (Bishop 1994)."
 
     steps_per_batch: int = 4096
-    learning_rate: float = 1e-2
+    learning_rate: float | None = 1e-2
     components: int = 8
 
     def __post_init__(self) -> None:
@@ -287,7 +298,7 @@ class BeT(WithoutCodes):
     summary: ClassVar[str] = "Behaviour transformer: a bin of actions and an offset (Shafiullah et al. 2022)."
 
     steps_per_batch: int = 48
-    learning_rate: float = 2e-3
+    learning_rate: float | None = 2e-3
     history: int = 10
     bins: int = 64
     layers: int = 2
@@ -319,7 +330,7 @@ class Diffusion(WithoutCodes):
     summary: ClassVar[str] = "Diffusion policy: actions drawn from noise, a chunk at a time (Chi et al. 2023)."
 
     steps_per_batch: int = 2048
-    learning_rate: float = 1e-2
+    learning_rate: float | None = 1e-2
     history: int = 2
     horizon: int = 8
     denoising_steps: int = 16

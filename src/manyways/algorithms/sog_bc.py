@@ -25,15 +25,17 @@ from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residu
 from manyways.clustering.groups import Groups, nll_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
 from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
-from manyways.networks.normalization import take
+from manyways.networks.normalization import take, to_tensors
 from manyways.networks.policy_network import LARGEST_INPUT, PolicyNetwork
 from manyways.policies.explanation import residual_std, settle
 from manyways.policies.policy import Policy
+from manyways.policies.start_gate import StartGate
 from manyways.search.factored import (
     code_parts,
     part_losses,
@@ -321,12 +323,23 @@ class SOGBCTraining(CloningTraining):
             codes = self._codes[losses.argmin(axis=1)]
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
-            return Policy(network, prior, counts, groups=groups)
+            gate = self._start_gate(network, prior, codes) if counted else None
+            return Policy(network, prior, counts, groups=groups, start_gate=gate)
         start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
         codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
         self._measure_noise(network, codes)
         return Policy(network, prior)
+
+    @torch.no_grad()
+    def _start_gate(self, network: PolicyNetwork, prior: Categorical, codes: Tensor) -> StartGate | None:
+        """Return how likely each code is at the first observation, from the codes that the trajectories have."""
+        if prior.size == 1:
+            return None
+        demonstrations = self.all_demonstrations
+        first = to_tensors(rows_of(demonstrations.observations, demonstrations.starts), self.device)
+        features = network.features(network.observations(first)).double().cpu().numpy()
+        return StartGate.fit(features, codes.argmax(dim=1).cpu().numpy(), prior.size, self.settings.seed)
 
     @torch.no_grad()
     def _measure_noise(self, network: PolicyNetwork, codes: Tensor) -> None:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 _CHECKS = 50  # of the held-out loss in a training
 STEPS_TO_CHECK = 4096  # at most, evenly spaced
 _LEAST_TO_HOLD_OUT = 20  # trajectories
-# Of the residual network, and of its AdamW.
+# Of the residual network.
 _BLOCKS = 3
 _DROPOUT = 0.1
+# Of AdamW.
 _WEIGHT_DECAY = 1e-3
 _RISE = 0.05  # share of the iterations in which the learning rate rises
-_AVERAGING = 0.9995  # how much of the average of the weights an iteration keeps
+_AVERAGING = 0.05  # share of the iterations over which the weights are averaged
 
 
 class Training(ABC):
@@ -152,21 +153,21 @@ class CloningTraining(Training):
         self.warnings = ignored_columns(demonstrations)
         self._parts: dict[str, float] = {}
         self.device = choose_device(settings.device)
-        network.initialize(torch.Generator().manual_seed(settings.seed))
+        self._adamw = settings.optimizer == "adamw"
+        network.initialize(torch.Generator().manual_seed(settings.seed), small=self._adamw)
         network.fit(self.demonstrations, settings.seed)
         self.network: Any = network.to(self.device)
         self._observations = to_tensors(self.demonstrations.observations, self.device)
         self._actions = torch.from_numpy(self.demonstrations.actions).to(self.device)
-        self._residual = settings.network == "residual"
         self._optimizers = self._make_optimizers(muon_width)
         # What is evaluated and kept: the average of the weights on the way, or the weights themselves.
-        self._averaged: Any = copy.deepcopy(self.network) if self._residual else self.network
+        self._averaged: Any = copy.deepcopy(self.network) if self._adamw else self.network
         self._best: dict[str, Tensor] = {}
         self._best_loss, self._best_iteration = math.inf, 0
 
     def _make_optimizers(self, muon_width: int | None) -> tuple[torch.optim.Optimizer, ...]:
-        rate = self.settings.learning_rate
-        if self._residual:
+        rate = self.settings.rate
+        if self._adamw:
             return (torch.optim.AdamW(self.network.parameters(), rate, weight_decay=_WEIGHT_DECAY, fused=True),)
         matrices = self.network.matrices()
         others = [parameter for parameter in self.network.parameters() if all(parameter is not m for m in matrices)]
@@ -187,11 +188,11 @@ class CloningTraining(Training):
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         share = self.iteration / self.iterations
-        if not self._residual:
-            return self.settings.learning_rate * (1 - share)
+        if not self._adamw:
+            return self.settings.rate * (1 - share)
         if share < _RISE:
-            return self.settings.learning_rate * (self.iteration + 1) / (_RISE * self.iterations + 1)
-        return self.settings.learning_rate * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
+            return self.settings.rate * (self.iteration + 1) / (_RISE * self.iterations + 1)
+        return self.settings.rate * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:
@@ -215,7 +216,7 @@ class CloningTraining(Training):
         self.loss = parts["loss"].item() if "loss" in parts else loss.item()
         self._parts = {name: value.item() for name, value in parts.items()} if len(parts) > 1 else {}
         self.iteration += 1
-        if self._residual:
+        if self._adamw:
             self._average()
         every = max(1, self.iterations // _CHECKS)
         if self.held_out is not None and (self.iteration % every == 0 or self.iteration == self.iterations):
@@ -223,7 +224,7 @@ class CloningTraining(Training):
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = min(_AVERAGING, (1 + self.iteration) / (10 + self.iteration))
+        decay = min(1 - 1 / max(1, _AVERAGING * self.iterations), (1 + self.iteration) / (10 + self.iteration))
         torch._foreach_lerp_(list(self._averaged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def _check(self, held_out: Demonstrations) -> None:
@@ -255,7 +256,7 @@ class CloningTraining(Training):
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""
         tensors = add_prefix("network", self.network.state_dict())
-        if self._residual:
+        if self._adamw:
             tensors |= add_prefix("averaged", self._averaged.state_dict())
         for number, optimizer in enumerate(self._optimizers):
             tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
@@ -267,7 +268,7 @@ class CloningTraining(Training):
         """Restore the state of `state_dict`."""
         with fitting_checkpoint():
             self.network.load_state_dict(take_prefix("network", tensors))
-            if self._residual:
+            if self._adamw:
                 self._averaged.load_state_dict(take_prefix("averaged", tensors))
             self.iteration, self._best_iteration = int(tensors["iteration"]), int(tensors["best_iteration"])
             self._best, self._best_loss = take_prefix("best", tensors), float(tensors["best_loss"])

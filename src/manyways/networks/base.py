@@ -76,11 +76,16 @@ class ActionNetwork(nn.Module):
         self.observations.fit(demonstrations.observations)
         self.actions.fit(demonstrations.actions)
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights with gain √2 and set the biases to 0; a user's encoder keeps its weights."""
+    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
+        """Draw the weights and set the biases to 0; a user's encoder keeps its weights.
+
+        Args:
+            generator: of the weights.
+            small: whether they are small, see `initialize_layers`.
+        """
         if hasattr(self.encoder, "initialize"):
             self.encoder.initialize(generator)
-        initialize_layers(self, generator, skip=self.encoder)
+        initialize_layers(self, generator, self.encoder, small)
 
     def features(self, inputs: Any) -> Tensor:
         """Return features (..., features) of normalised observations (..., *shape)."""
@@ -91,14 +96,29 @@ class ActionNetwork(nn.Module):
         return linear_weights(self.encoder)
 
 
-def initialize_layers(module: nn.Module, generator: torch.Generator, skip: nn.Module | None = None) -> None:
-    """Draw orthogonal weights with gain √2 for linear layers, and set their biases to 0, except within `skip`."""
+def initialize_layers(
+    module: nn.Module, generator: torch.Generator, skip: nn.Module | None = None, small: bool = False
+) -> None:
+    """Draw the weights of linear layers, and set their biases to 0, except within `skip`.
+
+    Args:
+        module: with the layers.
+        generator: of the weights.
+        skip: a part that stays as it is.
+        small: False for orthogonal weights with gain √2; True for uniform ones within ±1 / √inputs, with which a
+            network starts as a smoother function and overfits a few noisy demonstrations less.
+    """
     exceptions = set() if skip is None else set(skip.modules())
     for layer in module.modules():
-        if isinstance(layer, nn.Linear) and layer not in exceptions:
+        if not isinstance(layer, nn.Linear) or layer in exceptions:
+            continue
+        if small:
+            bound = 1 / math.sqrt(max(1, layer.in_features))
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        else:
             nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def linear_weights(module: nn.Module) -> list[Tensor]:

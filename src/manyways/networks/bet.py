@@ -98,8 +98,8 @@ class BeTNetwork(ChunkNetwork):
         """Return the weights of the encoder, the embedding and the transformer's layers."""
         return [*super().matrices(), self.embedding.weight, *(p for p in self.transformer.parameters() if p.ndim == 2)]
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights with gain 1, and small positions; set the biases to 0."""
+    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
+        """Draw orthogonal weights with gain 1, and small positions; set the biases to 0; `small` is without effect."""
         nn.init.normal_(self.positions, std=0.1, generator=generator)
         if hasattr(self.encoder, "initialize"):
             self.encoder.initialize(generator)

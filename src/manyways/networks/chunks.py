@@ -20,9 +20,9 @@ class ChunkNetwork(ActionNetwork):
         """Return the arguments that all these networks have."""
         return {"window": self.window, "chunk": self.chunk, "executed": self.executed, "blocks": self.blocks}
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw the weights; smaller ones in residual layers."""
-        super().initialize(generator)
+    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
+        """Draw the weights, as the base class; those of residual layers are always small."""
+        super().initialize(generator, small)
         initialize_residual(self, generator)
 
     @abstractmethod

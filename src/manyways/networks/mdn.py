@@ -71,9 +71,9 @@ class MDNNetwork(ChunkNetwork):
         """Return the weights of the encoder and the trunk."""
         return [*super().matrices(), *linear_weights(self.trunk)]
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights, and biases that make the components' means differ."""
-        super().initialize(generator)
+    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
+        """Draw the weights, and biases that make the components' means differ."""
+        super().initialize(generator, small)
         with torch.no_grad():
             means = self.head.bias[self.components :].view(self.components, self.parts, -1)[:, 0]
             means.normal_(generator=generator)

@@ -97,10 +97,12 @@ class PolicyNetwork(ActionNetwork):
         """Return the weights of the encoder's and the state's linear layers."""
         return [*super().matrices(), *linear_weights(self.state)]
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw orthogonal weights with gain √2; in residual layers, which are deep, smaller ones."""
-        super().initialize(generator)
+    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
+        """Draw the weights, as the base class; those of residual layers are always small, those of details differ."""
+        super().initialize(generator, small)
         initialize_residual(self.state, generator)
+        if self.details > 1:
+            nn.init.normal_(self.detail.weight, generator=generator)
 
     def fit(self, demonstrations: Demonstrations, seed: int) -> None:
         """Measure the normalisation, and the linear answer."""

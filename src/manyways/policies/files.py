@@ -20,6 +20,7 @@ from manyways.networks.checkpoints import add_prefix, take_prefix
 from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
+from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 
@@ -37,6 +38,9 @@ def save(policy: "Policy", folder: Path) -> None:
         )
     if policy.trajectory_encoder is not None:
         tensors |= add_prefix("trajectory_encoder", policy.trajectory_encoder.state_dict())
+    if policy.start_gate is not None:
+        arrays = {"weight": policy.start_gate.weight, "bias": policy.start_gate.bias}
+        tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     description = {
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
@@ -70,6 +74,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         _require_real(network, path)
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
+        start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
         policy = cls(
             network,
             prior,
@@ -81,6 +86,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             )
             if trajectory_encoder
             else None,
+            StartGate(**start_gate) if start_gate else None,
         )
         if description["chosen_code"] is not None:
             assert prior is not None

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations, spaces
+from manyways.demonstrations.observations import apply, count_steps
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian, Prior
@@ -22,6 +23,7 @@ from manyways.networks.normalization import FARTHEST, to_tensors
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies import files
 from manyways.policies.explanation import Encoding, encode, explain
+from manyways.policies.start_gate import StartGate
 from manyways.policies.state import StateLayout, as_batch
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 from manyways.search.settings import Search
@@ -61,6 +63,7 @@ class Policy:
         seed: of everything that `predict` draws.
         groups: of similar trajectories, one for each code; they add a term to `losses`.
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
+        start_gate: how likely each code is at an episode's first observation; None for the prior.
     """
 
     def __init__(
@@ -71,12 +74,14 @@ class Policy:
         seed: int = 0,
         groups: Groups | None = None,
         trajectory_encoder: TrajectoryEncoder | None = None,
+        start_gate: StartGate | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.prior = prior
         self.counts = counts
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
+        self.start_gate = start_gate
         self.chosen_code: Floats | None = None
         self._layout = StateLayout(network, 0 if prior is None else prior.dimension)
         self._precise = network.observations.precise
@@ -163,7 +168,12 @@ class Policy:
 
     def _with_fixed_code(self, code: Floats) -> "Policy":
         policy = Policy(
-            self.network, self.prior, self.counts, groups=self.groups, trajectory_encoder=self.trajectory_encoder
+            self.network,
+            self.prior,
+            self.counts,
+            groups=self.groups,
+            trajectory_encoder=self.trajectory_encoder,
+            start_gate=self.start_gate,
         )
         policy._rng = self._rng
         policy.chosen_code = code
@@ -183,7 +193,8 @@ class Policy:
             observation: one, or one for each environment, (environments, ...); a dictionary if the demonstrations'
                 observations are dictionaries.
             state: the code, (code size,) or (environments, code size), or the state from the last call. None draws a
-                code from the prior. Pass the returned state at every step; without it every step draws a new code.
+                code: by how likely each is at the first observation, where training learned that, else from the prior.
+                Pass the returned state at every step; without it every step draws a new code.
             episode_start: (environments,); True draws a new code and clears the memory. Without it `state` stays.
             deterministic: True for the mean or likeliest action; False adds Gaussian noise with the demonstrations'
                 residual size, or draws the action.
@@ -201,7 +212,7 @@ class Policy:
                 return action, state
         batch, count, single = as_batch(observation, self.observation_space, self._precise)
         self._watch(batch, state, episode_start)
-        codes, states, continuing = self._codes(state, episode_start, count)
+        codes, states, continuing = self._codes(batch, state, episode_start, count)
         rng = None if deterministic else self._rng
         if not self._layout.remembers:
             actions = self._act(batch, codes, rng)
@@ -251,7 +262,7 @@ class Policy:
         return actions
 
     def _codes(
-        self, state: Any, episode_start: ArrayLike | None, count: int
+        self, batch: Any, state: Any, episode_start: ArrayLike | None, count: int
     ) -> tuple[NDArray[np.float32], Floats | None, NDArray[np.bool_]]:
         """Return each environment's code, its whole state if there is one, and whether its episode continues."""
         size, whole = self._layout.code_size, self._layout.size
@@ -277,8 +288,30 @@ class Policy:
         elif self.prior is not None:
             new = ~continuing if state is not None else np.ones(count, bool)
             if new.any():
-                codes[new] = self.prior.sample(int(new.sum()), self._rng)
+                codes[new] = self._draw_codes(batch, new)
         return codes, states, continuing & (states is not None)
+
+    def _draw_codes(self, batch: Any, new: NDArray[np.bool_]) -> Floats:
+        """Return codes for the episodes that start, (starting, code size), by the gate or from the prior."""
+        assert self.prior is not None
+        if self.start_gate is None or not isinstance(self.prior, Categorical):
+            return self.prior.sample(int(new.sum()), self._rng)
+        likely = self.start_probabilities(apply(lambda array: array[new], batch))
+        drawn = (np.log(likely) + self._rng.gumbel(size=likely.shape)).argmax(axis=1)
+        return np.eye(self.prior.size, dtype=np.float32)[drawn]
+
+    @torch.no_grad()
+    def start_probabilities(self, observations: Any) -> Floats:
+        """Return how likely each code is at the first observations of episodes (n, ...), (n, codes).
+
+        Raises:
+            InputError: the policy has no discrete codes.
+        """
+        prior = self.discrete_prior
+        if self.start_gate is None:
+            return np.full((count_steps(observations), prior.size), 1 / prior.size)
+        features = self.network.features(self.network.observations(to_tensors(observations))).numpy()
+        return self.start_gate.probabilities(features.astype(np.float64))
 
     def _watch(self, batch: Any, state: Any, episode_start: ArrayLike | None) -> None:
         """Warn once if the caller seems to lose the state, and once if it seems to normalise observations."""

@@ -1,0 +1,121 @@
+"""PushT (Chi et al. 2023): people push a T onto its target; every algorithm that clones, with the same plans.
+
+Needs `pip install gym-pusht 'pymunk<7'` and the demonstrations, 206 episodes of people, as a file of this library. The
+score of an episode is its greatest reward, the share of the target that is covered, 1 from 95% on; a score of 1 is a
+success. Settings were chosen on the episodes from seed 100000 on; those from 200000 on are reported. Finished cells
+are not computed again.
+
+    python benchmarks/pusht.py --data pusht.npz --algorithms sog-bc bc --seeds 0 1 2
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+import manyways
+from common import RESULTS, write_result
+from manyways.files import read_json
+from manyways.runs.provenance import data_fingerprint
+
+CHOSEN_ON, REPORTED_ON = 100_000, 200_000
+PLANS: dict[str, Any] = {"history": 2, "horizon": 16, "execute": 8, "network": "residual", "optimizer": "adamw"}
+PLANS |= {"hidden": 512, "iterations": 8000, "learning_rate": 1e-3, "validation": 0.0}
+CODED: dict[str, Any] = PLANS | {"linear": True, "trajectories_per_batch": 64, "steps_per_trajectory": 4}
+ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
+ALGORITHMS: dict[str, Any] = {
+    "sog-bc": lambda more: manyways.SOGBC(prior=ONE, init="random", **(CODED | {"details": 16} | more)),
+    "sog-bc, 4 codes": lambda more: manyways.SOGBC(prior=CODES, **(CODED | {"details": 16} | more)),
+    "bc": lambda more: manyways.BC(**(CODED | more)),
+    "mdn": lambda more: manyways.MDN(**(PLANS | {"steps_per_batch": 256} | more)),
+    "bet": lambda more: manyways.BeT(**(PLANS | {"steps_per_batch": 128, "hidden": 128} | more)),
+    "diffusion": lambda more: manyways.Diffusion(**(PLANS | {"steps_per_batch": 256} | more)),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Args:
+        data: the demonstrations.
+        algorithms: names in `ALGORITHMS`.
+        seeds: of the training.
+        episodes: to score.
+        first: seed of the first episode.
+        iterations: gradient steps; those of the table unless given.
+        hidden: width of the networks; that of the table unless given.
+        threads: of PyTorch.
+        out: the file of results.
+    """
+
+    data: Path
+    algorithms: tuple[str, ...] = ("sog-bc", "bc")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    episodes: int = 100
+    first: int = REPORTED_ON
+    iterations: int | None = None
+    hidden: int | None = None
+    threads: int = 1
+    out: Path = field(default=RESULTS / "pusht.json")
+
+
+def main(options: Options) -> None:
+    """Measure what is missing, and write it."""
+    torch.set_num_threads(options.threads)
+    demonstrations = manyways.Demonstrations.load(options.data)
+    rows: list[dict[str, Any]] = read_json(options.out)["rows"] if options.out.exists() else []
+    more = {name: getattr(options, name) for name in ("iterations", "hidden") if getattr(options, name) is not None}
+    for seed in options.seeds:
+        for name in options.algorithms:
+            cell = {"algorithm": name, "seed": seed, "first_episode": options.first, **more}
+            if any(row.items() >= cell.items() for row in rows):
+                continue
+            settings = ALGORITHMS[name](more | {"seed": seed})
+            began, processor = time.monotonic(), time.process_time()
+            policy = settings.fit(demonstrations)
+            seconds, used = time.monotonic() - began, time.process_time() - processor
+            rows.append(cell | score(policy, options.episodes, options.first))
+            rows[-1] |= {"seconds": round(seconds), "processor_seconds": round(used), "settings": settings.to_json()}
+            print({key: value for key, value in rows[-1].items() if key != "settings"}, flush=True)
+            write_result(
+                options.out,
+                {"rows": rows},
+                seeds=list(options.seeds),
+                budget={"episodes": options.episodes, "threads": options.threads},
+                data=data_fingerprint(demonstrations),
+            )
+
+
+def score(policy: manyways.Policy, episodes: int, first: int) -> dict[str, Any]:
+    """Return the mean greatest reward of episodes from this seed on, and the share of successes, without noise."""
+    import gym_pusht  # noqa: F401, which registers the environment
+    import gymnasium
+
+    environments = [gymnasium.make("gym_pusht/PushT-v0", obs_type="state") for _ in range(episodes)]
+    seen = np.stack([_state(one.reset(seed=first + number)[0]) for number, one in enumerate(environments)])
+    greatest, over = np.zeros(episodes), np.zeros(episodes, bool)
+    state, steps = None, 0
+    while not over.all():
+        actions, state = policy.predict(seen, state, np.full(episodes, steps == 0), deterministic=True)
+        steps += 1
+        for number in np.flatnonzero(~over):
+            raw, reward, terminated, truncated, _ = environments[number].step(np.clip(actions[number], 0, 512))
+            seen[number] = _state(raw)
+            greatest[number] = max(greatest[number], float(reward))
+            over[number] = terminated or truncated
+    return {"score": round(float(greatest.mean()), 4), "success": round(float((greatest >= 1 - 1e-6).mean()), 4)}
+
+
+def _state(raw: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the agent's place, the block's, and sine and cosine of the block's angle, (6,)."""
+    return np.array([*raw[:4], np.sin(raw[4]), np.cos(raw[4])], np.float32)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

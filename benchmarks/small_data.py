@@ -1,0 +1,149 @@
+"""Small, noisy demonstrations of several modes: which settings of SOG-BC act well on them.
+
+Even variants of the families chose the defaults; odd ones are what is reported. The yardstick is plain cloning under
+the true modes. Finished cells are not computed again.
+
+    python benchmarks/small_data.py --variants 0 2 --settings yardstick adamw
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+import manyways
+from common import RESULTS, write_result
+from families import Arm, Family, Planar, Push
+from manyways.files import read_json
+from manyways.runs.provenance import data_fingerprint
+from yardstick import yardstick
+
+FAMILIES = {"arm": Arm, "planar": Planar, "push": Push}
+SMALL = {"trajectories_per_batch": 16, "steps_per_trajectory": 16}
+ADAMW = SMALL | {"optimizer": "adamw"}
+RESIDUAL = ADAMW | {"network": "residual", "hidden": 256}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "muon, nothing held out": {"optimizer": "muon", "validation": 0.0},
+    "muon": {"optimizer": "muon"},
+    "muon, 16 x 16": SMALL | {"optimizer": "muon"},
+    "adamw": ADAMW,
+    "adamw, linear": ADAMW | {"linear": True},
+    "adamw, nothing held out": ADAMW | {"validation": 0.0},
+    "adamw, 256 wide": ADAMW | {"hidden": 256},
+    "residual": RESIDUAL,
+    "residual, linear": RESIDUAL | {"linear": True},
+    "adamw, plans": ADAMW | {"history": 2, "horizon": 8},
+    "residual, plans": RESIDUAL | {"history": 2, "horizon": 8},
+    "residual, plans, details": RESIDUAL | {"history": 2, "horizon": 8, "details": 8},
+}
+_FRESH = 50  # demonstrations to measure the held-out loss on
+_EPISODES = 100  # for each mode
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Args:
+        families: which.
+        variants: even ones to choose, odd ones to report.
+        counts: of demonstrations.
+        settings: names in `SETTINGS`, and yardstick.
+        seeds: of the training and of the demonstrations.
+        iterations: gradient steps of SOG-BC.
+        episodes: rollouts of each mode.
+        out: the file of results.
+    """
+
+    families: tuple[str, ...] = ("arm",)
+    variants: tuple[int, ...] = (0, 2)
+    counts: tuple[int, ...] = (90,)
+    settings: tuple[str, ...] = ("yardstick", "muon", "adamw", "residual")
+    seeds: tuple[int, ...] = (0,)
+    iterations: int = 3000
+    episodes: int = _EPISODES
+    out: Path = field(default=RESULTS / "small-data.json")
+
+
+def main(options: Options) -> None:
+    """Measure what is missing, and write it."""
+    rows: list[dict[str, Any]] = read_json(options.out)["rows"] if options.out.exists() else []
+    for name in options.families:
+        for variant in options.variants:
+            for count in options.counts:
+                for seed in options.seeds:
+                    for settings in options.settings:
+                        cell = {"family": name, "variant": variant, "count": count, "seed": seed, "settings": settings}
+                        if any(row.items() >= cell.items() for row in rows):
+                            continue
+                        rows.append(cell | measure(FAMILIES[name](variant), count, seed, settings, options))
+                        print(rows[-1], flush=True)
+                        settings_shown = {key: SETTINGS.get(key, {}) for key in {row["settings"] for row in rows}}
+                        write_result(
+                            options.out,
+                            {"rows": rows, "settings": settings_shown},
+                            seeds=list(options.seeds),
+                            budget={"iterations": options.iterations, "episodes": options.episodes},
+                        )
+
+
+def measure(family: Family, count: int, seed: int, name: str, options: Options) -> dict[str, Any]:
+    """Return one cell: success under each mode's code, agreement with the modes, held-out loss, and seconds."""
+    demonstrations, labels = family.demonstrations(count, seed)
+    fresh, fresh_labels = family.demonstrations(_FRESH, 10_000 + seed)
+    began = time.process_time()
+    if name == "yardstick":
+        model = yardstick(family, demonstrations, labels, seed, options.iterations)
+        codes, agreement = np.arange(family.modes), 1.0
+        errors = [
+            model.with_code(int(label)).predict(fresh[i][0])[0] - fresh[i][1] for i, label in enumerate(fresh_labels)
+        ]
+        seconds = time.process_time() - began
+        policy: Any = model
+    else:
+        settings = SETTINGS[name] | {"iterations": options.iterations, "seed": seed}
+        policy = manyways.SOGBC(prior=manyways.Categorical(family.modes), **settings).fit(demonstrations)
+        seconds = time.process_time() - began
+        found = policy.losses(demonstrations).argmin(axis=1)
+        together = np.zeros((family.modes, family.modes))
+        np.add.at(together, (labels, found), 1)
+        _, codes = linear_sum_assignment(-together)
+        agreement = float(together[np.arange(family.modes), codes].sum() / count)
+        errors = [
+            _predictions(policy, int(codes[label]), fresh[i][0]) - fresh[i][1] for i, label in enumerate(fresh_labels)
+        ]
+    std = demonstrations.actions.std(axis=0)
+    success = family.success(policy, codes, options.episodes, seed)
+    return {
+        "success": success.round(3).tolist(),
+        "agreement": round(agreement, 4),
+        "held_out_loss": round(float(np.square(np.concatenate(errors) / std).sum(axis=1).mean()), 4),
+        "seconds": round(seconds, 1),
+        "data": data_fingerprint(demonstrations)[:16],
+    }
+
+
+def _predictions(policy: manyways.Policy, code: int, observations: NDArray[Any]) -> NDArray[Any]:
+    """Return what the policy would do at each step of a trajectory, planning anew at each."""
+    actions, state = [], None
+    chosen = policy.with_code(code)
+    memory = chosen.state_size - policy.code(code).size
+    for observation in observations:
+        if memory and state is not None:
+            state = state.copy()
+            state[-1] = 0  # nothing waits
+        action, state = chosen.predict(observation, state=state, deterministic=True)
+        actions.append(action)
+    return np.array(actions)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(tyro.cli(Options, description=__doc__))
