@@ -39,9 +39,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adamw, 256 wide": ADAMW | {"hidden": 256},
     "residual": RESIDUAL,
     "residual, linear": RESIDUAL | {"linear": True},
-    "adamw, plans": ADAMW | {"history": 2, "horizon": 8},
-    "residual, plans": RESIDUAL | {"history": 2, "horizon": 8},
-    "residual, plans, details": RESIDUAL | {"history": 2, "horizon": 8, "details": 8},
+    "adamw, plans of 8": ADAMW | {"history": 2, "horizon": 8},
+    "adamw, plans of 16": ADAMW | {"history": 2, "horizon": 16},
+    "residual, plans of 16": RESIDUAL | {"history": 2, "horizon": 16},
+    "residual, plans of 16, details": RESIDUAL | {"history": 2, "horizon": 16, "details": 8},
+    "residual, plans of 16, linear": RESIDUAL | {"history": 2, "horizon": 16, "linear": True},
+    "muon, plans of 16": SMALL | {"optimizer": "muon", "history": 2, "horizon": 16},
 }
 _FRESH = 50  # demonstrations to measure the held-out loss on
 _EPISODES = 100  # for each mode

@@ -123,7 +123,7 @@ def compare(name: str, observation: int, action: int, codes: int, rounds: int, t
     settings = manyways.SOGBC(prior=manyways.Categorical(codes), iterations=10**6, init="random")
     training = settings.start(demonstrations)
     network, enumerated = training.network, torch.eye(codes)
-    in_batch = settings.trajectories_per_batch * settings.steps_per_trajectory
+    in_batch = training.steps_per_iteration
     iterations, minibatches = 40, 150
 
     works: dict[str, tuple[Callable[[], object], int]] = {

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from manyways.policies.policy import Policy
 
 
-_RATES = {"muon": 5e-3, "adamw": 1e-3}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Algorithm(ABC):
     """Settings of every algorithm. For an algorithm of your own, derive from this and from `Training`.
@@ -118,29 +115,40 @@ class Algorithm(ABC):
 class Cloning(Algorithm):
     """Settings of the algorithms that learn from demonstrations alone.
 
+    Those without a default follow from the demonstrations: see `algorithms.defaults`.
+
     Args:
         iterations: gradient steps.
-        learning_rate: the greatest; it falls to 0. 0.005 for muon and 0.001 for adamw, unless given.
-        history: observations that the policy sees, the current one included.
-        horizon: actions that it plans together.
+        learning_rate: the greatest; it falls to 0. By the optimizer unless given.
+        history: observations that the policy sees, the current one included. Unless given, 2 where errors persist from
+            step to step, as those of people do, else 1.
+        horizon: actions that it plans together. Unless given, 16 where errors persist, else 1.
         execute: how many of them it does before it plans again; half of them, rounded up, unless given.
         validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
             none are. Training keeps the weights with the least held-out loss.
         patience: share of the iterations without a lower held-out loss after which training stops.
         network: paper has the layers of Figure 8a; residual has deeper ones with dropout.
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
-            has weight decay and averages the weights, which few and noisy demonstrations need.
+            has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
+            where errors persist, else muon.
     """
+
+    agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
+    person: ClassVar[dict[str, Any]] = {"history": 2, "horizon": 16, "optimizer": "adamw"}
+    batches: ClassVar[dict[str, dict[str, Any]]] = {
+        "muon": {"learning_rate": 5e-3},
+        "adamw": {"learning_rate": 1e-3},
+    }
 
     iterations: int = 3000
     learning_rate: float | None = None
-    history: int = 1
-    horizon: int = 1
+    history: int | None = None
+    horizon: int | None = None
     execute: int | None = None
     validation: float = 0.1
     patience: float = 0.3
     network: Literal["paper", "residual"] = "paper"
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: Literal["muon", "adamw"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,19 +156,22 @@ class Cloning(Algorithm):
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
         require_choice(self, "network", "paper", "residual")
-        require_choice(self, "optimizer", "muon", "adamw")
-        if self.execute is not None and not 1 <= self.execute <= self.horizon:
+        if self.optimizer is not None:
+            require_choice(self, "optimizer", "muon", "adamw")
+        if self.execute is not None and not 1 <= self.execute <= (self.horizon or self.execute):
             raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
 
-    @property
-    def rate(self) -> float:
-        """The greatest learning rate."""
-        return self.learning_rate or _RATES[self.optimizer]
+    def window(self) -> dict[str, int]:
+        """Return what a network sees, plans and does, once history and horizon are known."""
+        assert self.history is not None
+        assert self.horizon is not None
+        return {"window": self.history, "chunk": self.horizon, "executed": self.execute or (self.horizon + 1) // 2}
 
-    @property
-    def executed(self) -> int:
-        """How many actions of a plan are done."""
-        return self.execute or (self.horizon + 1) // 2
+
+_BATCHES = {
+    "muon": {"learning_rate": 5e-3, "trajectories_per_batch": 64, "steps_per_trajectory": 64},
+    "adamw": {"learning_rate": 1e-3, "trajectories_per_batch": 16, "steps_per_trajectory": 16},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +181,9 @@ class SOGBC(Cloning):
     Args:
         prior: the codes to choose from. `manyways.train` counts the modes by default.
         search: how continuous codes are searched; discrete ones are all tried.
-        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length.
-        steps_per_trajectory: steps of each, drawn at random, for the search of its code and for the gradient.
+        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length; 64 for muon and 16
+            for adamw, unless given.
+        steps_per_trajectory: steps of each, drawn at random, for the search of its code and for the gradient; as many.
         hidden: width of the network; the default is 128, as in the paper, and 256 for more than 128 features.
         init: clusters takes initial codes from groups of similar trajectories, and adds their likelihood to the search;
             random is the paper's start and search, by the policy's error alone.
@@ -184,11 +196,12 @@ class SOGBC(Cloning):
     name: ClassVar[str] = "sog-bc"
     summary: ClassVar[str] = "Behaviour cloning under the code that explains each trajectory best (Algorithm 2)."
     has_codes: ClassVar[bool] = True
+    batches: ClassVar[dict[str, dict[str, Any]]] = _BATCHES
 
     prior: Prior = None  # type: ignore[assignment]  # `start` needs one
     search: Search = field(default_factory=Search)
-    trajectories_per_batch: int = 64
-    steps_per_trajectory: int = 64
+    trajectories_per_batch: int | None = None
+    steps_per_trajectory: int | None = None
     hidden: int | None = None
     init: Literal["clusters", "random"] = "clusters"
     warm_up: float = 0.1
@@ -217,19 +230,29 @@ class BC(Cloning):
     """Settings of behaviour cloning: SOG-BC's, with a single code.
 
     Args:
-        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length.
-        steps_per_trajectory: steps of each, drawn at random.
+        trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length; 64 for muon and 16
+            for adamw, unless given.
+        steps_per_trajectory: steps of each, drawn at random; as many.
     """
 
     name: ClassVar[str] = "bc"
     summary: ClassVar[str] = "Behaviour cloning without codes; it averages different modes."
+    batches: ClassVar[dict[str, dict[str, Any]]] = _BATCHES
 
-    trajectories_per_batch: int = 64
-    steps_per_trajectory: int = 64
+    trajectories_per_batch: int | None = None
+    steps_per_trajectory: int | None = None
 
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""
         return SOGBC(prior=Categorical(1), init="random", **vars(self)).start(demonstrations)
+
+
+def _without_codes(rate: float, steps: int) -> dict[str, dict[str, Any]]:
+    """Return the learning rate and the batch of an algorithm without a code, tuned for Muon; and those for AdamW."""
+    return {
+        "muon": {"learning_rate": rate, "steps_per_batch": steps},
+        "adamw": {"learning_rate": 1e-3, "steps_per_batch": 256},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,10 +260,10 @@ class WithoutCodes(Cloning):
     """Settings of algorithms that clone several modes without a code.
 
     Args:
-        steps_per_batch: demonstrated steps in a gradient step, drawn at random from all.
+        steps_per_batch: demonstrated steps in a gradient step, drawn at random from all; by the optimizer unless given.
     """
 
-    steps_per_batch: int = 1024
+    steps_per_batch: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,8 +291,8 @@ class MDN(WithoutCodes):
     name: ClassVar[str] = "mdn"
     summary: ClassVar[str] = "A mixture of Gaussians at every step (Bishop 1994)."
 
-    steps_per_batch: int = 4096
-    learning_rate: float | None = 1e-2
+    batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(1e-2, 4096)
+
     components: int = 8
 
     def __post_init__(self) -> None:
@@ -286,7 +309,7 @@ class BeT(WithoutCodes):
     """Settings of BeT.
 
     Args:
-        steps_per_batch: windows in a gradient step; the loss has every step of a window.
+        steps_per_batch: windows in a gradient step; the loss has every step of a window. By the optimizer unless given.
         bins: of the actions.
         layers: of the transformer, whose width is `hidden`.
         heads: of its attention.
@@ -297,9 +320,9 @@ class BeT(WithoutCodes):
     name: ClassVar[str] = "bet"
     summary: ClassVar[str] = "Behaviour transformer: a bin of actions and an offset (Shafiullah et al. 2022)."
 
-    steps_per_batch: int = 48
-    learning_rate: float | None = 2e-3
-    history: int = 10
+    agent: ClassVar[dict[str, Any]] = Cloning.agent | {"history": 10}
+    batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(2e-3, 48)
+
     bins: int = 64
     layers: int = 2
     heads: int = 4
@@ -329,10 +352,9 @@ class Diffusion(WithoutCodes):
     name: ClassVar[str] = "diffusion"
     summary: ClassVar[str] = "Diffusion policy: actions drawn from noise, a chunk at a time (Chi et al. 2023)."
 
-    steps_per_batch: int = 2048
-    learning_rate: float | None = 1e-2
-    history: int = 2
-    horizon: int = 8
+    agent: ClassVar[dict[str, Any]] = Cloning.agent | {"history": 2, "horizon": 8}
+    batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(1e-2, 2048)
+
     denoising_steps: int = 16
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from manyways.algorithms.defaults import resolve
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.clustering.groups import Groups, nll_as_loss
@@ -83,6 +84,7 @@ class SOGBCTraining(CloningTraining):
     network: PolicyNetwork  # adversarial training replaces it
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations, give_codes: GiveCodes | None = None) -> None:
+        settings = resolve(settings, demonstrations)
         prior = settings.prior
         if isinstance(prior, Categorical) and prior.size > len(demonstrations):
             raise InputError(
@@ -99,9 +101,7 @@ class SOGBCTraining(CloningTraining):
                 isinstance(prior, Gaussian),
                 settings.encoder,
                 settings.seed,
-                window=settings.history,
-                chunk=settings.horizon,
-                executed=settings.executed,
+                **settings.window(),
                 **residual_settings(settings),
                 details=settings.details,
                 linear=settings.linear,
@@ -125,7 +125,16 @@ class SOGBCTraining(CloningTraining):
     @property
     def steps_per_iteration(self) -> int:
         """How many demonstrated steps an iteration learns from."""
-        return self.settings.trajectories_per_batch * self.settings.steps_per_trajectory
+        trajectories, steps = self._batch_size
+        return trajectories * steps
+
+    @property
+    def _batch_size(self) -> tuple[int, int]:
+        """How many trajectories a batch has, and how many steps of each."""
+        settings = self.settings
+        assert settings.trajectories_per_batch is not None
+        assert settings.steps_per_trajectory is not None
+        return settings.trajectories_per_batch, settings.steps_per_trajectory
 
     def _losses(self) -> dict[str, Tensor]:
         """Return the error of a batch under its best codes (Algorithm 2, lines 4-7)."""
@@ -145,7 +154,7 @@ class SOGBCTraining(CloningTraining):
         """Return the state's part of the sum (..., hidden) and the targets (..., outputs) at these rows (...)."""
         observed, planned = (
             torch.from_numpy(rows).to(self.device)
-            for rows in window_and_chunk(self.demonstrations, steps, self.settings.history, self.settings.horizon)
+            for rows in window_and_chunk(self.demonstrations, steps, self.network.window, self.network.chunk)
         )
         features, targets = self.network.features_and_targets(
             take(self._observations, observed), self._actions[planned]
@@ -250,11 +259,11 @@ class SOGBCTraining(CloningTraining):
 
     def _draw(self, number: int) -> tuple[NDArray[np.int64], Tensor]:
         """Return the rows of a batch's steps (trajectories, steps) and their trajectories (trajectories,)."""
-        demonstrations, settings = self.demonstrations, self.settings
-        rng = np.random.default_rng((settings.seed, number))
-        rows = rng.integers(demonstrations.steps, size=settings.trajectories_per_batch)
-        trajectories = demonstrations.trajectory_of(rows)
-        shares = rng.random((len(trajectories), settings.steps_per_trajectory))
+        demonstrations = self.demonstrations
+        count, steps = self._batch_size
+        rng = np.random.default_rng((self.settings.seed, number))
+        trajectories = demonstrations.trajectory_of(rng.integers(demonstrations.steps, size=count))
+        shares = rng.random((count, steps))
         offsets = (shares * demonstrations.lengths[trajectories, None]).astype(np.int64)
         return demonstrations.starts[trajectories, None] + offsets, torch.from_numpy(trajectories).to(self.device)
 

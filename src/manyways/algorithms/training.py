@@ -166,7 +166,7 @@ class CloningTraining(Training):
         self._best_loss, self._best_iteration = math.inf, 0
 
     def _make_optimizers(self, muon_width: int | None) -> tuple[torch.optim.Optimizer, ...]:
-        rate = self.settings.rate
+        rate = self.peak
         if self._adamw:
             return (torch.optim.AdamW(self.network.parameters(), rate, weight_decay=_WEIGHT_DECAY, fused=True),)
         matrices = self.network.matrices()
@@ -185,14 +185,20 @@ class CloningTraining(Training):
         return super().finished or (self.held_out is not None and past)
 
     @property
+    def peak(self) -> float:
+        """The greatest learning rate."""
+        assert self.settings.learning_rate is not None  # `resolve` has given one
+        return self.settings.learning_rate
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         share = self.iteration / self.iterations
         if not self._adamw:
-            return self.settings.rate * (1 - share)
+            return self.peak * (1 - share)
         if share < _RISE:
-            return self.settings.rate * (self.iteration + 1) / (_RISE * self.iterations + 1)
-        return self.settings.rate * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
+            return self.peak * (self.iteration + 1) / (_RISE * self.iterations + 1)
+        return self.peak * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:

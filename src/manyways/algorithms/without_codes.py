@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyways.algorithms.defaults import resolve
 from manyways.algorithms.settings import WithoutCodes
 from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.demonstrations import Demonstrations
@@ -36,15 +37,14 @@ class WithoutCodesTraining(CloningTraining):
     settings: WithoutCodes
 
     def __init__(self, settings: WithoutCodes, demonstrations: Demonstrations) -> None:
+        settings = resolve(settings, demonstrations)
         network = network_class(settings.name)(
             demonstrations.observation_space,
             demonstrations.action_space,
             encoder=settings.encoder,
             seed=settings.seed,
             hidden=settings.hidden,
-            window=settings.history,
-            chunk=settings.horizon,
-            executed=settings.executed,
+            **settings.window(),
             **settings.network_settings(),
             **residual_settings(settings),
         )
@@ -56,7 +56,12 @@ class WithoutCodesTraining(CloningTraining):
     @property
     def steps_per_iteration(self) -> int:
         """How many demonstrated steps an iteration reads, those in windows and chunks included."""
-        return self.settings.steps_per_batch * (self.network.window - 1 + self.network.chunk)
+        return self._batch_size * (self.network.window - 1 + self.network.chunk)
+
+    @property
+    def _batch_size(self) -> int:
+        assert self.settings.steps_per_batch is not None  # `resolve` has given one
+        return self.settings.steps_per_batch
 
     def _losses(self) -> dict[str, Tensor]:
         network = self.network
@@ -74,9 +79,7 @@ class WithoutCodesTraining(CloningTraining):
         A trajectory's first observation is repeated before its start, its last action after its end.
         """
         rng = np.random.default_rng((self.settings.seed, self.iteration))
-        return self._windows(
-            self.demonstrations, rng.integers(self.demonstrations.steps, size=self.settings.steps_per_batch)
-        )
+        return self._windows(self.demonstrations, rng.integers(self.demonstrations.steps, size=self._batch_size))
 
     def _windows(self, demonstrations: Demonstrations, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the rows of observations and of actions around these rows."""

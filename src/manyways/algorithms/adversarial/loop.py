@@ -134,9 +134,8 @@ class AdversarialTraining(Training):
     @property
     def steps_per_iteration(self) -> int:
         """How many steps an iteration learns from: demonstrated ones in pretraining, then the environments'."""
-        cloning = self.method.cloning.settings
         if self.pretraining is not None:
-            return cloning.trajectories_per_batch * cloning.steps_per_trajectory
+            return self.method.cloning.steps_per_iteration
         return self.settings.environments * self.settings.steps_per_update
 
     def scalars(self) -> dict[str, float]:

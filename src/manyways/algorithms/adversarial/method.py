@@ -78,6 +78,7 @@ class Method:
             search=search or Search(),
             iterations=settings.pretraining,
             validation=0.0,
+            **SOGBC.agent,  # the paper's
             hidden=settings.hidden,
             encoder=settings.encoder,
             seed=settings.seed,
