@@ -359,6 +359,45 @@ def images() -> str:
     return table(["command", "method", "squared error an image", "k-NN accuracy", "seconds of training"], lines)
 
 
+def small_data() -> str:
+    """Return success on small noisy demonstrations of the reported variants, beside the yardstick's."""
+    rows = [row for row in read("benchmarks/results/small-data.json")["rows"] if row["variant"] % 2]
+    names = {"default": "SOG-BC", "muon": "one observation, one action, muon", "yardstick": "yardstick"}
+    cells: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
+    for row in rows:
+        cells.setdefault((row["family"], row["count"]), {}).setdefault(row["settings"], []).append(row)
+    lines = []
+    for (family, count), found in sorted(cells.items()):
+        line = [family, str(count)]
+        for name in names:
+            measured = found.get(name, [])
+            success = [value for row in measured for value in row["success"]]
+            line.append(f"{statistics.mean(success):.2f} ({min(success):.2f})" if success else "")
+        agreement = [row["agreement"] for row in found.get("default", [])]
+        line.append(f"{statistics.mean(agreement):.2f}" if agreement else "")
+        line.append(str(len(found.get("default", []))))
+        lines.append(line)
+    head = ["family", "demonstrations", *names.values(), "agreement of codes and modes", "trainings"]
+    return "Success under the code of each mode, the mean, and in brackets the worst mode.\n\n" + table(head, lines)
+
+
+def pusht() -> str:
+    """Return the scores on PushT, on episodes that chose nothing."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in read("benchmarks/results/pusht.json")["rows"]:
+        if row["first_episode"] >= 200_000:
+            groups.setdefault(row["algorithm"], []).append(row)
+    lines = []
+    for name, found in groups.items():
+        scores, successes = ([row[what] for row in found] for what in ("score", "success"))
+        seconds = statistics.mean(row["processor_seconds"] for row in found)
+        lines.append(
+            [name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}"]
+            + [", ".join(f"{score:.3f}" for score in scores), f"{seconds:.0f} s"]
+        )
+    return table(["algorithm", "score", "success", "each seed's score", "processor time"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "em-toy": em_toy,
     "posterior-gap": posterior_gap,
@@ -374,6 +413,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "versions": versions,
     "crossq": crossq,
     "experts": experts,
+    "small-data": small_data,
+    "pusht": pusht,
 }
 
 
