@@ -25,6 +25,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     data.algorithms,
     data.collect,
     data.inspect,
+    data.convert,
     runs.modes,
     runs.evaluate,
     runs.report,

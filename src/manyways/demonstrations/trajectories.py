@@ -13,7 +13,7 @@ from manyways.demonstrations import spaces
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.formats import read, require_good, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
-from manyways.demonstrations.formats.cleaning import column_name, described, find_bad
+from manyways.demonstrations.formats.cleaning import column_name, described, find_bad, find_short
 from manyways.demonstrations.formats.contents import assemble
 from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.observations import (
@@ -71,10 +71,8 @@ class Demonstrations:
         if len(self.lengths) == 0:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
         if self.lengths.min() < 2:
-            short = int(self.lengths.argmin())
-            raise InputError(
-                f"trajectory {short} has length {self.lengths[short]}; leave out trajectories of less than two steps"
-            )
+            short = find_short(self._fields())
+            raise InputError(f"{described(short)}; leave out trajectories of less than two steps")
         for name, array in self._arrays():
             if self.lengths.sum() != len(array):
                 raise InputError(

@@ -18,9 +18,7 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
     arrays.append(("actions", trajectories.actions))
     if not len(lengths) or lengths.min() < 0 or any(len(array) != lengths.sum() for _, array in arrays):
         return {}
-    found: dict[int, str] = {}
-    for index in np.flatnonzero(lengths < 2).tolist():
-        found[index] = f"trajectory {index}{_identity(trajectories, index)} has length {lengths[index]}"
+    found = find_short(trajectories)
     ends = np.cumsum(lengths)
     for what, array in arrays:
         finite = np.isfinite(array).reshape(len(array), -1).all(axis=1) if array.dtype.kind == "f" else np.ones(1, bool)
@@ -34,6 +32,15 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
                     f"step {row - (ends[index] - lengths[index])}, column {column}"
                 )
     return dict(sorted(found.items()))
+
+
+def find_short(trajectories: Trajectories) -> dict[int, str]:
+    """Return the same of trajectories of less than two steps alone."""
+    lengths = trajectories.lengths
+    return {
+        index: f"trajectory {index}{_identity(trajectories, index)} has length {lengths[index]}"
+        for index in np.flatnonzero(lengths < 2).tolist()
+    }
 
 
 def _identity(trajectories: Trajectories, index: int) -> str:

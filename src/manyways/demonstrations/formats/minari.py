@@ -284,7 +284,8 @@ def write_minari(
             if identities is not None:
                 storage.update_episode_metadata({"identity": identity} for identity in identities)
             for name, values in (attributes or {}).items():
-                storage.update_episode_metadata({name: value.item()} for value in values)
+                key = f"attribute {name}" if name in _OWN else name.replace("/", " ")
+                storage.update_episode_metadata({key: value.item()} for value in values)
             storage.update_metadata(
                 {
                     **({} if names is None else {_ABOUT: {"names": dict(names)}}),

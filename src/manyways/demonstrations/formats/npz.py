@@ -17,6 +17,7 @@ from manyways.demonstrations.formats import flat
 from manyways.demonstrations.formats.arrays import Trajectories, require_memory, rows_of_trajectories
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS
+from manyways.demonstrations.formats.reading import input_errors
 from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing
@@ -39,7 +40,7 @@ def contents(path: Path) -> Iterator[Contents]:
     Raises:
         InputError: the file is no NPZ file, is damaged, or its arrays cannot be used.
     """
-    with open_archive(path) as archive:
+    with input_errors(path, "NPZ file"), open_archive(path) as archive:
         stored = path.stat().st_size
         if flat.is_flat(archive.headers):
             found = flat.contents(path, archive.headers, archive.read, stored)

@@ -156,7 +156,8 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
                 if trajectories.identities is not None:
                     demo.attrs["identity"] = trajectories.identities[index]
                 for name, values in (trajectories.attributes or {}).items():
-                    demo.attrs[name.replace("/", " ")] = values[index].item()
+                    key = f"attribute {name}" if name in _SKIPPED | {"identity", "mode"} else name.replace("/", " ")
+                    demo.attrs[key] = values[index].item()
                 if modes is not None:
                     demo.attrs["mode"] = modes[index]
                 demo["actions"] = trajectories.actions[rows]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,14 @@ class Selection:
         if not isinstance(value, Mapping) or not set(value) <= names:
             raise InputError(f"{value!r} is no selection of data; restore the file")
         return cls(**value)
+
+    def over(self, other: "Selection") -> "Selection":
+        """Return this selection, with what it leaves to the default taken from another one."""
+        return Selection(**(other.to_json() | self.to_json()))
+
+    def columns(self) -> "Selection":
+        """Return what of this selection fits any data of the same kind: not the episodes by name or place."""
+        return replace(self, episodes=None, exclude=())
 
     def chosen(self, identities: Sequence[str], parts: Mapping[str, Sequence[int]], what: str) -> NDArray[np.int64]:
         """Return the indices of the episodes that are asked for.

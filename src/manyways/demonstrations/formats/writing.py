@@ -1,5 +1,6 @@
 """Trajectories as tables: a folder of CSV files, one an episode, or one Parquet file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def write_csv(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None
     pyarrow, csv = require_package("pyarrow", path), require_package("pyarrow.csv", path)
     require_empty(path)
     columns, names = _columns(path, trajectories), _identities(trajectories)
-    files = [name.replace("/", "_").replace("\\", "_").lstrip(".") for name in names]
-    if len(set(files)) < len(files) or f"{ATTRIBUTES}" in (f"{name}.csv" for name in files) or not all(files):
+    files = [re.sub(r"[^\w .-]", "_", name).lstrip(".") for name in names]
+    if len(set(files)) < len(files) or ATTRIBUTES in (f"{name}.csv" for name in files) or not all(files):
         files = [f"episode_{index}" for index in range(len(files))]
     starts = np.cumsum(trajectories.lengths) - trajectories.lengths
     with replacing(path) as partial:
