@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from data_sets import documented
 
 from manyways.algorithms.training import CloningTraining

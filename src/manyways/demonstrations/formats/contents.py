@@ -180,12 +180,6 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
             f"{contents.path} does not say which columns are {what}; choose among "
             f"{listed([name for name, entry in entries.items() if entry.is_numeric], 40)} with {what} (--{what})"
         )
-    columns = {
-        label: (name, place)
-        for name, entry in entries.items()
-        for labels in (column_names(name, entry.size), entry.columns or ())
-        for place, label in enumerate(labels)
-    }
     chosen: Chosen = {}
     for name in names:
         if name in contents.ignored and name not in entries:
@@ -193,10 +187,10 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
                 f"{name} in {contents.path} is a video, an image or words, which are not read; choose columns of "
                 f"numbers, such as {listed(list(entries), 4)}"
             )
-        if name not in entries and name not in columns:
+        source, place = (name, None) if name in entries else _column(entries, name)
+        if source is None:
             known = [label for each, entry in entries.items() for label in (entry.columns or (each,))]
             raise InputError(f"{contents.path} has no {what} {name!r}; it has {listed(known, 40)}: check the name")
-        source, place = (name, None) if name in entries else columns[name]
         entry = entries[source]
         if not entry.is_numeric:
             raise InputError(f"{source} in {contents.path} is of type {entry.dtype}, not real numbers; leave it out")
@@ -205,6 +199,17 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
         before = chosen.get(source, [])
         chosen[source] = None if place is None or before is None else [*before, place]
     return chosen
+
+
+def _column(entries: Mapping[str, Entry], name: str) -> tuple[str | None, int | None]:
+    """Return the entry and the place of a column that is called `name`, or ENTRY.PLACE; None where there is none."""
+    for source, entry in entries.items():
+        if entry.columns and name in entry.columns:
+            return source, entry.columns.index(name)
+    source, _, place = name.rpartition(".")
+    if source in entries and place.isdecimal() and int(place) < entries[source].size:
+        return source, int(place)
+    return None, None
 
 
 def _kept(contents: Contents, array: NDArray[Any], name: str, columns: list[int] | None) -> NDArray[Any]:

@@ -74,6 +74,8 @@ def datasets(group: Any, path: Path) -> dict[str, Any]:
         if isinstance(item, h5py.Group):
             found |= {f"{name}/{inner}": dataset for inner, dataset in datasets(item, path).items()}
         elif isinstance(item, h5py.Dataset):
+            if item.shape is None:
+                raise InputError(f"{name} in {path} holds nothing; fill it or leave it out")
             if item.external or item.is_virtual:
                 raise InputError(f"{name} in {path} keeps its numbers in another file; copy them into this one")
             found[name] = item

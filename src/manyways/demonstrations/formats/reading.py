@@ -1,6 +1,8 @@
 """What the readers share: damaged files become one sentence, links do not lead out, packages may be missing."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,6 +32,8 @@ def input_errors(path: Path, kind: str) -> Iterator[None]:
     # HDF5, Arrow, zarr and JSON raise all of these; for the user each means damaged data.
     except (
         OSError,
+        zipfile.BadZipFile,
+        zlib.error,
         ValueError,
         LookupError,
         TypeError,

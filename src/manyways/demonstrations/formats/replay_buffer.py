@@ -27,7 +27,11 @@ def recognises(path: Path) -> bool:
     """Return whether this is a zarr store, a folder or a .zip."""
     if path.is_dir():
         return any((path / name).is_file() for name in (".zgroup", "zarr.json", _ENDS + _HEADER))
-    return zipfile.is_zipfile(path) and any(name.endswith((".zgroup", ".zarray")) for name in _zip_names(path))
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith((".zgroup", ".zarray")) for name in file.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 @contextmanager
@@ -118,11 +122,6 @@ def _folder_headers(path: Path) -> tuple[str, dict[str, Any]]:
         raise InputError(f"{path} is of zarr version 3; replay buffers are of version 2: save it with zarr_format=2")
     places = [*path.glob(f"data/*{_HEADER}"), *path.glob(f"meta/*{_HEADER}")]
     return "", {place.parent.relative_to(path).as_posix(): json.loads(place.read_text()) for place in sorted(places)}
-
-
-def _zip_names(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as file:
-        return file.namelist()
 
 
 def _zip_headers(path: Path) -> tuple[str, dict[str, Any]]:
