@@ -55,6 +55,11 @@ def test_a_run_remembers_what_was_taken_of_its_data(command, tmp_path, robomimic
     assert "is a run on other data" in error
 
 
+def test_a_warning_is_one_line(command, robomimic):
+    _, _, error = command("inspect", robomimic)
+    assert error == f"manyways: warning: {robomimic} also holds image, which are not used\n"
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     code, _, error = command("train", robomimic, "--modes", 2, "--out", tmp_path / "run", *QUICK)

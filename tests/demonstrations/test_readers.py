@@ -174,6 +174,13 @@ def test_a_data_frame_that_cannot_be_used_is_refused(change, message):
         Demonstrations.from_dataframe(change(frame()))
 
 
+def test_a_last_row_without_an_action_is_left_out():
+    steps = frame()
+    ends = steps.groupby("episode").tail(1).assign(**{"action.0": np.nan, "action.1": np.nan})
+    longer = pd.concat([steps, ends]).sort_values("episode", kind="stable")
+    np.testing.assert_array_equal(Demonstrations.from_dataframe(longer).observations, joined(BOTH))
+
+
 def test_rows_of_an_episode_may_lie_apart(tmp_path):
     mixed = frame().sort_values("step", kind="stable")
     np.testing.assert_array_equal(Demonstrations.from_dataframe(mixed).observations, joined(BOTH))

@@ -75,7 +75,9 @@ def summarise(demonstrations: Demonstrations) -> Summary:
         name = f"{kind.removesuffix('s')} {entry}".strip()
         if array.ndim == 2:
             labels = names.get(place, range(array.shape[1]))
-            columns += [_column(f"{name} {label}", values) for label, values in zip(labels, array.T, strict=True)]
+            for label, values in zip(labels, array.T, strict=True):
+                own = str(label) if str(label).startswith(kind.removesuffix("s")) else f"{name} {label}"
+                columns.append(_column(own, values))
         else:
             columns.append(_column(name, array.reshape(-1)))
     lengths = demonstrations.lengths

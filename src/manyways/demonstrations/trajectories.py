@@ -13,7 +13,7 @@ from manyways.demonstrations import spaces
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.formats import read, require_good, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
-from manyways.demonstrations.formats.cleaning import column_name, described, find_bad, find_short
+from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
 from manyways.demonstrations.formats.contents import assemble
 from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.observations import (
@@ -180,7 +180,7 @@ class Demonstrations:
         for name, array in self._arrays():
             if array.ndim == 2 and array.dtype.kind == "f":
                 places = np.flatnonzero(~varying(array)).tolist()
-                names += [f"{name} {column_name(self.names, name, [place])}" for place in places]
+                names += [full_name(self.names, name, place) for place in places]
         return tuple(names)
 
     def require_finite(self) -> "Demonstrations":

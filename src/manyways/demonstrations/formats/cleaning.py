@@ -55,6 +55,12 @@ def column_name(names: Names | None, what: str, place: list[int]) -> str:
     return str(place[0] if len(place) == 1 else tuple(place))
 
 
+def full_name(names: Names | None, what: str, column: int) -> str:
+    """Return the name of a column with its array, such as "observations 3" or "actions push"; once, if it says both."""
+    name = column_name(names, what, [column])
+    return name if name.startswith(what.split(" ")[0].removesuffix("s")) else f"{what} {name}"
+
+
 def described(bad: dict[int, str]) -> str:
     """Return a list of what is wrong with bad trajectories for a sentence."""
     more = [f"and {len(bad) - _MOST:,} more"] if len(bad) > _MOST else []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from manyways.demonstrations.columns import as_actions, as_numbers
 from manyways.demonstrations.formats.arrays import Attributes, Trajectories, column_names, require_memory
 from manyways.demonstrations.formats.selection import Selection, listed
+from manyways.demonstrations.observations import Observations, apply
 from manyways.errors import InputError
 
 _LARGEST_VECTOR = 1024  # numbers of a step of two axes; more are a picture, which nobody wants in a row of numbers
@@ -127,25 +128,15 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
     require_memory(size * int(lengths.sum()), str(path), contents.stored)
     arrays = contents.read(names, episodes)
     labels: dict[str, tuple[str, ...]] = {}
-    joined: Any
-    images = any(contents.entries[name].is_image for name in observations)
-    if contents.form == "dictionary" or (images and len(observations) > 1):
-        joined = {name: _kept(contents, arrays[name], name, columns) for name, columns in observations.items()}
-        for name, columns in observations.items():
-            _label(labels, f"observations/{name}", contents, {name: columns})
-    elif images or (contents.form == "array" and len(observations) == 1):
-        ((name, columns),) = observations.items()
-        joined = _kept(contents, arrays[name], name, columns)
-        _label(labels, "observations", contents, observations)
-    else:
-        joined = _joined(contents, arrays, observations)
-        _label(labels, "observations", contents, observations)
+    seen = _observations(contents, arrays, observations, labels)
     acted = _actions(contents, arrays, actions)
     if acted.dtype.kind == "f":
         _label(labels, "actions", contents, actions)
+        if contents.form == "vector":
+            seen, acted, lengths = _without_last(seen, acted, lengths)
     identities = contents.identities
     return Trajectories(
-        joined,
+        seen,
         acted,
         lengths,
         contents.choices if acted.dtype.kind == "i" else None,
@@ -210,6 +201,36 @@ def _column(entries: Mapping[str, Entry], name: str) -> tuple[str | None, int | 
     if source in entries and place.isdecimal() and int(place) < entries[source].size:
         return source, int(place)
     return None, None
+
+
+def _observations(
+    contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen, labels: dict[str, tuple[str, ...]]
+) -> Observations:
+    """Return what is observed, in the form of the format, and add the names of its columns to `labels`."""
+    images = any(contents.entries[name].is_image for name in chosen)
+    if contents.form == "dictionary" or (images and len(chosen) > 1):
+        for name, columns in chosen.items():
+            _label(labels, f"observations/{name}", contents, {name: columns})
+        return {name: _kept(contents, arrays[name], name, columns) for name, columns in chosen.items()}
+    _label(labels, "observations", contents, chosen)
+    if images or (contents.form == "array" and len(chosen) == 1):
+        ((name, columns),) = chosen.items()
+        return _kept(contents, arrays[name], name, columns)
+    return _joined(contents, arrays, chosen)
+
+
+def _without_last(
+    observations: Observations, actions: NDArray[Any], lengths: NDArray[np.int64]
+) -> tuple[Observations, NDArray[Any], NDArray[np.int64]]:
+    """Leave out the last row of each episode where none of these rows has an action, as tables of Gymnasium's form."""
+    last = np.cumsum(lengths) - 1
+    if not len(lengths) or lengths.min() < 1 or not np.isnan(actions[last]).all():
+        return observations, actions, lengths
+    return (
+        apply(lambda array: np.delete(array, last, axis=0), observations),
+        np.delete(actions, last, axis=0),
+        lengths - 1,
+    )
 
 
 def _kept(contents: Contents, array: NDArray[Any], name: str, columns: list[int] | None) -> NDArray[Any]:

@@ -53,40 +53,45 @@ def open_file(path: Path, kind: str = "HDF5 file") -> Iterator[Any]:
     """Yield the open file, which is a `kind`, or a part of one.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, has links, or keeps numbers in another file.
     """
     h5py = require_package("h5py", path)
     with input_errors(path, kind), h5py.File(path, "r") as file:
+        _require_own(file, path)
         yield file
+
+
+def _require_own(file: Any, path: Path) -> None:
+    """Raise `InputError` where something in a file is a link, or has its numbers elsewhere: that may be any file."""
+    h5py = require_package("h5py", path)
+    links: list[tuple[str, int]] = []
+    file.id.links.visit(lambda name, info: links.append((name.decode(errors="replace"), info.type)), info=True)
+    for name, kind in links:
+        if kind != h5py.h5l.TYPE_HARD:
+            raise InputError(f"{name} in {path} is a link, which may lead to another file; copy the data into this one")
+        item = h5py.h5o.open(file.id, name.encode())
+        if isinstance(item, h5py.h5d.DatasetID):
+            layout = item.get_create_plist()
+            if layout.get_external_count() or layout.get_layout() == h5py.h5d.VIRTUAL:
+                raise InputError(f"{name} in {path} keeps its numbers in another file; copy them into this one")
 
 
 def datasets(group: Any, path: Path) -> dict[str, Any]:
     """Return the data sets below a group of a file, by their path from there.
 
     Raises:
-        InputError: something is a link, or keeps its numbers in another file.
+        InputError: one holds nothing.
     """
     h5py = require_package("h5py", path)
     found: dict[str, Any] = {}
-    for name in group:
-        require_hard(group, name, path)
-        item = group[name]
+    for name, item in group.items():
         if isinstance(item, h5py.Group):
             found |= {f"{name}/{inner}": dataset for inner, dataset in datasets(item, path).items()}
         elif isinstance(item, h5py.Dataset):
             if item.shape is None:
                 raise InputError(f"{name} in {path} holds nothing; fill it or leave it out")
-            if item.external or item.is_virtual:
-                raise InputError(f"{name} in {path} keeps its numbers in another file; copy them into this one")
             found[name] = item
     return found
-
-
-def require_hard(group: Any, name: str, path: Path) -> None:
-    """Raise `InputError` where a member of a group is a link, which may lead to another file."""
-    h5py = require_package("h5py", path)
-    if name in group and not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise InputError(f"{name} in {path} is a link, which may lead to another file; copy the data into this one")
 
 
 def read_array(dataset: Any, path: Path) -> NDArray[Any]:

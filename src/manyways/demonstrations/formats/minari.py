@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from manyways.demonstrations import spaces as kinds
 from manyways.demonstrations.formats.arrays import Attributes, Names, as_attributes
 from manyways.demonstrations.formats.contents import Contents, Entry
-from manyways.demonstrations.formats.hdf5 import datasets, open_file, words
+from manyways.demonstrations.formats.hdf5 import open_file, words
 from manyways.demonstrations.formats.reading import input_errors, stored_size
 from manyways.demonstrations.observations import Observations, concatenate, entries, rows_of
 from manyways.errors import InputError
@@ -324,8 +324,8 @@ def _storage(path: Path) -> tuple[Any, Any, int]:
         # Minari would make the environment that the file names, and so run that environment's code.
         raise InputError(f"{path} does not say its observation and action spaces; save it with Minari 0.5 or later")
     if metadata.get("data_format", "hdf5") == "hdf5" and (data / "main_data.hdf5").is_file():
-        with open_file(data / "main_data.hdf5", "Minari data set") as file:
-            datasets(file, data / "main_data.hdf5")  # which refuses links to other files
+        with open_file(data / "main_data.hdf5", "Minari data set"):
+            pass  # it has no links to other files
     return MinariStorage.read(data), metadata.get(_ABOUT, {}), stored
 
 

@@ -38,13 +38,11 @@ def contents(path: Path) -> Iterator[Contents]:
         InputError: it is damaged, or its demonstrations cannot be used.
     """
     with hdf5.open_file(path) as file:
-        hdf5.require_hard(file, "data", path)
         demos = sorted(file["data"], key=_by_number)
         if not demos:
             raise InputError(f"{path} has no demonstrations in data/; give at least one, of two steps or more")
         arrays = {}
         for demo in demos:
-            hdf5.require_hard(file["data"], demo, path)
             arrays[demo] = hdf5.datasets(file["data"][demo], path)
         first = arrays[demos[0]]
         names = {name.removeprefix("obs/"): name for name in first if name.startswith("obs/")}
@@ -125,7 +123,6 @@ def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
     parts: dict[str, list[int]] = {}
     if "mask" not in file:
         return parts
-    hdf5.require_hard(file, "mask", path)
     for name, dataset in hdf5.datasets(file["mask"], path).items():
         if dataset.size > len(demos):
             raise InputError(f"mask/{name} in {path} names {dataset.size:,} of {len(demos):,} demonstrations; mend it")
