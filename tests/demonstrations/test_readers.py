@@ -191,6 +191,8 @@ def test_labels_in_a_table_score_and_are_never_observed(tmp_path):
     demonstrations = Demonstrations.load(tmp_path / "a.csv")
     assert demonstrations.observation_space.shape == (4,)
     assert load_modes(tmp_path / "a.csv").tolist() == [1, 0, 1]
+    frame().assign(mode=np.repeat([1, np.nan, 0], LENGTHS)).to_csv(tmp_path / "b.csv", index=False)
+    assert load_modes(tmp_path / "b.csv").tolist() == [1, -1, 0]
 
 
 def minari_set(folder, space, observation, steps=4, action_space=None):

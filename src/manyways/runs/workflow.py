@@ -4,6 +4,7 @@ The command line and the benchmarks call these functions and have no logic of th
 run's folder, return what they found, and print nothing: `Progress` receives what they say on their way.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -230,6 +231,7 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     from manyways.latents import Categorical
     from manyways.policies.explanation import Encoding
 
+    _warn_of_other_names(policy, demonstrations)
     prior = policy.prior
     if not isinstance(prior, Categorical):
         return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
@@ -254,6 +256,18 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         normalized_mutual_information=normalized_mutual_information(codes[known], labels[known]),
         unlabelled=int((~known).sum()),
     )
+
+
+def _warn_of_other_names(policy: "Policy", demonstrations: "Demonstrations") -> None:
+    """Warn where a column has another name than the one that the policy learned from at its place."""
+    for what in ("observation_space", "action_space"):
+        own, other = (getattr(getattr(each, what), "names", None) for each in (policy, demonstrations))
+        if own and other and own != other and len(own) == len(other):
+            wrong = next(pair for pair in zip(other, own, strict=True) if pair[0] != pair[1])
+            warnings.warn(
+                f"the data have the column {wrong[0]} where the policy has {wrong[1]}; check that they mean the same",
+                stacklevel=2,
+            )
 
 
 def _by_attribute(

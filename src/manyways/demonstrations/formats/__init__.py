@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import (
+    arrow,
     folder,
     hdf5,
     lerobot,
@@ -112,7 +113,13 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
     """Write a file or folder; see `Demonstrations.save`."""
     if modes is not None:
         modes = as_modes(modes, len(trajectories.lengths), path)
-    name = format or _WRITTEN.get(path.suffix.lower(), "minari")
+    suffix = path.suffix.lower()
+    if format is None and suffix in (*arrow.SUFFIXES, ".zip", ".zarr") and suffix not in _WRITTEN:
+        raise InputError(
+            f"{path} would be a {suffix} file, which is not written; CSV is a folder with a file for each episode: "
+            "give a folder's name and the format csv (--format csv)"
+        )
+    name = format or _WRITTEN.get(suffix, "minari")
     if name not in _WRITERS:
         raise InputError(f"there is no format {name!r} to write; give one of {', '.join(_WRITERS)}")
     if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in ("npz", "minari"):

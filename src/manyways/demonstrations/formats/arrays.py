@@ -83,6 +83,8 @@ def as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> NDArray[Any
         return labels.astype(np.float64)
     if labels.shape != (trajectories,):
         raise InputError(f"the modes for {path} have shape {labels.shape}; give one a trajectory, ({trajectories},)")
+    if labels.dtype.kind == "f" and np.isnan(labels).any() and not np.any(labels % 1 > 0):
+        labels = np.where(np.isnan(labels), -1, labels).astype(np.int64)  # whole numbers, and empty cells
     if labels.dtype.kind in "iu":
         return labels.astype(np.int64)
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -60,7 +60,10 @@ class Selection:
         names = {each.name for each in fields(cls)}
         if not isinstance(value, Mapping) or not set(value) <= names:
             raise InputError(f"{value!r} is no selection of data; restore the file")
-        return cls(**value)
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise InputError(f"{value!r} is no selection of data; restore the file") from error
 
     def over(self, other: "Selection") -> "Selection":
         """Return this selection, with what it leaves to the default taken from another one."""
