@@ -391,9 +391,9 @@ def pusht() -> str:
     for name, found in groups.items():
         scores, successes = ([row[what] for row in found] for what in ("score", "success"))
         seconds = statistics.mean(row["processor_seconds"] for row in found)
+        each = ", ".join(f"{score:.3f}" for score in scores)
         lines.append(
-            [name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}"]
-            + [", ".join(f"{score:.3f}" for score in scores), f"{seconds:.0f} s"]
+            [name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}", each, f"{seconds:.0f} s"]
         )
     return table(["algorithm", "score", "success", "each seed's score", "processor time"], lines)
 

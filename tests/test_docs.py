@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_sets import documented
 
 from manyways.algorithms.training import CloningTraining
 
@@ -28,6 +29,8 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypa
     # A few gradient steps show whether a snippet runs; what it learns is tested elsewhere.
     monkeypatch.setattr(CloningTraining, "iterations", property(lambda self: min(self.settings.iterations, 20)))
     demonstrations.save("demonstrations.npz", modes=labels)
+    if page.stem == "your-data":
+        documented(tmp_path)
     names = {"__name__": page.stem}
     for line, text in snippets(page):
         exec(compile("\n" * line + text, str(page), "exec"), names)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from manyways.algorithms.training import Training
     from manyways.clustering.count import count_modes
     from manyways.clustering.initial_codes import ComponentCodes
-    from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.demonstrations import Demonstrations, Selection, load_modes
     from manyways.evaluation import evaluate_continuous, evaluate_coverage, with_random_actions, with_switched_codes
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
@@ -70,6 +70,7 @@ __all__ = [
     "Run",
     "SOGModel",
     "Search",
+    "Selection",
     "Task",
     "Training",
     "WriteError",
@@ -103,7 +104,7 @@ _HOMES = {
     "manyways.algorithms.training": "Training",
     "manyways.clustering.count": "count_modes",
     "manyways.clustering.initial_codes": "ComponentCodes",
-    "manyways.demonstrations": "Demonstrations load_modes",
+    "manyways.demonstrations": "Demonstrations Selection load_modes",
     "manyways.evaluation": "evaluate_continuous evaluate_coverage with_random_actions with_switched_codes",
     "manyways.latents": "Categorical Gaussian",
     "manyways.networks.encoders": "register_encoder",

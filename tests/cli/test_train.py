@@ -7,10 +7,10 @@ from typing import ClassVar
 import pytest
 
 from manyways.algorithms import algorithm_names, get_algorithm
-from manyways.cli.arguments import Coded, command_class, options, settings_from
+from manyways.cli.arguments import Coded, DataOptions, command_class, options, settings_from
 from manyways.runs.run import Run
 
-COMMON = {field.name.replace("_", "-") for field in fields(Coded)} - {"data"}
+COMMON = {each.name.replace("_", "-") for each in (*fields(Coded), *fields(DataOptions))} - {"data", "taken"}
 
 
 def flat(settings_class):

@@ -84,7 +84,7 @@ BROKEN = {
     "missing states": ({"actions": ACTIONS}, "has no array observations; it holds actions"),
     "one-dimensional": ({"observations": OBSERVATIONS.ravel(), "actions": ACTIONS.ravel()}, r"have shape \(72,\)"),
     "two-dimensional without lengths": ({"observations": OBSERVATIONS[0], "actions": ACTIONS[0]}, "with lengths"),
-    "steps that differ": ({"observations": OBSERVATIONS, "actions": ACTIONS[:, 1:]}, "must be the same"),
+    "steps that differ": ({"observations": OBSERVATIONS, "actions": ACTIONS[:, 2:]}, "must be the same"),
     "lengths that do not add up": (
         {"observations": OBSERVATIONS[0], "actions": ACTIONS[0], "lengths": [2, 3]},
         "add up to 5 steps, but there are 6 rows",
@@ -133,8 +133,9 @@ def test_what_is_not_an_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_text("hello")
     with pytest.raises(InputError, match="is not an NPZ file"):
         Demonstrations.load(tmp_path / "a.npz")
-    with pytest.raises(InputError, match="is a folder but no Minari data set"):
-        Demonstrations.load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="is a folder but no Minari data set, no LeRobot data set"):
+        Demonstrations.load(tmp_path / "empty")
 
 
 def test_an_npz_damaged_anywhere_is_refused(tmp_path):

@@ -52,9 +52,13 @@ def test_action_sizes_that_differ_are_refused_by_trajectory():
         Demonstrations.from_arrays(pairs(5) + pairs(5, action_size=4))
 
 
-def test_an_observation_more_than_actions_is_refused_with_the_remedy():
-    with pytest.raises(InputError, match=r"6 observations but 5 actions; .*leave out an observation after the last"):
-        Demonstrations.from_arrays([(np.zeros((6, 3)), np.zeros((5, 2)))])
+def test_an_observation_after_the_last_action_is_left_out_and_more_are_refused():
+    observations = np.arange(18.0).reshape(6, 3)
+    for each in (observations, {"arm": observations, "hand": observations}):
+        demonstrations = Demonstrations.from_arrays([(each, np.zeros((5, 2)))])
+        np.testing.assert_array_equal(demonstrations.vectors()[:, :3], observations[:5])
+    with pytest.raises(InputError, match=r"6 observations but 4 actions; .*at most one observation after the last"):
+        Demonstrations.from_arrays([(observations, np.zeros((4, 2)))])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

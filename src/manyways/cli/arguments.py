@@ -1,14 +1,18 @@
 """Builds a command's options from an algorithm's class of settings: each field is an option, its docstring the help."""
 
 import inspect
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import docstring_parser
 import tyro
+
+if TYPE_CHECKING:
+    from manyways.demonstrations import Selection
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 _data = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="(optional)")
@@ -16,12 +20,50 @@ _FILLED_IN = ("prior",)  # from --modes, --code-size or the task
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What to take of a data set.
+
+    Args:
+        observations: Names of the entries or columns to observe; those that the format calls so unless given.
+        actions: Names of the entries or columns that are actions; those that the format calls so unless given.
+        episodes: Which ones by their place from 0, such as 0:10 or 3,7,20:, or the name of a part that the file
+            declares, such as train; all unless given.
+        exclude: Identities of trajectories to leave out, such as demo_12.
+        drop_bad: Leave out trajectories of a single step or with values that are not finite.
+    """
+
+    observations: Annotated[tuple[str, ...], _optional] = ()
+    actions: Annotated[tuple[str, ...], _optional] = ()
+    episodes: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
+    exclude: Annotated[tuple[str, ...], _optional] = ()
+    drop_bad: Annotated[bool, _optional, tyro.conf.FlagCreatePairsOff] = False
+
+    def selection(self) -> "Selection":
+        """Return the same for the library."""
+        from manyways.demonstrations import Selection
+
+        return Selection(**vars(self))
+
+    def words(self) -> str:
+        """Return the options as they are typed, after a space; "" where all are left to the default."""
+        words: list[str] = []
+        for name, value in self.selection().to_json().items():
+            words.append("--" + name.replace("_", "-"))
+            words += [] if value is True else [value] if isinstance(value, str) else value
+        return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+Taken = Annotated[DataOptions, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Common:
     """What every `manyways train ALGORITHM` takes.
 
     Args:
-        data: Demonstrations: an NPZ file, the folder of a Minari data set, or the id of a local one; those of the
-            task's expert unless given, collected on first use.
+        data: Demonstrations: a file or folder (NPZ, Minari, robomimic, LeRobot, zarr, CSV, Parquet and others), or the
+            id of a local Minari data set; those of the task's expert unless given, collected on first use.
+        taken: What to take of the data.
         out: Folder of the run: new, empty, or that of the same run.
         task: Task to evaluate in, such as circles, or MODULE:ATTRIBUTE.
         weights: Folder of the task's expert, to collect its demonstrations; the expert that ships unless given.
@@ -29,6 +71,7 @@ class Common:
     """
 
     data: tyro.conf.Positional[Annotated[str | None, _data]] = None
+    taken: Taken = field(default_factory=DataOptions)
     out: Path
     task: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
     weights: Annotated[Path | None, _optional, tyro.conf.DisallowNone] = None

@@ -2,9 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
+
+from manyways.cli.arguments import DataOptions, Taken
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
@@ -58,11 +60,13 @@ def collect(
     what_next(out, f"manyways inspect {shlex.quote(str(out))}")
 
 
-def inspect(path: str, /) -> None:
-    """Show what is in a data set: counts, lengths, ranges, constant and non-finite columns.
+def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B008 (it is frozen)
+    """Show what is in a data set: counts, lengths, ranges, constant and non-finite columns, and what is known of it.
 
     Args:
-        path: An NPZ file, the folder of a Minari data set, or the id of a local one.
+        path: A file or folder (NPZ, Minari, robomimic, LeRobot, zarr, CSV, Parquet and others), or the id of a local
+            Minari data set.
+        taken: What to take of it.
     """
     import numpy as np
 
@@ -71,9 +75,37 @@ def inspect(path: str, /) -> None:
     from manyways.demonstrations import Demonstrations, load_modes, summarise
     from manyways.demonstrations.formats import read
 
+    selection = taken.selection()
     with progress.section("reading the demonstrations"):
-        demonstrations = Demonstrations(*read(path))  # without asking that all is finite, which is shown instead
-        labels = load_modes(path)
+        demonstrations = Demonstrations(*read(path, selection))  # that all is finite is not asked: it is shown
+        labels = load_modes(path, selection)
         summary = summarise(demonstrations)
     show_summary(summary, path, None if labels is None else len(np.unique(labels[labels != -1], axis=0)))
-    say(f"Next: manyways train {shlex.quote(path)} --modes K --out RUN")
+    say(f"Next: manyways train {shlex.quote(path)}{taken.words()} --modes K --out RUN")
+
+
+def convert(
+    source: str,
+    out: Path,
+    /,
+    *,
+    format: Annotated[Literal["npz", "minari", "csv", "parquet", "robomimic"] | None, _optional] = None,
+    taken: Taken = DataOptions(),  # noqa: B008 (it is frozen)
+) -> None:
+    """Write a data set in another format, with labels, names and identities where the format can hold them.
+
+    Args:
+        source: A file or folder of any format, or the id of a local Minari data set.
+        out: File, which is replaced, or folder, which must not exist yet or be empty.
+        format: Format to write; csv is a folder with a file for each episode, minari a folder too. What the suffix of
+            OUT says unless given (.npz, .parquet, .hdf5), minari for a path without one.
+        taken: What to take of it.
+    """
+    from manyways.cli.console import progress, what_next
+    from manyways.demonstrations import Demonstrations, load_modes
+
+    selection = taken.selection()
+    with progress.section("converting the demonstrations"):
+        demonstrations = Demonstrations.load(source, **vars(selection))
+        demonstrations.save(out, modes=load_modes(source, selection), format=format)
+    what_next(out, f"manyways inspect {shlex.quote(str(out))}")

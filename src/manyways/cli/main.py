@@ -2,8 +2,10 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import tyro
 
@@ -25,6 +27,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     data.algorithms,
     data.collect,
     data.inspect,
+    data.convert,
     runs.modes,
     runs.evaluate,
     runs.report,
@@ -40,6 +43,7 @@ app.command(reproduce, name="reproduce", help="Redo the appendices' experiments 
 def main() -> None:
     """Run the command line; exit with 2 where the user can mend what went wrong, with 130 when interrupted."""
     sys.path.append(str(Path.cwd()))  # where a task of one's own, module:ATTRIBUTE, may be
+    warnings.showwarning = _show_warning
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own is not installed here, and pictures go to files
     try:
         try:
@@ -80,6 +84,18 @@ def run(arguments: Sequence[str]) -> None:
             ),
             config=(tyro.conf.DisallowNone,),
         )
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print the sentence alone, without the line of code that warns."""
+    print(f"manyways: warning: {message}", file=file or sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:

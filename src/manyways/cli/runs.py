@@ -6,13 +6,21 @@ from typing import Annotated, Literal
 
 import tyro
 
+from manyways.cli.arguments import DataOptions, Taken
+
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 Which = Annotated[Literal["best", "last"] | None, _optional]
 OptionalPath = Annotated[Path | None, _optional]
 
 
 def modes(
-    run: Path, /, *, data: Annotated[str | None, _optional] = None, out: OptionalPath = None, policy: Which = None
+    run: Path,
+    /,
+    *,
+    data: Annotated[str | None, _optional] = None,
+    taken: Taken = DataOptions(),  # noqa: B008 (it is frozen)
+    out: OptionalPath = None,
+    policy: Which = None,
 ) -> None:
     """Write the code of every trajectory, and how well the codes agree with labels, if there are any.
 
@@ -22,6 +30,7 @@ def modes(
     Args:
         run: Folder of a finished run.
         data: Demonstrations; those that the run was trained on unless given.
+        taken: What to take of the data; the run's columns unless given, and its episodes where it is its data.
         out: File to write; RUN/modes.json unless given.
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
     """
@@ -29,7 +38,8 @@ def modes(
     from manyways.cli.tables import show_codes
     from manyways.runs import workflow
 
-    show_codes(workflow.modes(run, data=data, out=out, policy=policy, progress=progress))
+    selection = taken.selection()
+    show_codes(workflow.modes(run, data=data, selection=selection, out=out, policy=policy, progress=progress))
     what_next(run / "modes.json" if out is None else out, _next("report", run))
 
 

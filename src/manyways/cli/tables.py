@@ -30,6 +30,12 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
     say(f"{name}: {summary.trajectories:,} trajectories, {summary.steps:,} steps ({lengths})")
     labels = "no labels" if labelled is None else f"labels of {labelled} modes (for scoring only, never trained on)"
     say(f"observation: {summary.observation}; action: {summary.action}; {labels}")
+    if summary.identities:
+        rest = ", ..." if len(summary.identities) < summary.trajectories else ""
+        say(f"trajectories: {', '.join(summary.identities)}{rest}")
+    for attribute, counts in summary.attributes.items():
+        if counts:
+            say(f"{attribute}: {', '.join(f'{value} ({count:,})' for value, count in counts.items())}")
     remarkable = [column for column in summary.columns if column.constant or column.not_finite]
     columns = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
     if columns:
@@ -44,7 +50,8 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
         say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")
     if any(column.not_finite for column in summary.columns):
         say(
-            "Some values are not finite: training would refuse this data set; leave those trajectories out or mend them"
+            "Some values are not finite: training would refuse this data set; leave those trajectories out "
+            "(--drop-bad) or mend them"
         )
 
 
@@ -67,6 +74,11 @@ def show_codes(found: "Codes") -> None:
         _show_counts(found.counts.tolist())
     else:
         _show_continuous_codes(found.encoding)
+    for attribute, values in found.attributes.items():
+        rows = table(attribute, *(f"code {code}" for code in range(len(next(iter(values.values()))))))
+        for value, counts in values.items():
+            rows.add_row(escape(value), *map(str, counts))
+        console.print(rows)
     say(f"mean loss of the trajectories under their codes {found.encoding.losses.mean():.4f}")
     if found.held_out is not None:
         held = found.held_out

@@ -31,7 +31,9 @@ def train(arguments: Sequence[str]) -> None:
 
 def _is_data(argument: str) -> bool:
     """Whether an argument is demonstrations rather than an algorithm."""
-    return argument.endswith(".npz") or "/" in argument or Path(argument).exists()
+    from manyways.demonstrations.formats import SUFFIXES
+
+    return argument.lower().endswith(SUFFIXES) or "/" in argument or Path(argument).exists()
 
 
 def _show_help() -> None:
@@ -58,6 +60,7 @@ def _train(name: str, settings_class: type, arguments: list[str]) -> None:
         settings,
         chosen.out,
         data=chosen.data,
+        selection=chosen.taken.selection(),
         task=chosen.task,
         modes=getattr(chosen, "modes", None),
         code_size=getattr(chosen, "code_size", None),

@@ -14,26 +14,42 @@ from manyways.errors import InputError
 
 Space = gym.Space[Any]
 
+
+class NamedBox(spaces.Box):
+    """A box that knows what its columns are called; `names` is (columns,), or None."""
+
+    names: tuple[str, ...] | None = None
+
+
 _LARGEST = 2**27  # dimensions of an observation, or choices, that a file may claim
 
 
-def observation_space(observations: Observations) -> Space:
-    """Return the space of one step: an unbounded box, or a dictionary of boxes. Images (uint8) are from 0 to 255."""
+def observation_space(observations: Observations, names: Mapping[str, tuple[str, ...]] | None = None) -> Space:
+    """Return the space of one step: an unbounded box, or a dictionary of boxes. Images (uint8) are from 0 to 255.
+
+    Args:
+        observations: (steps, ...), or a dictionary of such arrays.
+        names: of the columns, by array, as in `Demonstrations`.
+    """
+    names = names or {}
     if isinstance(observations, Mapping):
-        return spaces.Dict({name: _box(array) for name, array in observations.items()})
-    return _box(observations)
+        return spaces.Dict({name: _box(a, names.get(f"observations/{name}")) for name, a in observations.items()})
+    return _box(observations, names.get("observations"))
 
 
-def action_space(actions: NDArray[Any], choices: tuple[int, ...] | None = None) -> Space:
+def action_space(
+    actions: NDArray[Any], choices: tuple[int, ...] | None = None, names: tuple[str, ...] | None = None
+) -> Space:
     """Return the space of one step's action.
 
     Args:
         actions: real numbers (steps, n), an unbounded box; whole numbers (steps,), `Discrete`; or (steps, parts),
             `MultiDiscrete`.
         choices: how many there are for each part of a discrete action; None for as many as occur.
+        names: of the columns of real numbers.
     """
     if actions.dtype.kind == "f":
-        return _box(actions)
+        return _box(actions, names)
     counts = np.atleast_1d(actions.max(axis=0) + 1) if choices is None else np.array(choices)
     return spaces.Discrete(int(counts[0])) if actions.ndim == 1 else spaces.MultiDiscrete(counts)
 
@@ -102,7 +118,9 @@ def to_json(space: Space) -> dict[str, Any]:
     if choices is not None:
         kind = "discrete" if isinstance(space, spaces.Discrete) else "multidiscrete"
         return {"kind": kind, "choices": choices.tolist()}
-    return {"kind": "box", "shape": list(space.shape or ()), "dtype": str(space.dtype)}
+    names = getattr(space, "names", None)
+    named = {} if names is None else {"names": list(names)}
+    return {"kind": "box", "shape": list(space.shape or ()), "dtype": str(space.dtype)} | named
 
 
 def from_json(value: Any) -> Space:
@@ -124,15 +142,22 @@ def from_json(value: Any) -> Space:
     shape, dtype = tuple(int(size) for size in value["shape"]), np.dtype(str(value["dtype"]))
     if dtype.kind not in "fiu" or any(size < 1 for size in shape) or math.prod(shape) > _LARGEST:
         raise ValueError(f"no box has the shape {shape} and the type {dtype}")
-    return _unbounded(shape, dtype)
+    names = value.get("names")
+    if names is not None and shape != (len(names),):
+        raise ValueError(f"no box of shape {shape} has {len(names)} names")
+    return _unbounded(shape, dtype, None if names is None else tuple(str(name) for name in names))
 
 
-def _box(array: NDArray[Any]) -> spaces.Box:
-    return _unbounded(array.shape[1:], array.dtype)
+def _box(array: NDArray[Any], names: tuple[str, ...] | None) -> spaces.Box:
+    return _unbounded(array.shape[1:], array.dtype, names)
 
 
-def _unbounded(shape: tuple[int, ...], dtype: Any) -> spaces.Box:
+def _unbounded(shape: tuple[int, ...], dtype: Any, names: tuple[str, ...] | None = None) -> spaces.Box:
     # A box's bounds are arrays of its shape: for an image they should be bytes.
     if dtype == np.uint8:
         return spaces.Box(0, 255, shape, np.uint8)
-    return spaces.Box(-np.inf, np.inf, shape, np.dtype(dtype).type)
+    if names is None:
+        return spaces.Box(-np.inf, np.inf, shape, np.dtype(dtype).type)
+    box = NamedBox(-np.inf, np.inf, shape, np.dtype(dtype).type)
+    box.names = names
+    return box

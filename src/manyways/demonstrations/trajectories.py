@@ -1,6 +1,6 @@
 """Owns `Demonstrations`: the trajectories τ_E of Algorithm 2, end to end in arrays, checked when they come in."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations import spaces
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
-from manyways.demonstrations.formats import read, write
-from manyways.demonstrations.formats.arrays import Trajectories
+from manyways.demonstrations.formats import read, require_good, table, write
+from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
+from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
+from manyways.demonstrations.formats.contents import assemble
+from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.observations import (
     Observations,
     concatenate,
@@ -39,6 +42,11 @@ class Demonstrations:
             for `Discrete`, (steps, parts) for `MultiDiscrete`.
         lengths: (trajectories,), how many rows each trajectory has, in order; at least 2 each.
         choices: (parts,), how many choices each part of a discrete action has; None for as many as occur.
+        names: of the columns, by array: "observations", or "observations/ENTRY" for each entry of a dictionary; and
+            "actions". None, or an array left out, where columns have no names.
+        identities: (trajectories,), what each trajectory is called where it comes from, such as "demo_12".
+        attributes: what is known of each trajectory, such as its operator, by name: arrays (trajectories,). They never
+            reach training.
 
     Raises:
         InputError: the shapes do not fit together, or there are no trajectories.
@@ -48,6 +56,9 @@ class Demonstrations:
     actions: NDArray[Any]
     lengths: Integers
     choices: tuple[int, ...] | None = None
+    names: Names | None = None
+    identities: tuple[str, ...] | None = None
+    attributes: Attributes | None = None
 
     def __post_init__(self) -> None:
         for name, array in self._arrays():
@@ -60,16 +71,30 @@ class Demonstrations:
         if len(self.lengths) == 0:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
         if self.lengths.min() < 2:
-            short = int(self.lengths.argmin())
-            raise InputError(
-                f"trajectory {short} has length {self.lengths[short]}; leave out trajectories of less than two steps"
-            )
+            short = find_short(self._fields())
+            raise InputError(f"{described(short)}; leave out trajectories of less than two steps")
         for name, array in self._arrays():
             if self.lengths.sum() != len(array):
                 raise InputError(
                     f"the lengths add up to {self.lengths.sum()} steps, but there are {len(array)} rows of {name}; "
                     "make every row belong to one trajectory"
                 )
+        self._require_described()
+
+    def _require_described(self) -> None:
+        """Raise `InputError` unless names, identities and attributes fit the arrays."""
+        arrays = {name.replace(" ", "/", 1): array for name, array in self._arrays()}
+        for name, columns in (self.names or {}).items():
+            if name not in arrays:
+                raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
+            if arrays[name].ndim != 2 or len(columns) != arrays[name].shape[1]:
+                raise InputError(f"{name} have shape {arrays[name].shape}, but {len(columns)} names; give one a column")
+        known = {} if self.identities is None else {"identities": self.identities}
+        for name, values in (
+            known | {f"attribute {key}": value for key, value in (self.attributes or {}).items()}
+        ).items():
+            if len(values) != len(self):
+                raise InputError(f"{name} has {len(values)} values for {len(self)} trajectories; give one for each")
 
     def __len__(self) -> int:
         """How many trajectories there are."""
@@ -105,12 +130,12 @@ class Demonstrations:
     @cached_property
     def observation_space(self) -> spaces.Space:
         """Of one step: a box, or a dictionary of boxes."""
-        return spaces.observation_space(self.observations)
+        return spaces.observation_space(self.observations, self.names)
 
     @cached_property
     def action_space(self) -> spaces.Space:
         """Of one step: a box, `Discrete` or `MultiDiscrete`."""
-        return spaces.action_space(self.actions, self.choices)
+        return spaces.action_space(self.actions, self.choices, (self.names or {}).get("actions"))
 
     @cached_property
     def starts(self) -> Integers:
@@ -123,10 +148,10 @@ class Demonstrations:
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Demonstrations":
         """Return the demonstrations at these indices (n,), in this order."""
-        rows = np.concatenate([np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in trajectories])
-        return Demonstrations(
-            rows_of(self.observations, rows), self.actions[rows], self.lengths[trajectories], self.choices
-        )
+        return Demonstrations(*self._fields().select(trajectories))
+
+    def _fields(self) -> Trajectories:
+        return Trajectories(*(getattr(self, name) for name in Trajectories._fields))
 
     def vectors(self, rows: Any = slice(None)) -> Floats:
         """Return observations as vectors, (steps, n), for clustering and pictures.
@@ -154,26 +179,19 @@ class Demonstrations:
         names = []
         for name, array in self._arrays():
             if array.ndim == 2 and array.dtype.kind == "f":
-                names += [f"{name} {column}" for column in np.flatnonzero(~varying(array))]
+                places = np.flatnonzero(~varying(array)).tolist()
+                names += [full_name(self.names, name, place) for place in places]
         return tuple(names)
 
     def require_finite(self) -> "Demonstrations":
         """Return these demonstrations if all values are finite.
 
         Raises:
-            InputError: a value is not; the message names its trajectory, step and column.
+            InputError: a value is not; the message names the trajectory, step and column of each.
         """
-        for name, array in self._arrays():
-            finite = np.isfinite(array)
-            if not finite.all():
-                row, *place = (int(i) for i in np.argwhere(~finite)[0])
-                trajectory = int(self.trajectory_of(np.array(row)))
-                step = row - self.starts[trajectory]
-                column = place[0] if len(place) == 1 else tuple(place)
-                raise InputError(
-                    f"{name} have {array[(row, *place)]} in trajectory {trajectory}, step {step}, column {column}; "
-                    "leave that trajectory out or mend it"
-                )
+        bad = find_bad(self._fields())
+        if bad:
+            raise InputError(f"{described(bad)}; leave that trajectory out or mend it")
         return self
 
     @classmethod
@@ -185,7 +203,7 @@ class Demonstrations:
         Args:
             trajectories: for each trajectory its observations (steps, ...), or a dictionary of such arrays, and its
                 actions: real numbers (steps, n), or whole numbers (steps,), which are choices. Trajectories may differ
-                in length.
+                in length. There may be one more observation, after the last action; it is left out.
             choices: how many choices each part of a discrete action has. Actions (steps, parts) of whole numbers are
                 choices only where this is given.
 
@@ -216,8 +234,10 @@ class Demonstrations:
                 }
             else:
                 observation = as_numbers(observation, f"the observations {what}")
-            observations.append(observation)
             actions.append(as_actions(pair[1], f"the actions {what}", None if choices is None else True))
+            if actions[-1].ndim and _rows(observation) == len(actions[-1]) + 1:
+                observation = rows_of(observation, slice(-1))  # nothing is done on the one after the last action
+            observations.append(observation)
             _require_alike(observations, actions, index)
         if not observations:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
@@ -225,32 +245,140 @@ class Demonstrations:
         return cls(concatenate(observations), np.concatenate(actions), lengths, choices).require_finite()
 
     @classmethod
-    def load(cls, source: str | Path) -> "Demonstrations":
-        """Read an NPZ file, a Minari data set's folder, or a Minari data set by its id.
+    def from_dataframe(
+        cls,
+        frame: Any,
+        observations: Sequence[str] | None = None,
+        actions: Sequence[str] | None = None,
+        episode: str | None = None,
+    ) -> "Demonstrations":
+        """Make demonstrations from a data frame of pandas or Polars with a row for each step.
+
+        Args:
+            frame: the data frame. A cell may hold a list of numbers. Columns of words that are the same in all rows of
+                an episode become attributes.
+            observations: names of columns; those that begin with "observation", "obs" or "state" unless given, or all
+                numbers but counters, clocks, rewards and ends.
+            actions: names of columns; those that begin with "action" unless given.
+            episode: the column that says the episode; "episode", "episode_index", "trajectory", "demo" and the like
+                unless given.
+
+        Raises:
+            InputError: it is no data frame, lacks a column, or holds what cannot be used.
+        """
+        selection = Selection(_names(observations), _names(actions))
+        return cls(*require_good(assemble(table.of_frame(frame, episode), selection)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Demonstrations"]) -> "Demonstrations":
+        """Return the trajectories of all parts, one part after the other.
+
+        Identities that occur twice get the part's number in front. Attributes that a part lacks are left out.
+
+        Raises:
+            InputError: there are no parts, or their columns, shapes or kinds of action differ.
+        """
+        if not parts:
+            raise InputError("there is nothing to concatenate; give at least one data set")
+        first = parts[0]
+        for number, part in enumerate(parts):
+            for what in ("observation", "action"):
+                own, other = getattr(part, f"{what}_space"), getattr(first, f"{what}_space")
+                if not (spaces.fits(own, other) or spaces.fits(other, own)):
+                    raise InputError(
+                        f"the {what} of part {number} is {spaces.describe(own)}, that of part 0 "
+                        f"{spaces.describe(other)}; choose the same columns"
+                    )
+            for array, columns in (part.names or {}).items():
+                others = (first.names or {}).get(array, columns)
+                if columns != others:
+                    wrong = next(pair for pair in zip(columns, others, strict=True) if pair[0] != pair[1])
+                    raise InputError(
+                        f"{array} of part {number} has the column {wrong[0]!r} where part 0 has {wrong[1]!r}; "
+                        "choose the same columns in the same order"
+                    )
+        choices: list[Any] = [spaces.choices_of(part.action_space) for part in parts]
+        identities = [name for part in parts for name in part.identities or range(len(part))]
+        if len(set(identities)) < len(identities):
+            identities = [
+                f"{number}/{name}" for number, part in enumerate(parts) for name in part.identities or range(len(part))
+            ]
+        shared = [name for name in first.attributes or {} if all(name in (part.attributes or {}) for part in parts)]
+        return cls(
+            concatenate([part.observations for part in parts]),
+            np.concatenate([part.actions for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            None if choices[0] is None else tuple(np.max(choices, axis=0).tolist()),
+            {array: columns for part in parts for array, columns in (part.names or {}).items()} or None,
+            tuple(map(str, identities)) if any(part.identities is not None for part in parts) else None,
+            {name: np.concatenate([(part.attributes or {})[name] for part in parts]) for name in shared} or None,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        observations: Sequence[str] | None = None,
+        actions: Sequence[str] | None = None,
+        episodes: str | None = None,
+        exclude: Sequence[str] = (),
+        drop_bad: bool = False,
+    ) -> "Demonstrations":
+        """Read demonstrations; docs/your-data.md shows each format.
+
+        The formats are: NPZ; a Minari data set, by its folder or its id; robomimic's HDF5; a LeRobot folder; Diffusion
+        Policy's zarr; HDF5 or NPZ with ends of episodes (`terminals`, `dones`, `episode_ends` and the like); one CSV or
+        Parquet file with a column of episodes; a folder with a CSV, Parquet or NPZ file for each episode.
 
         An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
         with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
-        the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. Labels in the source are
-        not read; `load_modes` reads them, for scoring. Warns of arrays that are not used.
+        the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. An observation after the
+        last action of each episode is left out. Labels in the source are not read; `load_modes` reads them, for
+        scoring. Warns of arrays that are not used.
+
+        Args:
+            source: the file, the folder, or the id of a local Minari data set.
+            observations: names of entries or columns to observe. Unless given, those that the format calls so; of
+                robomimic, LeRobot, zarr and tables the numbers are joined into one vector, without images.
+            actions: names of entries or columns that are actions; those that the format calls so unless given.
+            episodes: which ones by their place from 0, such as "0:10" or "3,7,20:"; or the name of a part that the file
+                declares, such as robomimic's filter key "train"; all unless given.
+            exclude: identities of trajectories to leave out.
+            drop_bad: leave out trajectories of a single step or with values that are not finite, and warn of them.
 
         Raises:
             InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
-        return cls(*read(source)).require_finite()
+        selection = Selection(_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
+        return cls(*require_good(read(source, selection))).require_finite()
 
-    def save(self, path: str | Path, modes: ArrayLike | None = None) -> None:
-        """Write an NPZ file where `path` ends in .npz, else the folder of a Minari data set.
+    def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
+        """Write a file or folder in one of the formats that `load` reads.
 
         Args:
             path: the file, which is replaced, or the folder, which must not exist yet or be empty.
             modes: (trajectories,) ground-truth labels to save along, for scoring only.
+            format: "npz", "minari" (a folder), "csv" (a folder of files), "parquet" or "robomimic" (HDF5); what the
+                suffix of `path` says unless given, "minari" for a path without one.
 
         Raises:
-            InputError: the folder holds something.
+            InputError: the folder holds something, or the format cannot hold these demonstrations.
             WriteError: the system refused to write.
         """
         labels = None if modes is None else np.asarray(modes)
-        write(Path(path), Trajectories(self.observations, self.actions, self.lengths, self.choices), labels)
+        write(Path(path), self._fields(), labels, format)
+
+
+def _names(names: Sequence[str] | None) -> Any:
+    """Return names as `Selection` takes them; it refuses a text."""
+    return names if names is None or isinstance(names, str) else tuple(names)
+
+
+def _rows(observations: Any) -> int | None:
+    """Return how many steps all entries have; None where they differ."""
+    counts = {len(array) if array.ndim else 0 for _, array in entries(observations)}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _flat(array: NDArray[Any]) -> Floats:
@@ -296,5 +424,5 @@ def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: 
     if length != len(actions[-1]):
         raise InputError(
             f"trajectory {index} has {length} observations but {len(actions[-1])} actions; "
-            "give one action an observation (leave out an observation after the last action)"
+            "give one action an observation, and at most one observation after the last action"
         )

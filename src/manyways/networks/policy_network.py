@@ -157,6 +157,14 @@ class PolicyNetwork(ActionNetwork):
         targets = self.actions.targets(actions)
         return self.state(inputs), targets if self.linear is None else self.linear.less(targets, inputs)
 
+    @property
+    def uninformed_error(self) -> float:
+        """The mean error of always predicting the mean action, or the demonstrated frequencies."""
+        if self.linear is None:
+            return self.actions.uninformed_error
+        varying = (self.actions.std > 0).repeat(self.chunk)
+        return float(self.linear.scale.pow(-2)[varying].sum()) / self.chunk
+
     def decode(self, sums: Tensor) -> Tensor:
         """Return outputs (..., outputs) for `self.actions`, from the sum of both parts (..., hidden)."""
         outputs: Tensor = self.output(torch.tanh(sums))

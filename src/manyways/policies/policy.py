@@ -345,7 +345,8 @@ class Policy:
         """Return the loss of each trajectory under each code, (trajectories, codes).
 
         It is the mean over the trajectory's steps of the squared error, summed over the action's dimensions, each in
-        units of its standard deviation in the training demonstrations; for choices, the cross-entropy in nats. A policy
+        units of its standard deviation in the training demonstrations, or in what the linear answer leaves of them; for
+        choices, the cross-entropy in nats. With a horizon it is the mean over the plan, under its best detail. A policy
         that was trained with groups of similar trajectories adds `Groups.loss`. A trajectory's code is the arg min of
         its row.
 
@@ -379,7 +380,8 @@ class Policy:
     @property
     def uninformed_loss(self) -> float:
         """The loss of always predicting the demonstrations' mean action, to compare losses with."""
-        return self.network.actions.uninformed_error
+        network = self.network
+        return network.uninformed_error if isinstance(network, PolicyNetwork) else network.actions.uninformed_error
 
     def require_spaces(self, observation_space: Space, action_space: Space, what: str) -> None:
         """Raise `InputError` unless `what`, which has these spaces, fits the policy's."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from manyways.demonstrations import Demonstrations
+    from manyways.demonstrations import Demonstrations, Selection
     from manyways.latents import Prior
     from manyways.tasks import Task
 
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 _SURE = 0.8  # of a count: four of five parts of the data agree on it, the level that `count_modes` itself asks for
 
 
-def load_data(run: Run, data: str | Path | None) -> "tuple[str, Demonstrations, Labels | None]":
+def load_data(
+    run: Run, data: str | Path | None, selection: "Selection | None" = None
+) -> "tuple[str, Demonstrations, Labels | None]":
     """Return where the demonstrations are, as given or as the run had them, those, and their labels, if any.
+
+    Args:
+        run: its columns are taken; of its own data also its episodes.
+        data: demonstrations; those of the run unless given.
+        selection: what to take otherwise.
 
     Raises:
         InputError: they are not there any more, or cannot be used.
     """
-    from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.demonstrations import Demonstrations, Selection, load_modes
 
     source: str | None = run.config["data"] if data is None else str(data)
     if source is None:
@@ -36,7 +43,8 @@ def load_data(run: Run, data: str | Path | None) -> "tuple[str, Demonstrations, 
         raise InputError(
             f"{source}, which {run.path} was trained on, is not there any more; give its place with --data"
         )
-    return source, Demonstrations.load(source), load_modes(source)
+    taken = (selection or Selection()).over(run.selection if data is None else run.selection.columns())
+    return source, Demonstrations.load(source, **vars(taken)), load_modes(source, taken)
 
 
 def task_of(run: Run, weights: str | Path | None = None) -> "Task | None":
@@ -75,7 +83,11 @@ def resolve_task(task: "str | Task | None", weights: str | Path | None) -> "Task
 
 
 def resolve_demonstrations(
-    settings: Any, data: "str | Path | Demonstrations | None", task: "Task | None", progress: Progress
+    settings: Any,
+    data: "str | Path | Demonstrations | None",
+    task: "Task | None",
+    progress: Progress,
+    selection: "Selection",
 ) -> "tuple[str | None, Demonstrations]":
     """Return where the demonstrations are (None: in memory), and them, checked against the task."""
     if settings.runs_environments and task is None:
@@ -86,6 +98,8 @@ def resolve_demonstrations(
 
     source: str | None = None
     if isinstance(data, Demonstrations):
+        if selection.to_json():
+            raise InputError("the demonstrations are in memory, so nothing is selected of them; use select, or load")
         demonstrations = data
     else:
         if data is None:
@@ -93,7 +107,7 @@ def resolve_demonstrations(
             data = collected(task, progress)
         source = str(Path(data).resolve()) if Path(data).exists() else str(data)  # else the id of a Minari data set
         with progress.section("reading the demonstrations"):
-            demonstrations = Demonstrations.load(source)
+            demonstrations = Demonstrations.load(source, **vars(selection))
     if task is not None:
         what = str(data) if source else "the data"
         task.require_spaces(demonstrations.observation_space, demonstrations.action_space, what)

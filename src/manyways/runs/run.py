@@ -17,6 +17,7 @@ from manyways.runs.lock import LOCK
 from manyways.runs.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:
+    from manyways.demonstrations import Selection
     from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
     from manyways.networks.encoders import Encoder
     from manyways.policies.policy import Policy
@@ -36,7 +37,8 @@ class Run:
         path: the folder.
         config: what config.json holds: `algorithm`, `settings`, `task`, `weights` (of the task's expert, where they are
             not those that ship), `data` (where the demonstrations were read from; None for those in memory),
-            `mode_count` (the evidence for the number of modes, where it was counted), `provenance`.
+            `selection` (what of them was taken, where that is not all), `mode_count` (the evidence for the number of
+            modes, where it was counted), `provenance`.
         encoder: the module that training was given, to read the policy with; None if config.json has its name. It is
             not in the folder, so set it on a run that is opened again.
     """
@@ -115,6 +117,17 @@ class Run:
     def seed(self) -> int:
         """The seed of the training."""
         return int(self.config["settings"]["seed"])
+
+    @property
+    def selection(self) -> "Selection":
+        """What was taken of the data.
+
+        Raises:
+            InputError: config.json is damaged.
+        """
+        from manyways.demonstrations import Selection
+
+        return Selection.from_json(self.config.get("selection", {}))
 
     @property
     def has_policy(self) -> bool:

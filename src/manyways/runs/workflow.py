@@ -4,8 +4,9 @@ The command line and the benchmarks call these functions and have no logic of th
 run's folder, return what they found, and print nothing: `Progress` receives what they say on their way.
 """
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from manyways.demonstrations import Demonstrations
+    from manyways.demonstrations import Demonstrations, Selection
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from manyways.tasks import Task
 
     Labels = NDArray[np.generic]
+
+_VALUES_SHOWN = 20  # of an attribute; one with more different values is no group of trajectories
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     modes: int | Literal["auto"] | None = None,
     code_size: int | None = None,
     weights: str | Path | None = None,
+    selection: "Selection | None" = None,
     loggers: Sequence[str | Logger] = ("tensorboard",),
     callback: "Callback | None" = None,
     progress: Progress = SILENT,
@@ -59,12 +63,13 @@ def train(
     Args:
         settings: of an algorithm, such as `SOGBC()`; without a `prior` it gets one from the next four arguments.
         out: folder of the run: new, empty, or that of the same run.
-        data: demonstrations, or where they are (an NPZ file, the folder of a Minari data set, the id of a local one);
-            the task's own unless given, which are collected on first use.
+        data: demonstrations, or where they are (`Demonstrations.load`); the task's own unless given, which are
+            collected on first use.
         task: to evaluate in, and to train in where the algorithm runs environments.
         modes: how many codes, or "auto" to count the modes in the demonstrations; a task's own number unless given.
         code_size: dimensions of a continuous code, instead of `modes`.
         weights: folder of the task's expert; the one that ships unless given.
+        selection: which columns and episodes of the data to take; those of its format unless given.
         loggers: names (`LOGGERS`) and objects of one's own; metrics.jsonl is always written.
         callback: called with the training after each iteration; returns False to end it there, with the policy so far.
         progress: receives what is said on the way.
@@ -75,6 +80,7 @@ def train(
         KeyboardInterrupt: the user interrupted; the same call goes on from there.
         WriteError: the system refused to write; the same call goes on from the last checkpoint.
     """
+    from manyways.demonstrations import Selection
     from manyways.runs.loop import resume, train_to_end
     from manyways.runs.provenance import data_fingerprint, provenance
 
@@ -83,8 +89,8 @@ def train(
     out = Path(out)
     require_room(out)
     require_loggers(loggers)
-    chosen = resolve_task(task, weights)
-    source, demonstrations = resolve_demonstrations(settings, data, chosen, progress)
+    chosen, taken = resolve_task(task, weights), selection or Selection()
+    source, demonstrations = resolve_demonstrations(settings, data, chosen, progress, taken)
     name = task if isinstance(task, str) else task.name if task is not None else None
     with training_in(out):
         prior, mode_count = getattr(settings, "prior", None), None
@@ -109,6 +115,7 @@ def train(
                 "task": name,
                 "weights": None if weights is None else str(Path(weights).resolve()),
                 "data": source,
+                **({"selection": taken.to_json()} if taken.to_json() else {}),
                 "mode_count": mode_count,
                 "provenance": provenance(
                     seeds=[settings.seed],
@@ -125,7 +132,7 @@ def train(
                 f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
                 f"{prior or 'no codes'}; {training.iterations:,} iterations"
             )
-            evaluator = _evaluator(chosen, demonstrations, source) if environment is not None else None
+            evaluator = _evaluator(chosen, demonstrations, source, taken) if environment is not None else None
             written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
             groups = getattr(settings, "init", None) == "clusters"
             first = "grouping trajectories" if groups and not training.iteration else ""
@@ -155,6 +162,9 @@ class Codes:
             there are no labels of discrete modes.
         unlabelled: how many trajectories have no label (-1), where others have one.
         held_out: what the held-out ones of a run's own data say; None for other data.
+        identities: (trajectories,), what each is called in the data; None where they have no names.
+        attributes: by attribute and value, how many trajectories have each code, (codes,); of attributes with few
+            values only.
     """
 
     encoding: "Encoding"
@@ -165,15 +175,18 @@ class Codes:
     normalized_mutual_information: float | None = None
     unlabelled: int = 0
     held_out: "HeldOut | None" = None
+    identities: tuple[str, ...] | None = None
+    attributes: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
-        held_out = {} if self.held_out is None else {"held_out": self.held_out.to_json()}
+        more: dict[str, Any] = {} if self.identities is None else {"identities": list(self.identities)}
+        more |= {} if self.held_out is None else {"held_out": self.held_out.to_json()}
         if self.codes is None or self.losses is None or self.counts is None:
             spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
-            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | held_out
+            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | more
         found = {"codes": self.codes.tolist(), "losses": self.losses.tolist(), "counts": self.counts.tolist()}
-        found |= held_out
+        found |= more | ({"attributes": self.attributes} if self.attributes else {})
         if self.purity is None:
             return found
         names = ("purity", "normalized_mutual_information", "unlabelled")
@@ -184,6 +197,7 @@ def modes(
     run: "str | Path | Run",
     *,
     data: "str | Path | None" = None,
+    selection: "Selection | None" = None,
     out: str | Path | None = None,
     policy: Which | None = None,
     progress: Progress = SILENT,
@@ -193,6 +207,8 @@ def modes(
     Args:
         run: finished, of an algorithm with codes.
         data: demonstrations; those of the run unless given.
+        selection: which columns and episodes to take; the columns of the run unless given, and the episodes of the run
+            of its own data.
         out: the file to write; RUN/modes.json unless given.
         policy: the best that was evaluated on the way, or the last; the best unless given, where there is one.
         progress: receives what is said on the way.
@@ -203,10 +219,10 @@ def modes(
     """
     run = _opened(run)
     chosen = run.coded_policy(policy)
-    source, demonstrations, labels = load_data(run, data)
+    source, demonstrations, labels = load_data(run, data, selection)
     with progress.section("searching the trajectories' codes"):
         found = find_codes(chosen, demonstrations, labels)
-    if data is None:
+    if data is None and (selection is None or not selection.to_json()):
         found = with_held_out(run, chosen, found, demonstrations)
     about = {"run": str(run.path), "data": source}
     write_json(Path(out or run.path / "modes.json"), about | found.to_json() | _provenance(run, demonstrations))
@@ -229,9 +245,10 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     from manyways.latents import Categorical
     from manyways.policies.explanation import Encoding
 
+    _warn_of_other_names(policy, demonstrations)
     prior = policy.prior
     if not isinstance(prior, Categorical):
-        return Codes(policy.encode(demonstrations))
+        return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
     losses = policy.losses(demonstrations)
     codes = losses.argmin(axis=1)
     found = Codes(
@@ -239,6 +256,8 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         codes,
         losses,
         np.bincount(codes, minlength=prior.size),
+        identities=demonstrations.identities,
+        attributes=_by_attribute(demonstrations, codes, prior.size),
     )
     if labels is None or labels.ndim != 1:
         return found
@@ -251,6 +270,35 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         normalized_mutual_information=normalized_mutual_information(codes[known], labels[known]),
         unlabelled=int((~known).sum()),
     )
+
+
+def _warn_of_other_names(policy: "Policy", demonstrations: "Demonstrations") -> None:
+    """Warn where a column has another name than the one that the policy learned from at its place."""
+    for what in ("observation_space", "action_space"):
+        own, other = (getattr(getattr(each, what), "names", None) for each in (policy, demonstrations))
+        if own and other and own != other and len(own) == len(other):
+            wrong = next(pair for pair in zip(other, own, strict=True) if pair[0] != pair[1])
+            warnings.warn(
+                f"the data have the column {wrong[0]} where the policy has {wrong[1]}; check that they mean the same",
+                stacklevel=2,
+            )
+
+
+def _by_attribute(
+    demonstrations: "Demonstrations", codes: "NDArray[np.int64]", size: int
+) -> dict[str, dict[str, list[int]]]:
+    """Return how many trajectories with each value of an attribute have each code."""
+    import numpy as np
+
+    tables = {}
+    for name, values in (demonstrations.attributes or {}).items():
+        words, index = np.unique(values.astype(str), return_inverse=True)
+        if len(words) <= _VALUES_SHOWN:
+            tables[name] = {
+                str(word): np.bincount(codes[index == place], minlength=size).tolist()
+                for place, word in enumerate(words)
+            }
+    return tables
 
 
 def evaluate(
@@ -354,13 +402,15 @@ def _opened(run: "str | Path | Run") -> Run:
     return run if isinstance(run, Run) else Run.open(Path(run))
 
 
-def _evaluator(task: "Task | None", demonstrations: "Demonstrations", source: str | None) -> Any:
+def _evaluator(
+    task: "Task | None", demonstrations: "Demonstrations", source: str | None, selection: "Selection"
+) -> Any:
     """Return what evaluates policies on the way."""
     from manyways.demonstrations import load_modes
     from manyways.evaluation import PolicyEvaluator
 
     assert task is not None
-    return PolicyEvaluator(task, demonstrations, None if source is None else load_modes(source))
+    return PolicyEvaluator(task, demonstrations, None if source is None else load_modes(source, selection))
 
 
 def _provenance(

@@ -1,23 +1,87 @@
-"""Demonstrations on disk: one module for each format. Reading a file never runs code from it."""
+"""Demonstrations on disk: one module for each format. Reading a file never runs code from it.
 
+Each module says what it `recognises` and opens its `contents`; some also write.
+"""
+
+import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import minari, npz
+from manyways.demonstrations.formats import (
+    arrow,
+    folder,
+    hdf5,
+    lerobot,
+    minari,
+    npz,
+    replay_buffer,
+    robomimic,
+    table,
+    writing,
+)
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
+from manyways.demonstrations.formats.cleaning import described, find_bad
+from manyways.demonstrations.formats.contents import Contents, assemble, episodes_of
+from manyways.demonstrations.formats.selection import Selection
 from manyways.errors import InputError
 
+_FORMATS: tuple[ModuleType, ...] = (robomimic, hdf5, table, replay_buffer, npz)
+_FOLDERS: tuple[ModuleType, ...] = (lerobot, replay_buffer, minari, folder)
+SUFFIXES = (".npz", ".zip", *hdf5.SUFFIXES, ".csv", ".tsv", ".parquet")
+ALL = Selection()
 
-def read(source: str | Path) -> Trajectories:
+
+def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     path = _locate(source)
-    return minari.read(path) if path.is_dir() else npz.read(path)
+    with _format_of(path).contents(path) as contents:
+        return cleaned(assemble(contents, selection), selection, str(path))
 
 
-def load_modes(source: str | Path) -> NDArray[Any] | None:
+def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Trajectories:
+    """Return trajectories without the bad ones, if the selection asks for that.
+
+    Raises:
+        InputError: all are bad.
+    """
+    bad = find_bad(trajectories) if selection.drop_bad else {}
+    if not bad:
+        return trajectories
+    if len(bad) == len(trajectories.lengths):
+        raise InputError(f"all trajectories of {what} are bad: {described(bad)}; check the data")
+    warnings.warn(f"left out of {what}: {described(bad)}", stacklevel=2)
+    return trajectories.select(_without(len(trajectories.lengths), bad))
+
+
+def _without(count: int, bad: dict[int, str]) -> NDArray[np.int64]:
+    return np.array([index for index in range(count) if index not in bad], dtype=np.int64)
+
+
+def require_good(trajectories: Trajectories) -> Trajectories:
+    """Return trajectories of which none is bad.
+
+    Raises:
+        InputError: some are; the message lists them.
+    """
+    bad = find_bad(trajectories)
+    if bad:
+        raise InputError(
+            f"{described(bad)}; leave out trajectories of less than two steps and with values that are "
+            "not finite (drop_bad=True, --drop-bad), or mend them"
+        )
+    return trajectories
+
+
+def load_modes(source: str | Path, selection: Selection = ALL) -> NDArray[Any] | None:
     """Read the ground-truth labels beside demonstrations, for scoring; see `Demonstrations.load` for `source`.
+
+    Args:
+        source: where the demonstrations are.
+        selection: what was taken of them.
 
     Returns:
         Whole numbers (trajectories,), -1 where a trajectory's mode is unknown; other labels are numbered in sorted
@@ -27,24 +91,78 @@ def load_modes(source: str | Path) -> NDArray[Any] | None:
         InputError: the source is missing or damaged, or has labels that do not fit its trajectories.
     """
     path = _locate(source)
-    return minari.read_modes(path) if path.is_dir() else npz.read_modes(path)
+    with _format_of(path).contents(path) as contents:
+        labels = contents.modes()
+        if labels is None:
+            return None
+        labels = as_modes(labels, len(contents.lengths), path)[episodes_of(contents, selection)]
+        return labels[_good(contents, selection)]
 
 
-def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
-    """Write an NPZ file or a Minari folder; see `Demonstrations.save`."""
+def _good(contents: Contents, selection: Selection) -> Any:
+    """Return which of the selected trajectories are kept."""
+    if not selection.drop_bad:
+        return slice(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # reading the demonstrations has said it
+        trajectories = assemble(contents, selection)
+    return _without(len(trajectories.lengths), find_bad(trajectories))
+
+
+def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, format: str | None = None) -> None:
+    """Write a file or folder; see `Demonstrations.save`."""
     if modes is not None:
         modes = as_modes(modes, len(trajectories.lengths), path)
-    if path.suffix == ".npz":
-        npz.write(path, trajectories, modes)
-    else:
-        minari.write_minari(
-            path,
-            trajectories.observations,
-            trajectories.actions,
-            trajectories.lengths,
-            choices=trajectories.choices,
-            modes=modes,
+    suffix = path.suffix.lower()
+    if format is None and suffix in (*arrow.SUFFIXES, ".zip", ".zarr") and suffix not in _WRITTEN:
+        raise InputError(
+            f"{path} would be a {suffix} file, which is not written; CSV is a folder with a file for each episode: "
+            "give a folder's name and the format csv (--format csv)"
         )
+    name = format or _WRITTEN.get(suffix, "minari")
+    if name not in _WRITERS:
+        raise InputError(f"there is no format {name!r} to write; give one of {', '.join(_WRITERS)}")
+    if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in ("npz", "minari"):
+        raise InputError(
+            f"{name} cannot say that several parts of an action are choices; write NPZ or Minari to {path}"
+        )
+    _WRITERS[name](path, trajectories, modes)
+
+
+def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
+    observations, actions, lengths, choices, names, identities, attributes = trajectories
+    minari.write_minari(
+        path,
+        observations,
+        actions,
+        lengths,
+        choices=choices,
+        modes=modes,
+        names=names,
+        identities=identities,
+        attributes=attributes,
+    )
+
+
+_WRITERS = {
+    "npz": npz.write,
+    "minari": _write_minari,
+    "robomimic": robomimic.write,
+    "parquet": writing.write_parquet,
+    "csv": writing.write_csv,
+}
+_WRITTEN = {".npz": "npz", ".parquet": "parquet", **dict.fromkeys(hdf5.SUFFIXES, "robomimic")}
+
+
+def _format_of(path: Path) -> ModuleType:
+    """Return the module that reads what is there."""
+    for module in _FOLDERS if path.is_dir() else _FORMATS:
+        if module.recognises(path):
+            return module
+    raise InputError(
+        f"{path} is a folder but no Minari data set, no LeRobot data set, no zarr store, and has no CSV, Parquet or "
+        "NPZ files, one an episode; give one of these, or a file"
+    )
 
 
 def _locate(source: str | Path) -> Path:
@@ -52,7 +170,7 @@ def _locate(source: str | Path) -> Path:
     path = Path(source)
     if path.exists():
         return path
-    if not path.is_absolute() and path.suffix != ".npz":
+    if not path.is_absolute() and path.suffix.lower() not in SUFFIXES:
         local = minari.local_folder(str(source))
         if local is not None:
             return local

@@ -1,9 +1,9 @@
 """Minari data sets in HDF5, the field's format for demonstrations. They name their environment too."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +13,93 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from manyways.demonstrations import spaces as kinds
-from manyways.demonstrations.columns import as_actions, as_numbers
-from manyways.demonstrations.formats.arrays import Trajectories, as_modes, require_memory
-from manyways.demonstrations.observations import Observations, apply, concatenate, entries, rows_of
+from manyways.demonstrations.formats.arrays import Attributes, Names, as_attributes
+from manyways.demonstrations.formats.contents import Contents, Entry
+from manyways.demonstrations.formats.hdf5 import open_file, words
+from manyways.demonstrations.formats.reading import input_errors, stored_size
+from manyways.demonstrations.observations import Observations, concatenate, entries, rows_of
 from manyways.errors import InputError
 from manyways.files import replacing, require_empty, require_space
 
 MODE_KEY = "mode"  # of the label in a Minari episode's metadata
+_ALONE, _ACTIONS = "observations", "actions"  # the entry of observations that are no dictionary; that of actions
 
 
-def read(path: Path) -> Trajectories:
-    """Read the trajectories in a data set's folder.
+_ABOUT = "manyways"  # of the names of columns in the data set's metadata
+_OWN = {MODE_KEY, "identity", "id", "total_steps", "seed"}  # in an episode's metadata; the rest is its attributes
+
+
+def recognises(path: Path) -> bool:
+    """Return whether this is the folder of a Minari data set, or its folder `data`."""
+    return _data_folder(path) is not None
+
+
+@contextmanager
+def contents(path: Path) -> Iterator[Contents]:
+    """Open the data set in a folder.
 
     Raises:
         InputError: it is no Minari data set, is damaged, or its spaces cannot be used.
     """
-    with _input_errors(path):
-        storage = _storage(path)
-        observation_space, action_space = storage.observation_space, storage.action_space
-        kinds.entry_spaces(observation_space)
+    with input_errors(path, "Minari data set"):
+        storage, about, stored = _storage(path)
+        action_space = storage.action_space
+        parts = dict(_flattened(storage.observation_space, ""))
+        texts = tuple(name for name, space in parts.items() if isinstance(space, gym.spaces.Text))
+        entries = {name: _entry(name, space, path) for name, space in parts.items() if name not in texts}
         choices = kinds.choices_of(action_space)
         if choices is None and not kinds.is_flat(action_space):
             raise InputError(
                 f"the actions of {path} are {action_space}; only boxes of one dimension and choices can be learned: "
                 "choose the numbers you want and give them to Demonstrations.from_arrays"
             )
-        require_memory(storage.total_steps * _bytes_a_step(observation_space, action_space), str(path))
-        observations, actions = [], []
-        for episode in storage.get_episodes(range(storage.total_episodes)):
-            actions.append(as_actions(episode["actions"], f"actions in {path}", choices is not None))
-            # Minari also stores the observation after the last action, which has no action.
-            rows = slice(0, len(actions[-1]))
-            observations.append(rows_of(apply(np.asarray, episode["observations"]), rows))
-    if not actions:
-        raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
-    lengths = np.array([len(array) for array in actions], dtype=np.int64)
-    joined = apply(lambda array: as_numbers(array, f"observations in {path}"), concatenate(observations))
-    counts = None if choices is None else tuple(int(count) for count in choices)
-    return Trajectories(joined, np.concatenate(actions), lengths, counts)
+        if _ACTIONS in entries:
+            raise InputError(f"{path} has an observation called {_ACTIONS}; give it another name")
+        if not entries:
+            raise InputError(f"{path} has only words to observe ({', '.join(texts)}), no numbers; add some")
+        metadata = list(storage.get_episode_metadata(range(storage.total_episodes)))
+        lengths = np.array([int(episode["total_steps"]) for episode in metadata], dtype=np.int64)
+        names = about.get("names", {})
+
+        def read(chosen: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in chosen}
+            for index, episode in zip(episodes, storage.get_episodes(episodes.tolist()), strict=True):
+                for name, own in arrays.items():
+                    if name == _ACTIONS:
+                        own.append(np.asarray(episode["actions"]))
+                    else:
+                        value = _numbers(parts[name], _within(episode["observations"], storage.observation_space, name))
+                        # Minari also stores the observation after the last action, which has no action.
+                        own.append(value[: lengths[index]])
+                    if len(own[-1]) != lengths[index]:
+                        raise ValueError(f"{name} of episode {index} has {len(own[-1])} steps, not {lengths[index]}")
+            return {name: np.concatenate(own) if own else np.zeros((0, 1)) for name, own in arrays.items()}
+
+        labels = _columns(names)
+        entries = {n: replace(e, columns=labels.get(n) or e.columns) for n, e in entries.items()}
+        entries[_ACTIONS] = Entry(action_space.shape, action_space.dtype, labels.get(_ACTIONS))
+        if not len(lengths):
+            raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
+        yield Contents(
+            path,
+            entries,
+            tuple(name for name in entries if name != _ACTIONS),
+            (_ACTIONS,),
+            lengths,
+            read,
+            identities=tuple(str(episode.get("identity", f"episode_{i}")) for i, episode in enumerate(metadata)),
+            attributes=_attributes(storage, metadata, texts),
+            choices=None if choices is None else tuple(int(count) for count in choices),
+            discrete=choices is not None,
+            form="array" if list(parts) == [_ALONE] else "dictionary",
+            ignored=texts,
+            stored=stored,
+            modes=lambda: _labels(path, [episode.get(MODE_KEY) for episode in metadata]),
+        )
 
 
-def read_modes(path: Path) -> NDArray[Any] | None:
-    """Read the labels in the episodes' metadata; None where there are none, -1 for episodes without one."""
-    with _input_errors(path):
-        storage = _storage(path)
-        metadata = storage.get_episode_metadata(range(storage.total_episodes))
-        labels = [episode.get(MODE_KEY) for episode in metadata]
+def _labels(path: Path, labels: list[Any]) -> NDArray[Any] | None:
+    """Return the labels in the episodes' metadata; None where there are none, -1 for episodes without one."""
     modes = [label for label in labels if label is not None]
     if not modes:
         return None
@@ -68,7 +109,82 @@ def read_modes(path: Path) -> NDArray[Any] | None:
                 f"{path} has a mode for {len(modes)} of {len(labels)} episodes; give whole numbers, or all"
             )
         labels = [-1 if label is None else label for label in labels]
-    return as_modes(np.array(labels), len(labels), path)
+    return np.array(labels)
+
+
+def _flattened(space: gym.Space[Any], name: str) -> Iterator[tuple[str, gym.Space[Any]]]:
+    """Yield the spaces inside dictionaries and tuples, by names such as "arm.position"; `_ALONE` for one without."""
+    inner = space.spaces if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple) else None
+    if inner is None:
+        yield name or _ALONE, space
+        return
+    for key, part in inner.items() if isinstance(inner, Mapping) else enumerate(inner):
+        yield from _flattened(part, f"{name}.{key}" if name else str(key))
+
+
+def _within(value: Any, space: gym.Space[Any], name: str) -> Any:
+    """Return the value that stands under a name of `_flattened`."""
+    if not isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        return value
+    inner: Any = space.spaces
+    for key in inner if isinstance(inner, Mapping) else range(len(inner)):
+        if name == str(key) or name.startswith(f"{key}."):
+            return _within(value[key], inner[key], name[len(str(key)) + 1 :])
+    raise KeyError(name)
+
+
+def _entry(name: str, space: gym.Space[Any], path: Path) -> Entry:
+    """Return what can be observed of a space: boxes as they are, choices as one-hot columns."""
+    if isinstance(space, gym.spaces.Box):
+        return Entry(space.shape, space.dtype)
+    if isinstance(space, gym.spaces.MultiBinary):
+        return Entry((int(np.prod(space.shape)),), np.dtype(np.float32))
+    choices = kinds.choices_of(space)
+    if choices is None:
+        where = "" if name == _ALONE else f" {name}"
+        raise InputError(
+            f"the observation{where} of {path} is {space}; only boxes, choices and words are read: convert it"
+        )
+    shape = (int(choices.sum()),)
+    if len(choices) == 1:
+        return Entry(shape, np.dtype(np.float32), tuple(f"{name}.{choice}" for choice in range(choices[0])))
+    columns = tuple(f"{name}.{part}.{choice}" for part, count in enumerate(choices) for choice in range(count))
+    return Entry(shape, np.dtype(np.float32), columns)
+
+
+def _numbers(space: gym.Space[Any], value: Any) -> NDArray[Any]:
+    """Return the steps of a space, (steps, ...), choices as one-hot columns."""
+    array = np.asarray(value)
+    if isinstance(space, gym.spaces.MultiBinary):
+        return array.reshape(len(array), -1).astype(np.float32)
+    choices = kinds.choices_of(space)
+    if choices is None:
+        return array
+    parts = (array.reshape(len(array), -1) - np.atleast_1d(getattr(space, "start", 0))).T
+    hot = [part[:, None] == np.arange(count) for part, count in zip(parts, choices, strict=True)]
+    return np.concatenate(hot, axis=1).astype(np.float32)
+
+
+def _columns(names: Any) -> dict[str, tuple[str, ...]]:
+    """Return the names of columns by entry, from the data set's metadata."""
+    found = {}
+    for place, columns in names.items():
+        entry = _ALONE if place == "observations" else str(place).removeprefix("observations/")
+        found[entry] = tuple(str(column) for column in columns)
+    return found
+
+
+def _attributes(storage: Any, metadata: list[Any], texts: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Return what the episodes' metadata say, and the words that were observed at each one's first step."""
+    rows: list[dict[str, Any]] = []
+    for episode in metadata:
+        known = {name: words(value) for name, value in episode.items() if name not in _OWN}
+        rows.append({name: value for name, value in known.items() if value is not None})
+    if texts:
+        for row, episode in zip(rows, storage.get_episodes(range(len(metadata))), strict=True):
+            for name in texts:
+                row[name] = str(_within(episode["observations"], storage.observation_space, name)[0])
+    return as_attributes(rows)
 
 
 def local_folder(name: str) -> Path | None:
@@ -92,6 +208,9 @@ def write_minari(
     terminations: NDArray[np.bool_] | None = None,
     seed: int | None = None,
     env_spec: EnvSpec | None = None,
+    names: Names | None = None,
+    identities: Sequence[str] | None = None,
+    attributes: Attributes | None = None,
     spaces: tuple[gym.Space[Any], gym.Space[Any]] | None = None,
     description: str = "Demonstrations, unlabelled by construction",
 ) -> None:
@@ -109,6 +228,9 @@ def write_minari(
         terminations: (trajectories,), whether the episode ended by itself (it is truncated otherwise).
         seed: of the environment, for the description.
         env_spec: the environment, so that Minari can make it again.
+        names: of the columns, as in `Demonstrations`.
+        identities: of the trajectories, as there.
+        attributes: of the trajectories, as there.
         spaces: of observations and actions; None for those that the arrays need.
         description: a sentence for the data set's metadata.
 
@@ -159,8 +281,14 @@ def write_minari(
             storage.update_episodes(episodes())
             if modes is not None:
                 storage.update_episode_metadata({MODE_KEY: mode.tolist()} for mode in modes)
+            if identities is not None:
+                storage.update_episode_metadata({"identity": identity} for identity in identities)
+            for name, values in (attributes or {}).items():
+                key = f"attribute {name}" if name in _OWN else name.replace("/", " ")
+                storage.update_episode_metadata({key: value.item()} for value in values)
             storage.update_metadata(
                 {
+                    **({} if names is None else {_ABOUT: {"names": dict(names)}}),
                     "dataset_id": _dataset_id(path.name),
                     "minari_version": minari.__version__,
                     "description": description if seed is None else f"{description}; seed {seed}",
@@ -177,35 +305,28 @@ def _dataset_id(name: str) -> str:
     return f"{letters.strip('-') or 'demonstrations'}-v0"
 
 
-@contextmanager
-def _input_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except ImportError as error:
-        raise InputError(f"{path} needs a package that is not installed ({error})") from error
-    # Minari and h5py raise all of these; for the user each means a damaged data set.
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, RuntimeError) as error:
-        raise InputError(f"{path} is a damaged Minari data set ({error}); restore it or make it anew") from error
+def _data_folder(path: Path) -> Path | None:
+    from minari.dataset.minari_storage import METADATA_FILE_NAME
+
+    return next((folder for folder in (path / "data", path) if (folder / METADATA_FILE_NAME).is_file()), None)
 
 
-def _storage(path: Path) -> Any:
+def _storage(path: Path) -> tuple[Any, Any, int]:
+    """Return the open data set, what manyways wrote about it, and its size on the disk in bytes."""
     from minari.dataset.minari_storage import METADATA_FILE_NAME, MinariStorage
 
-    data = next((folder for folder in (path / "data", path) if (folder / METADATA_FILE_NAME).is_file()), None)
+    data = _data_folder(path)
     if data is None:
         raise InputError(f"{path} is a folder but no Minari data set; give one, or an NPZ file")
+    stored = stored_size(path)
     metadata = json.loads((data / METADATA_FILE_NAME).read_text())
     if not {"observation_space", "action_space"} <= set(metadata):
         # Minari would make the environment that the file names, and so run that environment's code.
         raise InputError(f"{path} does not say its observation and action spaces; save it with Minari 0.5 or later")
-    return MinariStorage.read(data)
-
-
-def _bytes_a_step(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> int:
-    boxes = kinds.entry_spaces(observation_space).values()
-    return sum(math.prod(box.shape) * box.dtype.itemsize for box in boxes) + 8 * math.prod(action_space.shape or (1,))
+    if metadata.get("data_format", "hdf5") == "hdf5" and (data / "main_data.hdf5").is_file():
+        with open_file(data / "main_data.hdf5", "Minari data set"):
+            pass  # it has no links to other files
+    return MinariStorage.read(data), metadata.get(_ABOUT, {}), stored
 
 
 def _as_space(observations: Any, space: gym.Space[Any]) -> Any:

@@ -1,11 +1,11 @@
 """NumPy's NPZ files. Sizes and types are read from the headers first, and checked before anything is unpacked."""
 
 import math
-import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +13,126 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from manyways.demonstrations.columns import as_actions, as_numbers
-from manyways.demonstrations.formats.arrays import Trajectories, as_modes, require_memory
+from manyways.demonstrations.formats import flat
+from manyways.demonstrations.formats.arrays import Trajectories, require_memory, rows_of_trajectories
+from manyways.demonstrations.formats.contents import Contents, Entry
+from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS
+from manyways.demonstrations.formats.reading import input_errors
 from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing
 
-_OBSERVATIONS = ("observations", "states")
 _REAL_STEPS = ("masks", "mask", "valid")  # True, or 1, where a step is real
 _PADDING = ("pad",)  # True where it is not
-_ENTRY = "observations/"  # before the names of a dictionary's entries
-_ALL = {*_OBSERVATIONS, *_REAL_STEPS, *_PADDING, "actions", "lengths", "modes", "choices"}
+_NAMES, _ATTRIBUTES = "names/", "attributes/"  # before the names of arrays, and of what is known of trajectories
+_ALL = {*OBSERVATIONS, *_REAL_STEPS, *_PADDING, "actions", "lengths", "modes", "choices", "identities"}
 
 
-def read(path: Path) -> Trajectories:
-    """Read trajectories.
+def recognises(path: Path) -> bool:
+    """Return whether this is an NPZ file; any file that nothing else reads is taken for one, and refused then."""
+    return path.is_file()
+
+
+@contextmanager
+def contents(path: Path) -> Iterator[Contents]:
+    """Open a file.
 
     Raises:
         InputError: the file is no NPZ file, is damaged, or its arrays cannot be used.
     """
-    with _open(path) as archive:
-        names, mask_name = _array_names(archive)
-        ends = "lengths" in archive.headers
-        for name in names:
-            _require_form(archive, name, ends)
-        arrays = {name.removeprefix(_ENTRY): archive.read(name) for name in names}
-        choices = tuple(int(count) for count in archive.read("choices")) if "choices" in archive.headers else None
-        lengths = archive.read("lengths") if ends else None
-        mask = None if mask_name is None else archive.read(mask_name).astype(bool)
-    if lengths is not None and mask_name is not None:
+    with input_errors(path, "NPZ file"), open_archive(path) as archive:
+        stored = path.stat().st_size
+        if flat.is_flat(archive.headers):
+            found = flat.contents(path, archive.headers, archive.read, stored)
+        else:
+            found = _own(archive, stored)
+        modes = (lambda: archive.read("modes")) if "modes" in archive.headers else (lambda: None)
+        yield replace(found, modes=modes, **_about(archive))
+
+
+def _own(archive: "_Archive", stored: int) -> Contents:
+    """Return what arrays (trajectories, steps, ...), or end to end with `lengths`, offer."""
+    path = archive.path
+    names, mask_name, ignored = _array_names(archive)
+    ends = "lengths" in archive.headers
+    for name in names:
+        _require_form(archive, name, ends)
+    if ends and mask_name is not None:
         raise InputError(f"{path} has lengths and {mask_name}; either says where trajectories end: leave out one")
-    if lengths is None:
-        lengths = _join(arrays, path)
-        if mask is not None:
-            lengths = _without_padding(
-                arrays, lengths, mask if mask_name in _REAL_STEPS else ~mask, f"{mask_name} in {path}"
+    if ends:
+        lengths = archive.read("lengths")
+        if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+            raise InputError(
+                f"lengths in {path} are {lengths.dtype} of shape {lengths.shape}; "
+                "give whole numbers of shape (trajectories,)"
             )
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
-        raise InputError(
-            f"lengths in {path} are {lengths.dtype} of shape {lengths.shape}; "
-            "give whole numbers of shape (trajectories,)"
+        real = None
+    else:
+        lengths, real = _padded_lengths(archive, names, mask_name)
+    lengths = lengths.astype(np.int64)
+
+    def read(chosen: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        arrays = {}
+        for name in chosen:
+            array = archive.read(name if name in archive.headers else ENTRY + name)
+            if not ends:
+                array = array[:, : archive.shape("actions")[1]]
+                array = (
+                    array.reshape(array.shape[0] * array.shape[1], *array.shape[2:]) if real is None else array[real]
+                )
+            elif len(array) == lengths.sum() + len(lengths) and name != "actions":
+                # Each trajectory has an observation after its last action.
+                array = np.delete(array, np.cumsum(lengths + 1) - 1, axis=0)
+            whole = len(episodes) == len(lengths) and bool((np.diff(episodes) == 1).all())
+            arrays[name] = array if whole else array[rows_of_trajectories(lengths, episodes)]
+        return arrays
+
+    columns = {name: archive.words(f"{_NAMES}{name}") for name in names if f"{_NAMES}{name}" in archive.headers}
+    entries = {
+        name.removeprefix(ENTRY): Entry(
+            archive.shape(name)[1 if ends else 2 :], archive.headers[name][1], columns.get(name)
         )
-    actions = as_actions(arrays.pop("actions"), f"actions in {path}", None if choices is None else True)
-    observations: Any = {name: as_numbers(array, f"{name} in {path}") for name, array in arrays.items()}
-    if not names[0].startswith(_ENTRY):
-        observations = next(iter(observations.values()))
-    return Trajectories(observations, actions, lengths.astype(np.int64), choices)
+        for name in names
+    }
+    choices = tuple(int(count) for count in archive.read("choices")) if "choices" in archive.headers else None
+    return Contents(
+        path,
+        entries,
+        tuple(name for name in entries if name != "actions"),
+        ("actions",),
+        lengths,
+        read,
+        choices=choices,
+        discrete=None if choices is None else True,
+        form="dictionary" if names[0].startswith(ENTRY) else "array",
+        ignored=ignored,
+        stored=stored,
+    )
 
 
-def read_modes(path: Path) -> NDArray[Any] | None:
-    """Read the labels; None where there are none."""
-    with _open(path) as archive:
-        if "modes" not in archive.headers:
-            return None
-        count = archive.shape("lengths" if "lengths" in archive.headers else "actions")[0]
-        return as_modes(archive.read("modes"), count, path)
+def _about(archive: "_Archive") -> dict[str, Any]:
+    """Return the identities and attributes of the trajectories, as fields of `Contents`."""
+    about: dict[str, Any] = {}
+    if "identities" in archive.headers:
+        about["identities"] = archive.words("identities")
+    names = [name for name in archive.headers if name.startswith(_ATTRIBUTES)]
+    if names:
+        about["attributes"] = {name.removeprefix(_ATTRIBUTES): archive.read(name) for name in names}
+    return about
 
 
 def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
     """Write trajectories, with labels where there are any."""
     arrays: dict[str, Any] = {
-        _ENTRY + name if name else "observations": array for name, array in entries(trajectories.observations)
+        ENTRY + name if name else "observations": array for name, array in entries(trajectories.observations)
     }
     arrays |= {"actions": trajectories.actions, "lengths": trajectories.lengths}
     if trajectories.choices is not None:
         arrays["choices"] = np.array(trajectories.choices)
+    arrays |= {_NAMES + name: np.array(names) for name, names in (trajectories.names or {}).items()}
+    if trajectories.identities is not None:
+        arrays["identities"] = np.array(trajectories.identities)
+    arrays |= {_ATTRIBUTES + name: values for name, values in (trajectories.attributes or {}).items()}
     if modes is not None:
         arrays["modes"] = modes
     # To a name without its suffix NumPy would add it; an open file is used as it is.
@@ -107,7 +162,7 @@ class _Archive:
                 )
             self.headers[name] = shape, dtype
         size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.headers.values())
-        require_memory(size, str(path))
+        require_memory(size, str(path), path.stat().st_size)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return an array's shape."""
@@ -135,9 +190,18 @@ class _Archive:
             raise InputError(f"{name} in {self.path} is damaged ({error}); save it again") from error
         return array
 
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return an array of words."""
+        return tuple(str(word) for word in self.read(name).reshape(-1))
+
 
 @contextmanager
-def _open(path: Path) -> Iterator[_Archive]:
+def open_archive(path: Path) -> Iterator[_Archive]:
+    """Yield the open file.
+
+    Raises:
+        InputError: it is no NPZ file, is damaged, or claims more than there is.
+    """
     try:
         if not zipfile.is_zipfile(path):
             raise InputError(
@@ -149,21 +213,20 @@ def _open(path: Path) -> Iterator[_Archive]:
         raise InputError(f"{path} is damaged or cannot be read ({error}); save it again") from error
 
 
-def _array_names(archive: _Archive) -> tuple[list[str], str | None]:
-    """Return the names of the arrays of observations, then "actions"; and the name of the mask of real steps."""
+def _array_names(archive: _Archive) -> tuple[list[str], str | None, tuple[str, ...]]:
+    """Return the names of the arrays of observations, then "actions"; of the mask of steps; and of all others."""
     path, headers = archive.path, archive.headers
-    names = [name for name in _OBSERVATIONS if name in headers][:1]
-    names = names or [name for name in headers if name.startswith(_ENTRY)]
+    names = [name for name in OBSERVATIONS if name in headers][:1]
+    names = names or [name for name in headers if name.startswith(ENTRY)]
     for name, present in (("observations", bool(names)), ("actions", "actions" in headers)):
         if not present:
             raise InputError(
                 f"{path} has no array {name}; it holds {', '.join(headers) or 'nothing'}: rename or add it"
             )
-    others = [name for name in headers if name not in _ALL and name not in names]
-    if others:
-        warnings.warn(f"{path} also holds {', '.join(others)}, which are not used", stacklevel=2)
+    about = (_NAMES, _ATTRIBUTES)
+    others = [name for name in headers if name not in _ALL and name not in names and not name.startswith(about)]
     mask = next((name for name in (*_REAL_STEPS, *_PADDING) if name in headers), None)
-    return [*names, "actions"], mask
+    return [*names, "actions"], mask, tuple(others)
 
 
 def _require_form(archive: _Archive, name: str, ends: bool) -> None:
@@ -179,25 +242,22 @@ def _require_form(archive: _Archive, name: str, ends: bool) -> None:
         )
 
 
-def _join(arrays: dict[str, NDArray[Any]], path: Path) -> NDArray[np.int64]:
-    """Put the steps of arrays (trajectories, steps, ...) end to end, in place, and return the lengths."""
-    count, steps = arrays["actions"].shape[:2]
-    for name, array in arrays.items():
-        if array.shape[:2] != (count, steps):
+def _padded_lengths(
+    archive: _Archive, names: list[str], mask_name: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Return the lengths where arrays are (trajectories, steps, ...), and which steps are real; None for all."""
+    path, (count, steps) = archive.path, archive.shape("actions")[:2]
+    for name in names:
+        # There may be an observation after the last action.
+        if archive.shape(name)[0] != count or archive.shape(name)[1] - steps not in (0, 1):
             raise InputError(
-                f"{path} has {name} {array.shape} but actions {arrays['actions'].shape}; "
+                f"{path} has {name} {archive.shape(name)} but actions {archive.shape('actions')}; "
                 "their trajectories and steps must be the same"
             )
-        arrays[name] = array.reshape(count * steps, *array.shape[2:])
-    return np.full(count, steps, dtype=np.int64)
-
-
-def _without_padding(
-    arrays: dict[str, NDArray[Any]], lengths: NDArray[np.int64], real: NDArray[np.bool_], what: str
-) -> NDArray[np.int64]:
-    """Keep the real steps, in place, and return how many of them each trajectory has."""
-    if real.shape != (len(lengths), lengths[0]):
-        raise InputError(f"{what} has shape {real.shape}; give ({len(lengths)}, {lengths[0]}), one a step")
-    for name, array in arrays.items():
-        arrays[name] = array[real.ravel()]
-    return real.sum(axis=1)
+    if mask_name is None:
+        return np.full(count, steps, dtype=np.int64), None
+    mask = archive.read(mask_name).astype(bool)
+    real: NDArray[np.bool_] = mask if mask_name in _REAL_STEPS else ~mask
+    if real.shape != (count, steps):
+        raise InputError(f"{mask_name} in {path} has shape {real.shape}; give ({count}, {steps}), one a step")
+    return real.sum(axis=1), real

@@ -1,0 +1,67 @@
+"""Trajectories that cannot be learned from: too short, or with values that are not finite."""
+
+import numpy as np
+
+from manyways.demonstrations.formats.arrays import Names, Trajectories
+from manyways.demonstrations.observations import entries
+
+_MOST = 100  # bad trajectories that an error names
+
+
+def find_bad(trajectories: Trajectories) -> dict[int, str]:
+    """Return what is wrong with each bad trajectory, by its index, as a clause of a sentence.
+
+    Nothing is found where rows and lengths do not fit together; `Demonstrations` refuses that with its own words.
+    """
+    lengths = trajectories.lengths
+    arrays = [(f"observations {name}".strip(), array) for name, array in entries(trajectories.observations)]
+    arrays.append(("actions", trajectories.actions))
+    if not len(lengths) or lengths.min() < 0 or any(len(array) != lengths.sum() for _, array in arrays):
+        return {}
+    found = find_short(trajectories)
+    ends = np.cumsum(lengths)
+    for what, array in arrays:
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1) if array.dtype.kind == "f" else np.ones(1, bool)
+        for row in np.flatnonzero(~finite).tolist():
+            index = int(np.searchsorted(ends, row, side="right"))
+            if index not in found:
+                place = [int(axis) for axis in np.argwhere(~np.isfinite(array[row]))[0]]
+                column = column_name(trajectories.names, what, place)
+                found[index] = (
+                    f"{what} have {array[(row, *place)]} in trajectory {index}{_identity(trajectories, index)}, "
+                    f"step {row - (ends[index] - lengths[index])}, column {column}"
+                )
+    return dict(sorted(found.items()))
+
+
+def find_short(trajectories: Trajectories) -> dict[int, str]:
+    """Return the same of trajectories of less than two steps alone."""
+    lengths = trajectories.lengths
+    return {
+        index: f"trajectory {index}{_identity(trajectories, index)} has length {lengths[index]}"
+        for index in np.flatnonzero(lengths < 2).tolist()
+    }
+
+
+def _identity(trajectories: Trajectories, index: int) -> str:
+    return "" if trajectories.identities is None else f" ({trajectories.identities[index]})"
+
+
+def column_name(names: Names | None, what: str, place: list[int]) -> str:
+    """Return what a column is called: its name, or its place in the array `what`, such as "observations arm"."""
+    columns = (names or {}).get(what.replace(" ", "/", 1))
+    if columns is not None and len(place) == 1:
+        return columns[place[0]]
+    return str(place[0] if len(place) == 1 else tuple(place))
+
+
+def full_name(names: Names | None, what: str, column: int) -> str:
+    """Return the name of a column with its array, such as "observations 3" or "actions push"; once, if it says both."""
+    name = column_name(names, what, [column])
+    return name if name.startswith(what.split(" ")[0].removesuffix("s")) else f"{what} {name}"
+
+
+def described(bad: dict[int, str]) -> str:
+    """Return a list of what is wrong with bad trajectories for a sentence."""
+    more = [f"and {len(bad) - _MOST:,} more"] if len(bad) > _MOST else []
+    return "; ".join([*list(bad.values())[:_MOST], *more])

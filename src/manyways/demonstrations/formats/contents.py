@@ -1,0 +1,274 @@
+"""What a data set offers before it is read, and the trajectories that a selection makes of it.
+
+Each format says what there is (`Contents`). `assemble` decides what is observed and what is an action, so that all
+formats choose alike.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.demonstrations.columns import as_actions, as_numbers
+from manyways.demonstrations.formats.arrays import Attributes, Trajectories, column_names, require_memory
+from manyways.demonstrations.formats.selection import Selection, listed
+from manyways.demonstrations.observations import Observations, apply
+from manyways.errors import InputError
+
+_LARGEST_VECTOR = 1024  # numbers of a step of two axes; more are a picture, which nobody wants in a row of numbers
+
+Read = Callable[[Sequence[str], NDArray[np.int64]], Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of a data set.
+
+    Attributes:
+        shape: of one step.
+        dtype: as it is read.
+        columns: the names of its columns, where the file has them.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """Numbers in one step."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the entry stays an array of its own instead of becoming columns of a vector."""
+        if len(self.shape) == 2:
+            return self.dtype == np.uint8 or self.size > _LARGEST_VECTOR
+        return len(self.shape) > 2
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it holds real numbers."""
+        return self.dtype.kind in "fiub"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a data set offers.
+
+    Attributes:
+        path: where it is.
+        entries: what may be observed or be an action, by name.
+        observations, actions: the names of the entries that the format calls so.
+        lengths: (episodes,), how many actions each episode has.
+        read: takes names of entries and indices of episodes; returns the arrays (steps, ...) of these episodes, end to
+            end, an observation for each action.
+        identities: (episodes,), what the file calls each episode.
+        attributes: what it knows of each.
+        parts: indices of episodes that it declares to belong together, by name.
+        choices: how many choices each part of a discrete action has, where that is known.
+        discrete: whether whole numbers are choices; None where a single column of them is.
+        form: what observations are: one "vector" of the entries' columns, one "array" as it is, or a "dictionary".
+        ignored: the names of what else there is, for a warning.
+        stored: bytes on the disk.
+        modes: reads the labels of all episodes; returns None where there are none.
+    """
+
+    path: Path
+    entries: Mapping[str, Entry]
+    observations: tuple[str, ...]
+    actions: tuple[str, ...]
+    lengths: NDArray[np.int64]
+    read: Read
+    identities: tuple[str, ...] | None = None
+    attributes: Attributes = field(default_factory=dict)
+    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    choices: tuple[int, ...] | None = None
+    discrete: bool | None = None
+    form: Literal["vector", "array", "dictionary"] = "vector"
+    ignored: tuple[str, ...] = ()
+    stored: int | None = None
+    modes: Callable[[], NDArray[Any] | None] = lambda: None
+
+
+Chosen = dict[str, list[int] | None]
+"""By entry, which of its columns are taken; None for all."""
+
+
+def episodes_of(contents: Contents, selection: Selection) -> NDArray[np.int64]:
+    """Return the indices of the episodes that the selection takes."""
+    names = contents.identities or tuple(str(index) for index in range(len(contents.lengths)))
+    return selection.chosen(names, contents.parts, str(contents.path))
+
+
+def assemble(contents: Contents, selection: Selection) -> Trajectories:
+    """Read what the selection takes.
+
+    Raises:
+        InputError: there is no such entry, it cannot be used, or it would not fit into memory.
+    """
+    path, episodes = contents.path, episodes_of(contents, selection)
+    numeric = [name for name, entry in contents.entries.items() if entry.is_numeric]
+    if not numeric:
+        raise InputError(f"{path} has no columns of numbers, only {listed(list(contents.entries))}; check the file")
+    actions = _chosen(contents, selection.actions or contents.actions, "actions")
+    observed = selection.observations
+    if observed is None:
+        used = set(actions) if selection.actions else set()
+        observed = _vectors(contents, tuple(name for name in contents.observations if name not in used))
+    observations = _chosen(contents, observed, "observations")
+    lengths = contents.lengths[episodes]
+    names = list(dict.fromkeys([*observations, *actions]))
+    size = sum(contents.entries[name].size * max(contents.entries[name].dtype.itemsize, 4) for name in names)
+    require_memory(size * int(lengths.sum()), str(path), contents.stored)
+    arrays = contents.read(names, episodes)
+    labels: dict[str, tuple[str, ...]] = {}
+    seen = _observations(contents, arrays, observations, labels)
+    acted = _actions(contents, arrays, actions)
+    if acted.dtype.kind == "f":
+        _label(labels, "actions", contents, actions)
+        if contents.form == "vector":
+            seen, acted, lengths = _without_last(seen, acted, lengths)
+    identities = contents.identities
+    return Trajectories(
+        seen,
+        acted,
+        lengths,
+        contents.choices if acted.dtype.kind == "i" else None,
+        labels or None,
+        None if identities is None else tuple(identities[index] for index in episodes),
+        {name: values[episodes] for name, values in contents.attributes.items()} or None,
+    )
+
+
+def _vectors(contents: Contents, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of what becomes a vector of numbers by default, with a warning that names the rest."""
+    left = list(contents.ignored)
+    kept = names
+    if contents.form == "vector":
+        kept = tuple(n for n in names if contents.entries[n].is_numeric and not contents.entries[n].is_image)
+        left += [name for name in names if name not in kept]
+    if not kept:
+        raise InputError(
+            f"{contents.path} has no columns of numbers to observe, only {listed(left)}; choose among its entries "
+            f"with observations (--observations): {listed(list(contents.entries))}"
+        )
+    if left:
+        warnings.warn(f"{contents.path} also holds {listed(left, 40)}, which are not used", stacklevel=2)
+    return kept
+
+
+def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
+    """Return which columns of which entries these names mean: an entry, a column, or ENTRY.NUMBER."""
+    entries = contents.entries
+    if not names:
+        raise InputError(
+            f"{contents.path} does not say which columns are {what}; choose among "
+            f"{listed([name for name, entry in entries.items() if entry.is_numeric], 40)} with {what} (--{what})"
+        )
+    chosen: Chosen = {}
+    for name in names:
+        if name in contents.ignored and name not in entries:
+            raise InputError(
+                f"{name} in {contents.path} is a video, an image or words, which are not read; choose columns of "
+                f"numbers, such as {listed(list(entries), 4)}"
+            )
+        source, place = (name, None) if name in entries else _column(entries, name)
+        if source is None:
+            known = [label for each, entry in entries.items() for label in (entry.columns or (each,))]
+            raise InputError(f"{contents.path} has no {what} {name!r}; it has {listed(known, 40)}: check the name")
+        entry = entries[source]
+        if not entry.is_numeric:
+            raise InputError(f"{source} in {contents.path} is of type {entry.dtype}, not real numbers; leave it out")
+        if entry.is_image and what == "actions":
+            raise InputError(f"{source} in {contents.path} has shape {entry.shape} a step; actions are columns")
+        before = chosen.get(source, [])
+        chosen[source] = None if place is None or before is None else [*before, place]
+    return chosen
+
+
+def _column(entries: Mapping[str, Entry], name: str) -> tuple[str | None, int | None]:
+    """Return the entry and the place of a column that is called `name`, or ENTRY.PLACE; None where there is none."""
+    for source, entry in entries.items():
+        if entry.columns and name in entry.columns:
+            return source, entry.columns.index(name)
+    source, _, place = name.rpartition(".")
+    if source in entries and place.isdecimal() and int(place) < entries[source].size:
+        return source, int(place)
+    return None, None
+
+
+def _observations(
+    contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen, labels: dict[str, tuple[str, ...]]
+) -> Observations:
+    """Return what is observed, in the form of the format, and add the names of its columns to `labels`."""
+    images = any(contents.entries[name].is_image for name in chosen)
+    if contents.form == "dictionary" or (images and len(chosen) > 1):
+        for name, columns in chosen.items():
+            _label(labels, f"observations/{name}", contents, {name: columns})
+        return {name: _kept(contents, arrays[name], name, columns) for name, columns in chosen.items()}
+    _label(labels, "observations", contents, chosen)
+    if images or (contents.form == "array" and len(chosen) == 1):
+        ((name, columns),) = chosen.items()
+        return _kept(contents, arrays[name], name, columns)
+    return _joined(contents, arrays, chosen)
+
+
+def _without_last(
+    observations: Observations, actions: NDArray[Any], lengths: NDArray[np.int64]
+) -> tuple[Observations, NDArray[Any], NDArray[np.int64]]:
+    """Leave out the last row of each episode where none of these rows has an action, as tables of Gymnasium's form."""
+    last = np.cumsum(lengths) - 1
+    if not len(lengths) or lengths.min() < 1 or not np.isnan(actions[last]).all():
+        return observations, actions, lengths
+    return (
+        apply(lambda array: np.delete(array, last, axis=0), observations),
+        np.delete(actions, last, axis=0),
+        lengths - 1,
+    )
+
+
+def _kept(contents: Contents, array: NDArray[Any], name: str, columns: list[int] | None) -> NDArray[Any]:
+    """Return an entry in its own shape, or the chosen columns of it, (steps, n)."""
+    numbers = as_numbers(array, f"{name} in {contents.path}")
+    if columns is not None:
+        return numbers.reshape(len(numbers), -1)[:, columns]
+    return numbers[:, None] if numbers.ndim == 1 else numbers
+
+
+def _joined(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen) -> NDArray[Any]:
+    """Return the chosen columns of all entries side by side, (steps, n)."""
+    parts = []
+    for name, columns in chosen.items():
+        array = as_numbers(arrays[name], f"{name} in {contents.path}")
+        array = array.reshape(len(array), contents.entries[name].size)
+        parts.append(array if columns is None else array[:, columns])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _actions(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen) -> NDArray[Any]:
+    """Return choices (steps,) or (steps, parts), or numbers (steps, n)."""
+    name, columns = next(iter(chosen.items()))
+    whole = contents.entries[name].dtype.kind in "iu" and len(chosen) == 1 and columns is None
+    if whole and (contents.discrete or (contents.discrete is None and contents.entries[name].shape == ())):
+        return as_actions(arrays[name], f"actions in {contents.path}", True)
+    return _joined(contents, arrays, chosen)
+
+
+def _label(labels: dict[str, tuple[str, ...]], place: str, contents: Contents, chosen: Chosen) -> None:
+    """Add the names of the chosen columns to `labels`, unless they would only count the columns of one array."""
+    entries = contents.entries
+    if all(entries[name].is_image for name in chosen):
+        return
+    if contents.form != "vector" and all(entries[n].columns is None and c is None for n, c in chosen.items()):
+        return
+    found = []
+    for name, columns in chosen.items():
+        own = entries[name].columns or column_names(name, entries[name].size)
+        found += [own[column] for column in (range(len(own)) if columns is None else columns)]
+    labels[place] = tuple(found)

@@ -1,0 +1,180 @@
+"""One CSV or Parquet file, or a data frame, with a row for each step and a column that says the episode."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.demonstrations.formats import arrow
+from manyways.demonstrations.formats.arrays import rows_of_trajectories
+from manyways.demonstrations.formats.contents import Contents, Entry
+from manyways.demonstrations.formats.reading import input_errors
+from manyways.demonstrations.formats.selection import listed
+from manyways.errors import InputError
+
+EPISODE = (
+    "episode",
+    "episode_index",
+    "episode_id",
+    "trajectory",
+    "trajectory_id",
+    "traj",
+    "traj_id",
+    "demo",
+    "demo_id",
+)
+_MODES = ("mode", "modes")  # labels, which are never observed
+_OBSERVED = ("observation", "obs", "state")
+_ACTED = ("action", "act_", "act.", "acts")
+_OTHERS = {  # what tables of steps hold besides: counters, clocks, rewards and ends
+    "", "index", "frame_index", "frame", "step", "steps", "t", "time", "timestamp", "timestep", "task_index", "reward",
+    "rewards", "done", "dones", "terminal", "terminals", "terminated", "truncated", "timeout", "timeouts", "success",
+    "next.reward", "next.done", "next.success", "unnamed: 0", "__index_level_0__",
+}  # fmt: skip
+
+
+def recognises(path: Path) -> bool:
+    """Return whether this is a CSV or Parquet file."""
+    return path.is_file() and path.suffix.lower() in arrow.SUFFIXES
+
+
+@contextmanager
+def contents(path: Path) -> Iterator[Contents]:
+    """Open a file.
+
+    Raises:
+        InputError: it is damaged, or does not say which rows are one episode.
+    """
+    with input_errors(path, "table"):
+        source = arrow.open_table(path)
+        yield of_columns(path, source.entries, source.read, None, stored=path.stat().st_size)
+
+
+def of_columns(
+    path: Path,
+    entries: Mapping[str, Entry],
+    read: Callable[[Sequence[str]], Mapping[str, NDArray[Any]]],
+    episode: str | None,
+    stored: int | None = None,
+) -> Contents:
+    """Return what a table offers.
+
+    Args:
+        path: of the file, or what to call the table in errors.
+        entries: its columns.
+        read: returns some of them, each (steps, ...).
+        episode: the column that says the episode; None to find it by its name.
+        stored: bytes on the disk.
+
+    Raises:
+        InputError: no column says which rows are one episode.
+    """
+    column = episode or next((name for name in entries if name.lower() in EPISODE), None)
+    if column is None or column not in entries:
+        known = listed(list(entries))
+        raise InputError(
+            f"{path} has no column {episode!r}; it has {known}: check the name"
+            if episode
+            else f"{path} does not say which rows are one episode; give it a column {listed(EPISODE, 4)} (it has "
+            f"{known})"
+        )
+    order, lengths, identities = _episodes(path, column, read([column])[column])
+
+    def read_rows(names: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        rows = order[rows_of_trajectories(lengths, episodes)]
+        return {name: array[rows] for name, array in read(names).items()}
+
+    observations, actions, ignored = default_columns(entries, (column,))
+    everything = np.arange(len(lengths))
+    attributes: dict[str, NDArray[Any]] = {}
+    for name in [name for name in ignored if entries[name].dtype.kind == "O" and entries[name].shape == ()]:
+        words = np.array([str(word) for word in read_rows([name], everything)[name]])
+        first = words[np.cumsum(lengths) - lengths]
+        if (np.repeat(first, lengths) == words).all():  # the same in each episode: an operator, say
+            attributes[name] = first
+            ignored.remove(name)
+
+    def modes() -> NDArray[Any] | None:
+        name = next((name for name in entries if name.lower() in _MODES), None)
+        if name is None:
+            return None
+        labels = read_rows([name], everything)[name]
+        return np.array(labels[np.cumsum(lengths) - lengths].tolist())
+
+    return Contents(
+        path,
+        {name: entry for name, entry in entries.items() if name != column},
+        observations,
+        actions,
+        lengths,
+        read_rows,
+        identities=identities,
+        attributes=attributes,
+        ignored=tuple(ignored),
+        stored=stored,
+        modes=modes,
+    )
+
+
+def default_columns(
+    entries: Mapping[str, Entry], besides: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Return the names of observations, of actions, and of the rest, by what columns are usually called.
+
+    Actions begin with "action". Observations begin with "observation", "obs" or "state"; where nothing does, they are
+    all other numbers but counters, clocks, rewards and ends.
+    """
+    names = [n for n in entries if n.lower() not in _OTHERS and n.lower() not in _MODES and n not in besides]
+    numeric = [name for name in names if entries[name].is_numeric]
+    actions = [name for name in numeric if name.lower().startswith(_ACTED)]
+    observations = [name for name in numeric if name.lower().startswith(_OBSERVED)]
+    observations = observations or [name for name in numeric if name not in actions]
+    ignored = [name for name in names if name not in observations and name not in actions]
+    return tuple(observations), tuple(actions), ignored
+
+
+def _episodes(
+    path: Path, column: str, values: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+    """Return the rows in the order of episodes, their lengths, and what the column calls them."""
+    words = np.array([str(value) for value in values]) if values.dtype.kind == "O" else values
+    if words.ndim != 1 or (words.dtype.kind == "f" and not np.isfinite(words).all()):
+        raise InputError(
+            f"the column {column} of {path} does not name an episode in every row; fill it or cut the rows"
+        )
+    _, first, inverse = np.unique(words, return_index=True, return_inverse=True)
+    places = np.argsort(np.argsort(first))[inverse]  # numbered as they first appear
+    order = np.argsort(places, kind="stable")
+    named = words[np.sort(first)]
+    if named.dtype.kind == "f" and (named == named.round()).all():
+        named = named.astype(np.int64)
+    return order, np.bincount(places).astype(np.int64), tuple(str(name) for name in named.tolist())
+
+
+def of_frame(frame: Any, episode: str | None) -> Contents:
+    """Return what a data frame of pandas or Polars offers.
+
+    Raises:
+        InputError: it is no data frame, or does not say which rows are one episode.
+    """
+    path = Path("the data frame")
+    if not hasattr(frame, "columns") or not hasattr(frame, "__getitem__"):
+        raise InputError(f"a {type(frame).__name__} is no data frame; give one of pandas or Polars")
+    arrays = {str(name): _cells(path, str(name), frame[name].to_numpy()) for name in frame.columns}
+    entries = {name: Entry(array.shape[1:], array.dtype) for name, array in arrays.items()}
+    return of_columns(path, entries, lambda names: {name: arrays[name] for name in names}, episode)
+
+
+def _cells(path: Path, name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return a column as (steps, ...); cells may be lists of numbers, or words."""
+    if values.dtype.kind in "fiub":
+        return values
+    if values.dtype.kind == "O" and len(values) and isinstance(values[0], list | tuple | np.ndarray):
+        try:
+            return np.stack([np.asarray(value, dtype=np.float64) for value in values])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the cells of {name} in {path} are not rows of equally many numbers ({error})") from error
+    return values.astype(object)

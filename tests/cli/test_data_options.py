@@ -1,0 +1,103 @@
+"""Choosing columns and episodes on the command line, and converting data sets."""
+
+import json
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+from manyways import Demonstrations, load_modes
+
+QUICK = ("--iterations", "60", "--hidden", "16")
+
+
+@pytest.fixture
+def robomimic(tmp_path, demonstrations, labels):
+    """Two operators, each of whom does the task in one way; demo_24 has a value that is not finite."""
+    with h5py.File(tmp_path / "demo.hdf5", "w") as file:
+        for index, (observations, actions) in enumerate([*demonstrations, demonstrations[0]]):
+            demo = file.create_group(f"data/demo_{index}")
+            demo.attrs["operator"] = "ann" if labels[index % 24] else "bob"
+            demo["actions"] = actions
+            demo["obs/arm"] = observations[:, :2]
+            demo["obs/grip"] = np.where(index == 24, np.nan, observations[:, 2:])
+            demo["obs/image"] = np.zeros((len(actions), 8, 8, 3), np.uint8)
+        file["mask/train"] = np.array([f"demo_{index}" for index in range(20)], dtype="S")
+    return tmp_path / "demo.hdf5"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_remembers_what_was_taken_of_its_data(command, tmp_path, robomimic, labels):
+    run = tmp_path / "run"
+    options = ("--observations", "arm", "grip", "--episodes", "train", "--exclude", "demo_3")
+    code, out, _ = command("inspect", robomimic, *options)
+    assert code == 0
+    assert "19 trajectories" in out
+    assert "operator: " in out
+    assert "observation arm.1" in out
+    assert f"manyways train {robomimic} --observations arm grip --episodes train --exclude demo_3 --modes K" in out
+    assert command("train", robomimic, *options, "--modes", 2, "--out", run, "--iterations", 300)[0] == 0
+    taken = {"observations": ["arm", "grip"], "episodes": "train", "exclude": ["demo_3"]}
+    assert json.loads((run / "config.json").read_text())["selection"] == taken
+    code, out, error = command("modes", run)
+    assert code == 0, error
+    assert "operator" in out
+    result = json.loads((run / "modes.json").read_text())
+    assert result["identities"] == [f"demo_{index}" for index in range(20) if index != 3]
+    assert sorted(map(sorted, result["attributes"]["operator"].values())) == [[0, 9], [0, 10]]
+    # Other episodes of the same file: the columns are still those of the run.
+    assert command("modes", run, "--data", robomimic, "--exclude", "demo_24")[0] == 0
+    assert len(json.loads((run / "modes.json").read_text())["identities"]) == 24
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _, _, error = command("modes", run, "--observations", "grip", "arm")
+    assert "manyways: warning: the data have the column grip where the policy has arm.0; check that they" in error
+    assert command("report", run)[0] == 0
+    assert command("train", robomimic, *options, "--modes", 2, "--out", run, "--iterations", 300)[0] == 0
+    code, _, error = command("train", robomimic, "--episodes", "0:5", "--modes", 2, "--out", run, "--iterations", 300)
+    assert code == 2
+    assert "is a run on other data" in error
+
+
+def test_a_warning_is_one_line(command, robomimic):
+    _, _, error = command("inspect", robomimic)
+    assert error == f"manyways: warning: {robomimic} also holds image, which are not used\n"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
+    code, _, error = command("train", robomimic, "--modes", 2, "--out", tmp_path / "run", *QUICK)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "trajectory 24 (demo_24), step 0, column grip" in error
+    assert "--drop-bad" in error
+    assert not (tmp_path / "run").exists()
+    assert "not finite" in command("inspect", robomimic)[1]
+    assert command("train", robomimic, "--drop-bad", "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
+    assert command("modes", tmp_path / "run")[0] == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "out", [("a.npz",), ("a",), ("a", "--format", "csv"), ("a.parquet",), ("a.hdf5",)], ids=lambda out: " ".join(out)
+)
+def test_a_data_set_is_converted_with_its_labels(command, tmp_path, demonstrations, labels, out):
+    demonstrations.save(tmp_path / "data.npz", modes=labels)
+    name, *format = out
+    code, printed, _ = command("convert", tmp_path / "data.npz", tmp_path / name, *format, "--episodes", "1:7")
+    assert code == 0
+    assert f"Next: manyways inspect {tmp_path / name}" in printed
+    converted = Demonstrations.load(tmp_path / name)
+    chosen = demonstrations.select(np.arange(1, 7))
+    np.testing.assert_array_equal(converted.observations, chosen.observations)
+    np.testing.assert_array_equal(converted.actions, chosen.actions)
+    np.testing.assert_array_equal(load_modes(tmp_path / name), labels[1:7])
+
+
+def test_converting_into_a_full_folder_is_refused(command, tmp_path, demonstrations):
+    demonstrations.save(tmp_path / "data.npz")
+    code, _, error = command("convert", tmp_path / "data.npz", tmp_path, "--format", "csv")
+    assert code == 2
+    assert "holds something already" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
