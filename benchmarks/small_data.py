@@ -46,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "residual, plans of 16, linear": RESIDUAL | {"history": 2, "horizon": 16, "linear": True},
     "muon, plans of 16": SMALL | {"optimizer": "muon", "history": 2, "horizon": 16},
 }
+RIVALS = {"bc": manyways.BC, "mdn": manyways.MDN, "bet": manyways.BeT, "diffusion": manyways.Diffusion}
 _FRESH = 50  # demonstrations to measure the held-out loss on
 _EPISODES = 100  # for each mode
 
@@ -58,7 +59,7 @@ class Options:
         families: which.
         variants: even ones to choose, odd ones to report.
         counts: of demonstrations.
-        settings: names in `SETTINGS`, and yardstick.
+        settings: names in `SETTINGS` and `RIVALS`, and yardstick.
         seeds: of the training and of the demonstrations.
         iterations: gradient steps of SOG-BC.
         episodes: rollouts of each mode.
@@ -100,6 +101,8 @@ def main(options: Options) -> None:
 def measure(family: Family, count: int, seed: int, name: str, options: Options) -> dict[str, Any]:
     """Return one cell: success under each mode's code, agreement with the modes, held-out loss, and seconds."""
     demonstrations, labels = family.demonstrations(count, seed)
+    if name in RIVALS:
+        return without_codes(family, demonstrations, name, seed, options)
     fresh, fresh_labels = family.demonstrations(_FRESH, 10_000 + seed)
     began = time.process_time()
     if name == "yardstick":
@@ -128,6 +131,22 @@ def measure(family: Family, count: int, seed: int, name: str, options: Options) 
         "success": success.round(3).tolist(),
         "agreement": round(agreement, 4),
         "held_out_loss": round(float(np.square(np.concatenate(errors) / std).sum(axis=1).mean()), 4),
+        "seconds": round(seconds, 1),
+        "data": data_fingerprint(demonstrations)[:16],
+    }
+
+
+def without_codes(
+    family: Family, demonstrations: manyways.Demonstrations, name: str, seed: int, options: Options
+) -> dict[str, Any]:
+    """Return one cell of an algorithm without a code: how often it does any mode rightly, and the share of each."""
+    began = time.process_time()
+    policy = RIVALS[name](iterations=options.iterations, seed=seed).fit(demonstrations)
+    seconds = time.process_time() - began
+    done = family.modes_done(policy, family.modes * options.episodes, seed)
+    return {
+        "success": [round(float((done >= 0).mean()), 3)],
+        "shares": [round(float((done == mode).mean()), 3) for mode in range(family.modes)],
         "seconds": round(seconds, 1),
         "data": data_fingerprint(demonstrations)[:16],
     }

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -25,11 +27,19 @@ def test_whole_trajectories_are_held_out():
     demonstrations = noisy(trajectories=30)
     learned, held_out = hold_out(demonstrations, 0.1, seed=3)
     assert (len(learned), len(held_out)) == (27, 3)
-    which = held_out_of(30, 0.1, seed=3)
+    which = held_out_of(demonstrations, 0.1, seed=3)
     for place, index in enumerate(which):
         np.testing.assert_array_equal(held_out[place][0], demonstrations[index][0])
     assert hold_out(noisy(trajectories=19), 0.1, 0)[1] is None
     assert hold_out(demonstrations, 0.0, 0)[1] is None
+
+
+def test_those_that_the_data_declares_are_held_out():
+    demonstrations = noisy(trajectories=8)
+    declared = np.array([False, True, False, False, True, False, False, False])
+    demonstrations = dataclasses.replace(demonstrations, attributes={"mask valid": declared})
+    np.testing.assert_array_equal(held_out_of(demonstrations, 0.1, 0), [1, 4])
+    assert len(held_out_of(demonstrations, 0.0, 0)) == 0
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import manyways
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -17,6 +20,7 @@ NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in
 # and the one that writes README and docs, which has a test of its own.
 ONLY_HELP = {"gail_speed", "demo", "write_results"}
 NEEDS = {"crossq": "sb3_contrib", "environments": "envpool", "expert_noise": "envpool", "ppo": "stable_baselines3"}
+NEEDS |= {"pusht": "gym_pusht"}
 
 SMALLEST = {
     "adversarial": ("--tasks", "circles", "--updates", 1, "--threads", 1, "--out", "OUT/speed.json"),
@@ -40,7 +44,15 @@ SMALLEST = {
         *("--out", "OUT/motions", "--picture", "OUT/motions.png"),
     ),
     "ppo": ("returns", "--seeds", 1, "--share", 0.01, "--tasks", "Pendulum-v1", "--out", "OUT/returns.json"),
+    "pusht": (
+        *("--data", "OUT/data.npz", "--algorithms", "sog-bc", "--seeds", 0, "--episodes", 1, "--iterations", 2),
+        *("--hidden", 16, "--out", "OUT/pusht.json"),
+    ),
     "robustness": ("--results", ROOT / "results", "--out", "OUT/robustness.png"),
+    "small_data": (
+        *("--counts", 6, "--variants", 0, "--settings", "yardstick", "default", "--iterations", 3, "--episodes", 3),
+        *("--out", "OUT/small-data.json"),
+    ),
     "tables": (
         *("circles", "--algorithms", "sog-bc", "mdn", "--seeds", 0, "--episodes", 6, "--settings", '{"iterations": 3}'),
         *("--runs", "OUT/runs", "--results", "OUT/results"),
@@ -82,6 +94,10 @@ def test_every_benchmark_runs_at_its_smallest(name, tmp_path, cache):
         pytest.importorskip(NEEDS[name])
     out = tmp_path / "out"
     out.mkdir()
+    if name == "pusht":  # which takes demonstrations of people as a file
+        rng = np.random.default_rng(0)
+        pairs = [(rng.uniform(0, 500, (8, 6)), rng.uniform(0, 500, (8, 2))) for _ in range(4)]
+        manyways.Demonstrations.from_arrays(pairs).save(out / "data.npz")
     kept = [ROOT / "results", ROOT / "benchmarks" / "results", ROOT / "docs"]
     before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
     result = run(name, [str(argument).replace("OUT", str(out)) for argument in SMALLEST[name]], tmp_path, cache)

@@ -288,26 +288,35 @@ def residual_settings(settings: "Cloning") -> dict[str, Any]:
 
 
 def hold_out(demonstrations: Demonstrations, share: float, seed: int) -> tuple[Demonstrations, Demonstrations | None]:
-    """Return the demonstrations to learn from, and those to measure the loss on, None of fewer than 20.
+    """Return the demonstrations to learn from, and those to measure the loss on; None where none are held out.
 
-    Args:
-        demonstrations: of any lengths.
-        share: of the trajectories to hold out, rounded up.
-        seed: of the draw.
+    The arguments are those of `held_out_of`.
     """
-    chosen = held_out_of(len(demonstrations), share, seed)
+    chosen = held_out_of(demonstrations, share, seed)
     if not len(chosen):
         return demonstrations, None
     others = np.setdiff1d(np.arange(len(demonstrations)), chosen)
     return demonstrations.select(others), demonstrations.select(chosen)
 
 
-def held_out_of(trajectories: int, share: float, seed: int) -> NDArray[np.int64]:
-    """Return which of so many trajectories are held out, in ascending order; see `hold_out`."""
-    if trajectories < _LEAST_TO_HOLD_OUT:
+def held_out_of(demonstrations: Demonstrations, share: float, seed: int) -> NDArray[np.int64]:
+    """Return which trajectories are held out, in ascending order.
+
+    They are those that the data declares for it (robomimic's mask `valid`), or else drawn, of 20 trajectories or more.
+
+    Args:
+        demonstrations: of any lengths.
+        share: of the trajectories to draw, rounded up; 0 holds none out.
+        seed: of the draw.
+    """
+    count, declared = len(demonstrations), (demonstrations.attributes or {}).get("mask valid")
+    if share and declared is not None:
+        chosen = np.flatnonzero(np.asarray(declared).astype(bool))
+        if 0 < len(chosen) < count:
+            return chosen
+    if not share or count < _LEAST_TO_HOLD_OUT:
         return np.zeros(0, np.int64)
-    order = np.random.default_rng(seed).permutation(trajectories)
-    return np.sort(order[: math.ceil(share * trajectories)])
+    return np.sort(np.random.default_rng(seed).permutation(count)[: math.ceil(share * count)])
 
 
 def ignored_columns(demonstrations: Demonstrations) -> list[str]:

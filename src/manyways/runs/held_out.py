@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from manyways.runs.run import Run
 
 if TYPE_CHECKING:
+    from manyways.demonstrations import Demonstrations
     from manyways.policies.explanation import Encoding
 
 _ALIKE = 1.25  # times the training loss; a held-out loss up to that is no sign of too few demonstrations
@@ -41,21 +42,21 @@ class HeldOut:
 
 
 def held_out_losses(
-    run: Run, encoding: "Encoding", codes: NDArray[np.int64] | None, lengths: NDArray[np.int64], uninformed: float
+    run: Run, encoding: "Encoding", codes: NDArray[np.int64] | None, demonstrations: "Demonstrations", uninformed: float
 ) -> HeldOut | None:
     """Return what the held-out trajectories of a run say; None where none were held out.
 
     Args:
         run: finished.
-        encoding: of the demonstrations that it was trained on.
+        encoding: of these demonstrations.
         codes: (trajectories,), their codes' indices; None where codes are continuous.
-        lengths: (trajectories,), in steps.
+        demonstrations: those that it was trained on.
         uninformed: the loss of always predicting the mean action.
     """
     from manyways.algorithms.training import held_out_of
 
-    share = run.config["settings"].get("validation", 0.0)
-    chosen = held_out_of(len(lengths), share, run.seed) if share else np.zeros(0, np.int64)
+    lengths = demonstrations.lengths
+    chosen = held_out_of(demonstrations, run.config["settings"].get("validation", 0.0), run.seed)
     if not len(chosen):
         return None
     held = np.isin(np.arange(len(lengths)), chosen)

@@ -233,8 +233,8 @@ def with_held_out(run: Run, policy: "Policy", found: Codes, demonstrations: "Dem
     """Return the codes of a run's own demonstrations, with what the held-out ones say."""
     from manyways.runs.held_out import held_out_losses
 
-    lengths = demonstrations.lengths
-    return replace(found, held_out=held_out_losses(run, found.encoding, found.codes, lengths, policy.uninformed_loss))
+    uninformed = policy.uninformed_loss
+    return replace(found, held_out=held_out_losses(run, found.encoding, found.codes, demonstrations, uninformed))
 
 
 def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labels | None") -> Codes:
