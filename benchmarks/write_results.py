@@ -381,10 +381,11 @@ def small_data() -> str:
             line.append(", ".join(f"{row['success'][0]:.2f}" for row in found.get(name, [])))
     head = ["family", "demonstrations", *names.values(), "agreement of codes and modes", "trainings"]
     head += ["bc", "mdn", "bet", "diffusion"]
-    return (
-        "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no\ncode: how often they do any mode rightly.\n\n"
-        + table(head, lines)
+    text = (
+        "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code: how\n"
+        "often they do any mode rightly.\n\n"
     )
+    return text + table(head, lines)
 
 
 def pusht() -> str:
