@@ -382,8 +382,8 @@ def small_data() -> str:
     head = ["family", "demonstrations", *names.values(), "agreement of codes and modes", "trainings"]
     head += ["bc", "mdn", "bet", "diffusion"]
     text = (
-        "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code: how\n"
-        "often they do any mode rightly.\n\n"
+        "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code:\n"
+        "how often they do any mode rightly.\n\n"
     )
     return text + table(head, lines)
 

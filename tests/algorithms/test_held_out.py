@@ -19,7 +19,7 @@ def noisy(trajectories=30, steps=20, persistent=0.0, seed=0):
         for step in range(steps):
             last = errors[step - 1] if step else 0.0
             errors[step] = persistent * last + np.sqrt(1 - persistent**2) * rng.standard_normal(2)
-        pairs.append((observations, (-1) ** number * np.tanh(observations) + 0.3 * errors))
+        pairs.append((observations, (-1) ** number + np.tanh(observations) + 0.3 * errors))
     return manyways.Demonstrations.from_arrays(pairs)
 
 

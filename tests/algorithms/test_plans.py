@@ -5,6 +5,7 @@ import torch
 import manyways
 from manyways.demonstrations.spaces import box
 from manyways.demonstrations.windows import around, window_and_chunk
+from manyways.evaluation import purity
 from manyways.networks.in_numpy import in_numpy
 from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
@@ -86,15 +87,15 @@ def test_the_linear_answer_is_taken_out_and_put_back(demonstrations):
 def test_a_policy_does_its_plan_and_then_looks_again(demonstrations):
     policy = manyways.SOGBC(prior=manyways.Categorical(2), details=3, **PLANS).fit(demonstrations)
     first, second = demonstrations.observations[:2]
-    plan = policy.network.act(
-        torch.from_numpy(np.tile(first, (1, 3, 1))), torch.from_numpy(policy.code(1)[None]), None
-    ).numpy()[0]
+    code = torch.from_numpy(policy.code(1)[None])
+    with torch.no_grad():
+        plan = policy.network.act(torch.from_numpy(np.tile(first, (1, 3, 1))), code, None).numpy()[0]
     action, state = policy.predict(first, policy.code(1), deterministic=True)
     np.testing.assert_allclose(action, plan[0], rtol=1e-4, atol=1e-5)
     action, state = policy.predict(second, state, deterministic=True)
     np.testing.assert_allclose(action, plan[1], rtol=1e-4, atol=1e-5)
-    window = np.stack([first, second, first])[None]
-    again = policy.network.act(torch.from_numpy(window), torch.from_numpy(policy.code(1)[None]), None).numpy()[0]
+    with torch.no_grad():
+        again = policy.network.act(torch.from_numpy(np.stack([first, second, first])[None]), code, None).numpy()[0]
     action, _ = policy.predict(first, state, deterministic=True)
     np.testing.assert_allclose(action, again[0], rtol=1e-4, atol=1e-5)
 
@@ -108,8 +109,7 @@ def test_modes_are_found_and_details_learned_and_both_saved(demonstrations, tmp_
         gate.append(training.scalars()["gate"])
     policy = training.policy()
     codes = policy.losses(demonstrations).argmin(axis=1)
-    assert len(set(codes[::2])) == len(set(codes[1::2])) == 1
-    assert codes[0] != codes[1]
+    assert purity(codes, np.arange(24) % 2) > 0.9
     assert np.mean(gate[-20:]) < np.log(3)  # better than a guess
     policy.save(tmp_path)
     loaded = manyways.load_policy(tmp_path)
@@ -138,11 +138,13 @@ def test_every_algorithm_that_clones_sees_and_plans_as_much(algorithm, demonstra
 def test_choices_are_planned_too():
     rng = np.random.default_rng(0)
     pairs = []
-    for number in range(20):
-        observations = rng.standard_normal((10, 2))
+    for number in range(24):
+        observations = np.tile(rng.choice([-1.0, 1.0], size=(1, 2)), (10, 1)) + 0.1 * rng.standard_normal((10, 2))
         pairs.append((observations, ((observations[:, 0] > 0) ^ bool(number % 2)).astype(int)))
     demonstrations = manyways.Demonstrations.from_arrays(pairs)
-    settings = manyways.SOGBC(prior=manyways.Categorical(2), **(PLANS | {"iterations": 400, "history": 1}))
+    settings = manyways.SOGBC(
+        prior=manyways.Categorical(2), **(PLANS | {"iterations": 200, "history": 1, "optimizer": "muon"})
+    )
     policy = settings.fit(demonstrations)
     codes = policy.losses(demonstrations).argmin(axis=1)
     for index in (0, 1):

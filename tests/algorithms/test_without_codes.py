@@ -31,11 +31,11 @@ def assert_identical(a, b):
         assert torch.equal(a[name], b[name]), name
 
 
-def either_mode(steps=20, trajectories=40):
+def either_mode(steps=20, trajectories=40, noise=0.01):
     """Return demonstrations that do nearly -1 or +1 throughout, the same on seeing the same nothing."""
     signs = np.where(np.arange(trajectories) % 2, 1.0, -1.0)
-    noise = 0.01 * np.random.default_rng(0).standard_normal((trajectories, steps, 1))
-    pairs = zip(np.zeros((trajectories, steps, 1)), signs[:, None, None] + noise, strict=True)
+    errors = noise * np.random.default_rng(0).standard_normal((trajectories, steps, 1))
+    pairs = zip(np.zeros((trajectories, steps, 1)), signs[:, None, None] + errors, strict=True)
     return manyways.Demonstrations.from_arrays(pairs)
 
 
@@ -55,7 +55,7 @@ def walks(steps=20, trajectories=40):
     [
         MDN(iterations=150, steps_per_batch=64, hidden=32, learning_rate=0.02),
         BeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
-        Diffusion(iterations=300, steps_per_batch=128, hidden=64),
+        Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
 )
@@ -74,7 +74,7 @@ def test_both_modes_are_drawn_and_nothing_between_them(settings):
     "settings",
     [
         BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
-        Diffusion(iterations=300, steps_per_batch=128, hidden=64),
+        Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
 )
@@ -132,7 +132,7 @@ def test_bins_are_the_kinds_of_actions():
 
 
 def test_bins_without_actions_are_never_drawn():
-    policy = small(BeT, bins=64, iterations=1).fit(either_mode())
+    policy = small(BeT, bins=64, iterations=1, horizon=1).fit(either_mode(noise=0))
     actions, _ = policy.predict(np.zeros((300, 1)))
     assert np.isfinite(actions).all()
     assert policy.network.centres.isfinite().sum() == 2
@@ -233,7 +233,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
     training = settings.start(demonstrations)
     assert isinstance(training, WithoutCodesTraining)
     assert np.isnan(training.loss)
-    assert training.learning_rate == settings.learning_rate
+    assert training.learning_rate == training.settings.learning_rate == (2e-3 if algorithm is BeT else 1e-2)
     history = []
     policy = settings.fit(demonstrations, callback=lambda now: history.append((now.iteration, now.loss, now.scalars())))
     assert [iteration for iteration, _, _ in history] == [1, 2]
@@ -300,7 +300,7 @@ def test_constant_columns_are_allowed(algorithm):
         (BeT, {"focal": -1.0}, "focal is -1.0; give 0 or more"),
         (BeT, {"offset_weight": float("inf")}, "offset_weight is inf; give 0 or more"),
         (BeT, {"bins": 0}, "bins is 0"),
-        (Diffusion, {"execute": 9}, "execute is 9; give 1 to the 8 actions of the horizon"),
+        (Diffusion, {"horizon": 8, "execute": 9}, "execute is 9; give 1 to the 8 actions of the horizon"),
         (Diffusion, {"denoising_steps": 101}, "denoising_steps is 101; give at most the 100 levels of noise"),
     ],
 )

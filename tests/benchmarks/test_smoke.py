@@ -43,7 +43,9 @@ SMALLEST = {
         *("plain, 5 x 10", "--seeds", 1, "--iterations", 10, "--counting", 0),
         *("--out", "OUT/motions", "--picture", "OUT/motions.png"),
     ),
+    "persistence": ("--tasks", "circles", "--variants", 0, "--counts", 12, "--out", "OUT/persistence.json"),
     "ppo": ("returns", "--seeds", 1, "--share", 0.01, "--tasks", "Pendulum-v1", "--out", "OUT/returns.json"),
+    "predict": ("--calls", 10, "--out", "OUT/predict.json"),
     "pusht": (
         *("--data", "OUT/data.npz", "--algorithms", "sog-bc", "--seeds", 0, "--episodes", 1, "--iterations", 2),
         *("--hidden", 16, "--out", "OUT/pusht.json"),

@@ -128,7 +128,12 @@ def test_groups_keep_modes_apart_that_one_code_could_imitate():
 def test_the_search_corrects_wrong_groups():
     demonstrations, kinds = relations(3, 30, seed=1)
     settings = manyways.SOGBC(
-        prior=manyways.Categorical(3), iterations=300, hidden=32, trajectories_per_batch=16, steps_per_trajectory=16
+        prior=manyways.Categorical(3),
+        iterations=300,
+        hidden=32,
+        trajectories_per_batch=16,
+        steps_per_trajectory=16,
+        validation=0,
     )
     training = settings.start(demonstrations)
     wrong = Groups.fit(demonstrations, 3, seed=0)

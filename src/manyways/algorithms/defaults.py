@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.spaces import entry_spaces
 
 if TYPE_CHECKING:
     from manyways.algorithms.settings import Cloning
 
 Settings = TypeVar("Settings", bound="Cloning")
 
-_PERSISTENT = 0.4  # share of an error's variance that the error before it explains; more is a person's
-_TRAJECTORIES = 150  # at most
+_PERSISTENT = 0.35  # share of an error's variance that the error before it explains; more is a person's
+_STEPS = 20_000  # about as many are enough
+_LEAST_TRAJECTORIES = 10
 _FEATURES = 500  # random, of an observation
-_RIDGE = 1e-4  # the penalty, as a share of the steps
+_RIDGES = (1e-4, 1e-2, 1.0)  # penalties, as shares of the steps; the one with the least errors counts
 _FARTHEST = 10.0  # standard deviations
 
 
@@ -35,8 +37,9 @@ def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
         seed: of the features, and of the trajectories left out.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(demonstrations))[:_TRAJECTORIES]
-    some = demonstrations.select(np.sort(order))
+    order = rng.permutation(len(demonstrations))
+    enough = int(np.searchsorted(np.cumsum(demonstrations.lengths[order]), _STEPS)) + 1
+    some = demonstrations.select(np.sort(order[: max(enough, _LEAST_TRAJECTORIES)]))
     inputs, actions = (_normalized(values) for values in (some.vectors(), some.action_vectors()))
     weights = rng.standard_normal((inputs.shape[1], _FEATURES)) / np.sqrt(inputs.shape[1])
     hidden = np.tanh(1.5 * inputs @ weights + rng.standard_normal(_FEATURES))
@@ -45,14 +48,16 @@ def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
     left_out = np.isin(owners, rng.permutation(len(some))[: max(2, len(some) // 5)])
     if left_out.all():
         left_out[:] = False
+    measured = left_out if left_out.any() else ~left_out
     known = features[~left_out]
-    gram = known.T @ known + _RIDGE * len(known) * np.eye(known.shape[1])
-    errors = actions - features @ np.linalg.solve(gram, known.T @ actions[~left_out])
+    gram, products = known.T @ known, known.T @ actions[~left_out]
+    tried = [
+        actions - features @ np.linalg.solve(gram + ridge * len(known) * np.eye(len(gram)), products)
+        for ridge in _RIDGES
+    ]
+    errors = min(tried, key=lambda values: np.square(values[measured]).sum())
     errors -= np.add.reduceat(errors, some.starts)[owners] / some.lengths[owners][:, None]
-    if left_out.any():
-        rows = np.flatnonzero(left_out[1:] & (owners[1:] == owners[:-1])) + 1
-    else:
-        rows = np.flatnonzero(owners[1:] == owners[:-1]) + 1
+    rows = np.flatnonzero(measured[1:] & (owners[1:] == owners[:-1])) + 1
     before, now = errors[rows - 1], errors[rows]
     slope = (before * now).sum(axis=0) / np.maximum((before**2).sum(axis=0), 1e-12)
     return float(1 - ((now - slope * before) ** 2).sum() / max((now**2).sum(), 1e-12))
@@ -74,7 +79,10 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
         demonstrations: the training data.
     """
     if any(getattr(settings, name) is None for name in settings.person):
-        persistent = persistence(demonstrations, settings.seed) >= _PERSISTENT
+        # Of images this regression sees too little to tell a person's errors from its own.
+        boxes = entry_spaces(demonstrations.observation_space).values()
+        measurable = all(len(box.shape) == 1 for box in boxes)
+        persistent = measurable and persistence(demonstrations, settings.seed) >= _PERSISTENT
         settings = _filled(settings, settings.person if persistent else settings.agent)
     return _filled(settings, settings.batches[settings.optimizer or ""])
 

@@ -268,7 +268,9 @@ class CloningTraining(Training):
             tensors |= add_prefix(f"optimizer.{number}", moments(optimizer))
         numbers = {"iteration": self.iteration, "best_iteration": self._best_iteration}
         tensors |= {name: torch.tensor(value) for name, value in numbers.items()}
-        return tensors | add_prefix("best", self._best) | {"best_loss": torch.tensor(self._best_loss).double()}
+        return (
+            tensors | add_prefix("best", self._best) | {"best_loss": torch.tensor(self._best_loss, dtype=torch.float64)}
+        )
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore the state of `state_dict`."""
