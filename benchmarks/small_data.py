@@ -30,6 +30,8 @@ ADAMW = SMALL | {"optimizer": "adamw"}
 RESIDUAL = ADAMW | {"network": "residual", "hidden": 256}
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
+    "default, details": {"details": 8},
+    "default, linear": {"linear": True},
     "muon, nothing held out": {"optimizer": "muon", "validation": 0.0},
     "muon": {"optimizer": "muon"},
     "muon, 16 x 16": SMALL | {"optimizer": "muon"},

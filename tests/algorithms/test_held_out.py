@@ -108,7 +108,7 @@ def test_what_is_held_out_is_reported(tmp_path):
 
 
 def test_errors_of_people_persist_and_plans_follow():
-    agent, person = noisy(trajectories=60, persistent=0.0), noisy(trajectories=60, persistent=0.9)
+    agent, person = (noisy(trajectories=40, steps=60, persistent=share) for share in (0.0, 0.9))
     assert persistence(agent) < 0.1
     assert persistence(person) > 0.4
     prior = manyways.Categorical(2)

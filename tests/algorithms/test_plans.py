@@ -187,3 +187,17 @@ def test_a_single_observation_takes_a_short_way_to_the_same_action():
         fixed.predict(observations[0], policy.code(1), deterministic=True)[0],
         policy.predict(observations[0], policy.code(0), deterministic=True)[0],
     )
+
+
+@pytest.mark.parametrize("more", [{}, {"details": 3}, {"history": 1}, {"horizon": 1, "execute": 1}])
+def test_a_single_environment_and_several_do_the_same(demonstrations, more):
+    policy = manyways.SOGBC(prior=manyways.Categorical(2), **(PLANS | {"iterations": 3} | more)).fit(demonstrations)
+    observations = demonstrations.observations[:9]
+    policy.predict(observations[0], policy.code(0), deterministic=True)  # looks closer once
+    one, both = policy.code(1), np.stack([policy.code(1)] * 2)
+    for observation in observations:
+        alone, one = policy.predict(observation, one, deterministic=True)
+        together, both = policy.predict(np.stack([observation] * 2), both, deterministic=True)
+        np.testing.assert_allclose(alone, together[1], rtol=1e-4, atol=1e-5)
+        assert one.shape == both[1].shape
+        np.testing.assert_allclose(one, both[1], rtol=1e-4, atol=1e-5)

@@ -87,7 +87,8 @@ class Policy:
         self._precise = network.observations.precise
         self._fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
         self._shape = network.observation_space.shape
-        self._quick = self._fast is not None and not self._layout.remembers and not self._precise
+        self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
+        self._quick = self._fast is not None and not self._precise
         self._without_state = self._far = 0
         self._looked = False
         self.seed(seed)
@@ -207,9 +208,9 @@ class Policy:
             InputError: the observation or the state has the wrong shape, or a value is not finite.
         """
         if deterministic and episode_start is None and self._quick:
-            action = self._act_at_once(observation, state)
-            if action is not None:
-                return action, state
+            done = self._act_at_once(observation, state)
+            if done is not None:
+                return done
         batch, count, single = as_batch(observation, self.observation_space, self._precise)
         self._watch(batch, state, episode_start)
         codes, states, continuing = self._codes(batch, state, episode_start, count)
@@ -221,16 +222,16 @@ class Policy:
             actions, next_states = self._act_from_memory(batch, codes, states, continuing, rng)
         return (actions[0], next_states[0]) if single else (actions, next_states)
 
-    def _act_at_once(self, observation: Any, state: Any) -> NDArray[Any] | None:
-        """Return the action for one array with one code, or None where `predict` has to look closer."""
+    def _act_at_once(self, observation: Any, state: Any) -> tuple[NDArray[Any], Floats] | None:
+        """Return the action for one array and the next state, or None where `predict` has to look closer."""
         if type(observation) is not np.ndarray or type(state) is not np.ndarray or not self._looked:
             return None
         if observation.dtype != np.float32 or observation.shape != self._shape or state.dtype != np.float32:
             return None
-        if state.shape != (self._layout.size,) or not math.isfinite(observation.sum()):
+        if state.shape not in self._state_shapes or not math.isfinite(observation.sum()):
             return None
         assert self._fast is not None
-        return self._fast(observation[None], state[None])[0, 0]
+        return self._layout.act_at_once(self._fast, observation, state)
 
     def _act(self, batch: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return one action for each observation, for a policy without memory."""

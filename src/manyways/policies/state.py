@@ -5,6 +5,7 @@
 A policy with a window of one observation that executes one action has the code alone as its state.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,41 @@ class StateLayout:
         waiting = rows[:, start : start + self._waiting]
         memory.waiting[continuing, :-1] = waiting.reshape(len(rows), self._executed - 1, *self._action_shape)
         memory.remaining[continuing] = remaining
+
+    def act_at_once(
+        self, plan: Callable[[Floats, Floats], Floats], observation: Floats, state: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return the action for one observation, and the next state; as the other methods do, without their checks.
+
+        Args:
+            plan: from a window (1, [window,] size) and a code (1, code size) to actions (1, executed, action size).
+            observation: an array (size,).
+            state: (state size,), from `pack`, or a code alone.
+        """
+        code = self.code_size
+        if not self.remembers:
+            return plan(observation[None], state[None])[0, 0], state
+        actions, size = code + self._past, self._action_shape[0]
+        if len(state) == code:
+            past, remaining = np.tile(observation, self._window - 1), 0
+        else:
+            past, remaining = state[code:actions], int(state[-1])
+        seen = np.concatenate([past, observation])
+        following = np.empty(self.size, state.dtype)
+        following[:code] = state[:code]
+        following[code:actions] = seen[len(observation) :]
+        if remaining:
+            action = state[actions : actions + size].copy()
+            following[actions : -1 - size] = state[actions + size : -1]
+            following[-1 - size : -1] = 0
+        else:
+            remaining = self._executed
+            window = seen.reshape(1, self._window, -1) if self._window > 1 else seen[None]
+            planned = plan(window, state[None, :code])[0]
+            action = planned[0]
+            following[actions:-1] = planned[1:].reshape(-1)
+        following[-1] = remaining - 1
+        return action, following
 
     def pack(self, codes: Floats, windows: Any, memory: Memory) -> Floats:
         """Return the states (n, size) after a step, from codes (n, code size) and windows (n, window, ...)."""
