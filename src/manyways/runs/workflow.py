@@ -109,9 +109,12 @@ def train(
         try:
             with progress.section("getting ready"):
                 training = settings.start(demonstrations, environment)
+            # Those of the training say what followed from the demonstrations.
+            resolved = getattr(training, "settings", None)
+            known = resolved if isinstance(resolved, type(settings)) else settings
             config = {
                 "algorithm": settings.name,
-                "settings": settings.to_json(),
+                "settings": known.to_json(),
                 "task": name,
                 "weights": None if weights is None else str(Path(weights).resolve()),
                 "data": source,
@@ -130,7 +133,7 @@ def train(
             resume(run, training)
             progress.say(
                 f"{run.title}: {len(demonstrations):,} trajectories, {demonstrations.steps:,} steps; "
-                f"{prior or 'no codes'}; {training.iterations:,} iterations"
+                f"{prior or 'no codes'}; {training.iterations:,} iterations{_plans(resolved)}"
             )
             evaluator = _evaluator(chosen, demonstrations, source, taken) if environment is not None else None
             written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
@@ -141,6 +144,14 @@ def train(
             if environment is not None:
                 environment.close()
     return run
+
+
+def _plans(settings: Any) -> str:
+    """Return what a policy sees and plans, in words; nothing for one observation and one action."""
+    history, horizon = getattr(settings, "history", None) or 1, getattr(settings, "horizon", None) or 1
+    if history == horizon == 1:
+        return ""
+    return f"; sees {history} observations, plans {horizon} actions, does {settings.window()['executed']}"
 
 
 def _module(settings: Any) -> "nn.Module | None":
