@@ -33,7 +33,6 @@ def in_numpy(network: "PolicyNetwork") -> Callable[[Floats, Floats], Floats] | N
     mean, scale = moments.mean.numpy(), moments.scale.numpy()
     single = mean.astype(np.float32)
     state, code = _layers(network.state), _linear(network.code)
-    after = None if network.middle is None else _linear(network.middle)
     executed, size = network.executed, actions.size
     columns = slice(0, executed * size)
     # Real units are folded into the last layer, and into the linear answer.
@@ -66,7 +65,7 @@ def in_numpy(network: "PolicyNetwork") -> Callable[[Floats, Floats], Floats] | N
             sums = sums + code(codes) + details[chosen]
         else:
             sums = sums + code(codes)
-        values = (np.tanh(sums) if after is None else _silu(after(_silu(sums)))) @ last + bias
+        values = np.tanh(sums) @ last + bias
         if answer is not None:
             values += inputs @ answer
         values = np.minimum(np.maximum(values.reshape(-1, executed, size), low), high)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import apply
@@ -42,7 +41,7 @@ class PolicyNetwork(ActionNetwork):
         encoder: from an observation to features.
         seed: of the encoder's weights, where it is made here.
         window, chunk, executed: as in `ActionNetwork`.
-        blocks: residual layers of the state's part, with one more layer after the sum; 0 for the paper's layers.
+        blocks: residual layers of the state's part; 0 for the paper's layers.
         dropout: of the residual layers.
         details: codes of a chunk, below the trajectory's code; 1 for none.
         linear: whether the network predicts what a linear answer to the observations leaves.
@@ -76,9 +75,7 @@ class PolicyNetwork(ActionNetwork):
         inputs = window * self.feature_size
         self.state = state_layers(inputs, hidden, blocks, dropout)
         self.code = nn.Linear(code_size, hidden)
-        # Beside residual layers, one more layer after the sum.
-        self.middle = nn.Linear(hidden, max(1, hidden // 2)) if blocks else None
-        self.output = nn.Linear(hidden if self.middle is None else self.middle.out_features, self.actions.outputs)
+        self.output = nn.Linear(hidden, self.actions.outputs)
         self.linear = LinearAnswer(inputs, self.actions.outputs) if linear else None
         if details > 1:
             self.detail = nn.Linear(details, hidden, bias=False)
@@ -87,7 +84,7 @@ class PolicyNetwork(ActionNetwork):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's other arguments than spaces, encoder, seed and those of the prior."""
         return {
-            "hidden": self.code.out_features,
+            "hidden": self.output.in_features,
             "window": self.window,
             "chunk": self.chunk,
             "executed": self.executed,
@@ -170,8 +167,7 @@ class PolicyNetwork(ActionNetwork):
 
     def decode(self, sums: Tensor) -> Tensor:
         """Return outputs (..., outputs) for `self.actions`, from the sum of both parts (..., hidden)."""
-        hidden = torch.tanh(sums) if self.middle is None else functional.silu(self.middle(functional.silu(sums)))
-        outputs: Tensor = self.output(hidden)
+        outputs: Tensor = self.output(torch.tanh(sums))
         return outputs
 
     def forward(self, observations: Any, codes: Tensor) -> Tensor:

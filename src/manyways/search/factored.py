@@ -30,7 +30,6 @@ from manyways.search.settings import Search
 
 # Values in memory at once: few enough for a processor's cache, enough to hide the cost of a call.
 _HIDDEN_VALUES = 2**18  # steps x codes x hidden
-_DEEP_VALUES = 2**22  # steps x codes x hidden, where only large products are fast
 _ACTION_VALUES = 2**20  # steps x codes x action size
 _MOST_STEPS = 2**12
 # tanh is ±1 in float32 from 9 on, and exp(2 * 20) squared is still finite.
@@ -56,8 +55,6 @@ def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes
 @torch.no_grad()
 def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
     """Return the error of every step under every code, (steps, codes), from the codes' parts of the sum."""
-    if network.middle is not None:
-        return _deep_losses(network, features, actions, parts)
     state_part = _exponential(features)
     code_part = _exponential(parts)
     weight, bias = _output(network)
@@ -72,18 +69,6 @@ def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts
         pairs = torch.addcmul(one, part, code_part, out=units[: len(part)]).reciprocal_().flatten(0, 1)
         torch.mm(weight, pairs.T, out=products[:, start * count : (start + len(part)) * count])
     return network.actions.pair_errors(products.view(-1, steps, count), bias, actions)
-
-
-def _deep_losses(network: PolicyNetwork, features: Tensor, targets: Tensor, parts: Tensor) -> Tensor:
-    """Return what `part_losses` does for a network with a layer after the sum, in chunks of steps."""
-    losses = features.new_empty(len(features), len(parts))
-    chunk = max(1, _DEEP_VALUES // parts.numel())
-    for start in range(0, len(features), chunk):
-        rows = slice(start, start + chunk)
-        outputs = network.decode(features[rows, None] + parts)
-        every = targets[rows, None].expand(-1, len(parts), *targets.shape[1:])
-        losses[rows] = network.actions.errors(outputs, every)
-    return losses
 
 
 def _output(network: PolicyNetwork) -> tuple[Tensor, Tensor]:
@@ -174,8 +159,7 @@ def search_batch(
     Returns:
         The codes, (trajectories, dimension).
     """
-    race = search.race and network.middle is None  # the race is written for the factored form
-    stages = _stages(features.shape[1], search, race)
+    stages = _stages(features.shape[1], search)
 
     def losses(codes: Tensor, block: slice, offsets: Tensor) -> Tensor:
         own, parts = _split(network, codes, block, offsets)
@@ -247,9 +231,9 @@ def _split(network: PolicyNetwork, codes: Tensor, block: slice, offsets: Tensor)
     return network.code(codes), offsets @ network.code.weight[:, block].T
 
 
-def _stages(steps: int, search: Search, race: bool) -> list[tuple[slice, int]]:
+def _stages(steps: int, search: Search) -> list[tuple[slice, int]]:
     """Return for each stage of a race the new steps, and how many candidates take part."""
-    if not race:
+    if not search.race:
         return [(slice(0, steps), search.candidates)]
     stages, start = [], 0
     for part in (16, 4, 1):
