@@ -45,7 +45,7 @@ SMALLEST = {
     ),
     "persistence": ("--tasks", "circles", "--variants", 0, "--counts", 12, "--out", "OUT/persistence.json"),
     "ppo": ("returns", "--seeds", 1, "--share", 0.01, "--tasks", "Pendulum-v1", "--out", "OUT/returns.json"),
-    "predict": ("--calls", 10, "--out", "OUT/predict.json"),
+    "predict": ("--calls", 10, "--rounds", 1, "--out", "OUT/predict.json"),
     "pusht": (
         *("--data", "OUT/data.npz", "--algorithms", "sog-bc", "--seeds", 0, "--episodes", 1, "--iterations", 2),
         *("--hidden", 16, "--out", "OUT/pusht.json"),
