@@ -46,7 +46,7 @@ def test_the_factored_search_is_the_whole_network(steps, observation_size, actio
     actions = torch.randn(steps, action_size, generator=generator)
     with torch.no_grad():
         features = network.state_features(observations)
-    losses = search.step_losses(network, features, actions, torch.eye(codes))
+    losses = search.part_losses(network, features, actions, network.code(torch.eye(codes)))
     expected = plain_losses(network, observations, actions, torch.eye(codes))
     torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-4)
 
@@ -54,7 +54,7 @@ def test_the_factored_search_is_the_whole_network(steps, observation_size, actio
 def test_sums_far_beyond_the_exponentials_range_stay_finite():
     network = network_of(2, 1, 2, 8)
     features = torch.tensor([[1e4] * 8, [-1e4] * 8])
-    losses = search.step_losses(network, features, torch.zeros(2, 1), torch.eye(2))
+    losses = search.part_losses(network, features, torch.zeros(2, 1), network.code(torch.eye(2)))
     with torch.no_grad():
         saturated = torch.stack([network.output(sign * torch.ones(8)).square() for sign in (1, -1)])
     torch.testing.assert_close(losses, saturated.expand(-1, 2))

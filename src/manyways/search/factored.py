@@ -37,24 +37,18 @@ _LARGEST_FEATURE = 20.0
 
 
 @torch.no_grad()
-def step_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, codes: Tensor) -> Tensor:
+def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
     """Return the error of every step under every code.
 
     Args:
         network: the policy.
         features: (steps, hidden), the state's part of the sum.
         actions: (steps, ...), the loss's targets.
-        codes: (codes, dimension).
+        parts: (codes, hidden), the codes' parts of the sum.
 
     Returns:
         (steps, codes): ‖f(z, s) - a‖² of normalised actions; of choices the cross-entropy.
     """
-    return part_losses(network, features, actions, network.code(codes))
-
-
-@torch.no_grad()
-def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
-    """Return the error of every step under every code, (steps, codes), from the codes' parts of the sum."""
     state_part = _exponential(features)
     code_part = _exponential(parts)
     weight, bias = _output(network)
