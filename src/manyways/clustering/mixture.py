@@ -94,22 +94,22 @@ def cluster(
             KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
             for restart in range(restarts)
         )
-        results = [improve(start if known is None else _renamed(start, known, groups)) for start in starts]
+        results = [improve(start if known is None else renamed(start, known, groups)) for start in starts]
         best = min(results, key=lambda result: result[3])
         if distinct < len(points) <= _MOST_IN_TREE:
             labels = fcluster(linkage(points @ best[0], "ward"), distinct, "maxclust") - 1
             if labels.max() + 1 == distinct:  # no group without points
-                labels = labels if known is None else _renamed(labels, known, groups)
+                labels = labels if known is None else renamed(labels, known, groups)
                 best = min(best, improve(labels), key=lambda result: result[3])
     return best
 
 
-def _renamed(labels: NDArray[np.integer], known: NDArray[np.integer], groups: int) -> NDArray[np.integer]:
+def renamed(labels: NDArray[np.integer], known: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
     """Return labels (n,) whose numbers agree best with the known ones (n,), and which are those where known."""
     agree = np.zeros((groups, groups), np.int64)
     np.add.at(agree, (labels[known >= 0], known[known >= 0]), 1)
     names = linear_sum_assignment(agree, maximize=True)[1]
-    return np.where(known >= 0, known, names[labels])
+    return np.where(known >= 0, known, names[labels]).astype(np.int64)
 
 
 def _nearest(points: Floats, centres: Floats, known: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -20,6 +20,7 @@ from manyways.networks.checkpoints import add_prefix, take_prefix
 from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
+from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
@@ -41,6 +42,8 @@ def save(policy: "Policy", folder: Path) -> None:
     if policy.start_gate is not None:
         arrays = {"weight": policy.start_gate.weight, "bias": policy.start_gate.bias}
         tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    if policy.switches is not None:
+        tensors |= add_prefix("switches", policy.switches.tensors())
     description = {
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
@@ -75,6 +78,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
+        switches = take_prefix("switches", tensors)
         policy = cls(
             network,
             prior,
@@ -87,6 +91,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             if trajectory_encoder
             else None,
             StartGate(**start_gate) if start_gate else None,
+            Switches.from_tensors(switches) if switches else None,
         )
         if description["chosen_code"] is not None:
             assert prior is not None

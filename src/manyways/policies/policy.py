@@ -1,5 +1,6 @@
 """Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
+import copy
 import math
 import warnings
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from manyways.networks.normalization import FARTHEST, to_tensors
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies import files
 from manyways.policies.explanation import Encoding, encode, explain
+from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
 from manyways.policies.state import StateLayout, as_batch
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
+from manyways.search.segments import segments_of
 from manyways.search.settings import Search
 
 Floats = NDArray[np.floating[Any]]
@@ -64,6 +67,7 @@ class Policy:
         groups: of similar trajectories, one for each code; they add a term to `losses`.
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
         start_gate: how likely each code is at an episode's first observation; None for the prior.
+        switches: how codes change within trajectories; None where they do not.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Policy:
         groups: Groups | None = None,
         trajectory_encoder: TrajectoryEncoder | None = None,
         start_gate: StartGate | None = None,
+        switches: Switches | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.prior = prior
@@ -82,6 +87,7 @@ class Policy:
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
         self.start_gate = start_gate
+        self.switches = switches
         self.chosen_code: Floats | None = None
         self._layout = StateLayout(network, 0 if prior is None else prior.dimension)
         self._precise = network.observations.precise
@@ -168,15 +174,7 @@ class Policy:
         return self._with_fixed_code(self.code(which))
 
     def _with_fixed_code(self, code: Floats) -> "Policy":
-        policy = Policy(
-            self.network,
-            self.prior,
-            self.counts,
-            groups=self.groups,
-            trajectory_encoder=self.trajectory_encoder,
-            start_gate=self.start_gate,
-        )
-        policy._rng = self._rng
+        policy = copy.copy(self)
         policy.chosen_code = code
         policy._quick = False  # the state is not the code then
         return policy
@@ -377,6 +375,19 @@ class Policy:
         losses = self.losses(demonstrations)
         codes = self.discrete_prior.enumerate()[losses.argmin(axis=1)]
         return Encoding(codes, losses.min(axis=1), None)
+
+    def segments(self, demonstrations: Demonstrations) -> list[list[tuple[int, int, int]]]:
+        """Return each trajectory's stretches of one code: first step, step after the last, code.
+
+        Raises:
+            InputError: the policy was trained without segments, or the spaces differ.
+        """
+        if self.switches is None:
+            raise InputError("this policy keeps one code a trajectory; train one with segments=True (--segments)")
+        self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+        assert isinstance(self.network, PolicyNetwork)
+        path, _ = self.switches.path(self.network, demonstrations)
+        return [segments_of(part) for part in np.split(path, demonstrations.starts[1:])]
 
     @property
     def uninformed_loss(self) -> float:
