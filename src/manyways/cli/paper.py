@@ -1,9 +1,10 @@
 """The commands `manyways reproduce table1`, `table2`, `table3` and `figure7`: arguments to calls, nothing more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from manyways.reproduce.records import Records
 
 _flat = tyro.conf.arg(name="")
+_optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,9 @@ class Chosen:
         runs: Folder of the runs, which go on where they stopped.
         episodes: Rollouts of each evaluation.
         jobs: How many experiments at once, each in a process with one thread.
+        ray: Run them with Ray: on all cores of this machine, or of the cluster that RAY_ADDRESS names.
+        cores_per_run: With Ray, cores of each experiment.
+        memory_per_run: With Ray, memory of each, such as 2GB; not counted unless given.
         dry_run: Only say what would run, what is done, and how long it would take.
         redo_stale: Make again what is broken, or of another expert, other demonstrations or other settings.
     """
@@ -37,6 +42,9 @@ class Chosen:
     runs: Path = Path("runs/reproduce")
     episodes: int = 100
     jobs: int = 1
+    ray: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    cores_per_run: int = 1
+    memory_per_run: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     redo_stale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
@@ -73,7 +81,7 @@ def _run(name: str, chosen: Chosen) -> None:
     from manyways.reproduce.experiments import LISTS, select
     from manyways.reproduce.records import Records
 
-    require_at_least(chosen, 1, "jobs", "episodes")
+    require_at_least(chosen, 1, "jobs", "episodes", "cores_per_run")
     experiments = select(LISTS[name](), chosen.tasks, chosen.algorithms, chosen.seeds)
     records = Records(chosen.results)
     found = records.records(experiments)
@@ -98,21 +106,37 @@ def _carry_out(waiting: "list[Experiment]", records: "Records", chosen: Chosen) 
 
     from manyways.cli.console import progress, say
     from manyways.cli.paper_tables import summary
-    from manyways.reproduce.execution import run_all
+    from manyways.files import write_json
+    from manyways.reproduce.execution import at_work, run_all
     from manyways.reproduce.measure import Measurer
+    from manyways.reproduce.on_ray import run_on_ray
+    from manyways.runs.progress import SILENT
 
-    shared: dict[str, Any] = {"episodes": chosen.episodes, "redo": chosen.redo_stale}
-    if chosen.jobs == 1:
+    alone = chosen.jobs == 1 and not chosen.ray
+    if alone:
         torch.set_num_threads(1)  # the networks are small: more threads wait for each other
-        shared["progress"] = progress
-    work, failed = Measurer(chosen.results, chosen.runs, **shared), []
-    for number, outcome in enumerate(run_all(waiting, work, chosen.jobs), 1):
-        where = f"{number} of {len(waiting)}: {outcome.experiment.title}"
-        if outcome.result is None:
-            failed.append(f"{outcome.experiment.title}: {outcome.error}")
-            say(f"{where} failed: {outcome.error}")
-            continue
-        say(f"{where}: {summary(outcome.result)}, {outcome.seconds:.0f} s")
-        if data := outcome.result["provenance"].get("data"):
-            records.note_demonstrations(outcome.experiment.task, data)
+    results, runs = chosen.results.resolve(), chosen.runs.resolve()  # other processes may work elsewhere
+    work = Measurer(results, runs, chosen.episodes, chosen.redo_stale, progress if alone else SILENT)
+    failed = []
+    with nullcontext(None) if alone else progress.section("experiments", len(waiting)) as update:
+
+        def look(unfinished: "Sequence[Experiment]") -> None:
+            if update is not None:
+                update(len(waiting) - len(unfinished), "; ".join(at_work(runs, unfinished)))
+
+        if chosen.ray:
+            outcomes = run_on_ray(waiting, work, chosen.cores_per_run, chosen.memory_per_run, on_wait=look)
+        else:
+            outcomes = run_all(waiting, work, chosen.jobs, look)
+        for number, outcome in enumerate(outcomes, 1):
+            where = f"{number} of {len(waiting)}: {outcome.experiment.title}"
+            if outcome.result is None:
+                failed.append(f"{outcome.experiment.title}: {outcome.error}")
+                say(f"{where} failed: {outcome.error}")
+                continue
+            if not records.file(outcome.experiment).exists():  # it was written on another machine's disk
+                write_json(records.file(outcome.experiment), outcome.result)
+            if data := outcome.result["provenance"].get("data"):
+                records.note_demonstrations(outcome.experiment.task, data)
+            say(f"{where}: {summary(outcome.result)}, {outcome.seconds:.0f} s")
     return failed
