@@ -1,4 +1,4 @@
-"""The commands `manyways reproduce table1`, `table2`, `table3` and `figure7`: arguments to calls, nothing more."""
+"""The commands `manyways reproduce` of the tables and figures: arguments to calls, nothing more."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -72,7 +72,45 @@ def figure7(chosen: _Options = Chosen()) -> None:
     _run("figure7", chosen)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (table1, table2, table3, figure7)
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where things are read and written.
+
+    Args:
+        results: Folder of the result files.
+        runs: Folder of the runs.
+        out: Folder to write to; RESULTS/figures unless given.
+    """
+
+    results: Path = Path("results")
+    runs: Path = Path("runs/reproduce")
+    out: Annotated[Path | None, _optional, tyro.conf.DisallowNone] = None
+
+
+def figures(*, only: tuple[int, ...] = (), folders: Annotated[Folders, _flat] = Folders()) -> None:
+    """Figures 1 to 7 from saved runs and results, and whether the paper's claims about them hold.
+
+    Args:
+        only: These figures.
+        folders: Where things are.
+    """
+    from manyways.cli.console import progress, say
+    from manyways.cli.paper_tables import show_claims
+    from manyways.reproduce.figures import NUMBERS, draw
+
+    for number in only or NUMBERS:
+        with progress.section(f"Figure {number}"):
+            drawn = draw(number, folders.results, folders.runs)
+        written = drawn.write(folders.out or folders.results / "figures")
+        show_claims(drawn.claims)
+        say(f"Wrote {' and '.join(map(str, written))}")
+        if drawn.missing:
+            say("What is missing in it is made by")
+            for command in drawn.missing:
+                say(f"  {command}")
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (table1, table2, table3, figure7, figures)
 
 
 def _run(name: str, chosen: Chosen) -> None:

@@ -1,13 +1,16 @@
 """What `manyways reproduce table1` and its like print: the plan, the table, and a line for each result."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyways.cli.console import say
 from manyways.reproduce.experiments import Experiment
 from manyways.reproduce.paper import NAMES
 from manyways.reproduce.records import Record, Records
 from manyways.reproduce.tables import METRICS, against_the_expert, rows
+
+if TYPE_CHECKING:
+    from manyways.reproduce.claims import Claim
 
 TABLES = METRICS
 _SHOWN = {
@@ -129,3 +132,13 @@ def summary(result: dict[str, Any]) -> str:
         if result.get(name):
             words.append(f"{name} {result[name]['return_mean']:.1f} (last to the end: {result[name]['survived']:.0%})")
     return ", ".join(words)
+
+
+def show_claims(claims: "Sequence[Claim]") -> None:
+    """Print the paper's claims about a figure, and whether each holds here."""
+    for each in claims:
+        say(f"Figure {each.figure}: {each.text}")
+        found = (
+            "" if each.interval is None else f": {each.estimate:.3f} ({each.interval[0]:.3f} to {each.interval[1]:.3f})"
+        )
+        say(f"  {each.verdict}; {each.measure}{found}")

@@ -3,6 +3,7 @@
 A list can be printed, counted and filtered; `measure` carries one out, `execution` all of them.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,8 +21,8 @@ PAPER_STEPS = 10_000_000  # of the paper's
 PAPER_LABEL = "sog-bc-paper"
 
 # SOG-BC as the paper has it: a random start and the policy's error alone; for ranges also its search, in which every
-# candidate is a sample of the prior, one dimension of the code after the other. Without the race of the candidates, which
-# picks nearly the same ones, FetchReach would take hours a run.
+# candidate is a sample of the prior, one dimension of the code after the other. The candidates race all the same, since
+# FetchReach would take hours a run otherwise.
 _PAPER: dict[str, Any] = {"init": "random"}
 _PAPER_RANGES = _PAPER | {"search": {"near": "prior", "block": 1}}
 
@@ -74,6 +75,18 @@ class Experiment:
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
         return asdict(self)
+
+    def train_command(self, folder: Path) -> str:
+        """Return the command that trains it alone.
+
+        Args:
+            folder: of the run.
+        """
+        words = ["manyways", "train", self.algorithm, "--task", self.task, "--seed", str(self.seed)]
+        nested = self.settings.get("search", {})
+        for name, value in {**{k: v for k, v in self.settings.items() if k != "search"}, **nested}.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join([*words, "--out", str(folder)])
 
 
 def _group(
