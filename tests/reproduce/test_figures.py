@@ -22,7 +22,7 @@ def test_intervals_are_those_of_the_textbook():
     # Newcombe (1998), 56 of 70 against 48 of 80.
     found = shares((56 / 70, 70), (48 / 80, 80))
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-3)
-    assert mean([1.0]) is None
+    assert mean([1.0, 2.0]) is None
     assert difference([1.0], [1.0, 2.0]) is None
     assert shares((0.0, 0), (1.0, 3)) is None
 

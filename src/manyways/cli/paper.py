@@ -79,7 +79,7 @@ class Folders:
     Args:
         results: Folder of the result files.
         runs: Folder of the runs.
-        out: Folder to write to; RESULTS/figures unless given.
+        out: Folder to write to; in RESULTS unless given.
     """
 
     results: Path = Path("results")
@@ -110,7 +110,21 @@ def figures(*, only: tuple[int, ...] = (), folders: Annotated[Folders, _flat] = 
                 say(f"  {command}")
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (table1, table2, table3, figure7, figures)
+def report(folders: Annotated[Folders, _flat] = Folders()) -> None:
+    """One page with every table and figure beside the paper's, a verdict on each claim, and the cost; from files alone.
+
+    Args:
+        folders: Where things are; the page is OUT/report.html, or RESULTS/report.html.
+    """
+    from manyways.cli.console import progress, say
+    from manyways.reproduce.report import write_report
+
+    with progress.section("reading the results"):
+        page = write_report(folders.results, folders.out or folders.results)
+    say(f"Wrote {page}")
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (table1, table2, table3, figure7, figures, report)
 
 
 def _run(name: str, chosen: Chosen) -> None:

@@ -5,20 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from manyways.cli.console import say
 from manyways.reproduce.experiments import Experiment
-from manyways.reproduce.paper import NAMES
 from manyways.reproduce.records import Record, Records
-from manyways.reproduce.tables import METRICS, against_the_expert, rows
+from manyways.reproduce.tables import METRICS, cells
 
 if TYPE_CHECKING:
     from manyways.reproduce.claims import Claim
 
 TABLES = METRICS
-_SHOWN = {
-    "return_mean": ("return", "{:,.1f}"),
-    "hit_rate": ("goals hit", "{:.1%}"),
-    "entropy_nats": ("entropy (nats)", "{:.2f}"),
-    "mutual_information_nats": ("mutual information (nats)", "{:.3f}"),
-}
 
 
 def show_plan(found: Sequence[Record], waiting: Sequence[Experiment], records: Records, jobs: int) -> None:
@@ -68,24 +61,10 @@ def show_table(name: str, records: Records, experiments: Sequence[Experiment]) -
         records: the result files.
         experiments: whose rows are shown.
     """
-    head = ["task", "row", *[_SHOWN[metric][0] for metric in METRICS[name]]]
-    lines = [[*head, "of the expert's", "paper", "of its expert's", "seeds"]]
-    found = sorted(rows(name, records, experiments), key=lambda row: list(NAMES).index(row["task"]))
-    for row in found:
-        cells = [NAMES[row["task"]], row["algorithm"]]
-        for metric in METRICS[name]:
-            cells.append(_with_std(row[metric], row[f"{metric.removesuffix('_mean')}_std"], _SHOWN[metric][1]))
-        shares = [row["ratio"]] if name == "table1" else [against_the_expert(m, row, found) for m in METRICS[name]]
-        papers = [_number(row.get(f"paper_{metric}"), _SHOWN[metric][1]) for metric in METRICS[name]]
-        cells += [
-            ", ".join(_number(each, "{:.3f}") for each in shares if each is not None),
-            ", ".join(filter(None, papers)),
-        ]
-        cells += [_number(row.get("paper_ratio"), "{:.3f}"), _seeds(row)]
-        lines.append(cells)
-    for line in aligned(lines):
+    found = cells(name, records, experiments)
+    for line in aligned(found):
         say(line)
-    if any(row["stale_seeds"] for row in found):
+    if any("†" in line[-1] for line in found):
         say("† of another expert, other demonstrations or other settings than today's")
 
 
@@ -99,20 +78,6 @@ def aligned(lines: Sequence[Sequence[str]], texts: int = 2) -> list[str]:
         ).rstrip()
         for line in lines
     ]
-
-
-def _seeds(row: dict[str, Any]) -> str:
-    """Return how many seeds are measured, of how many."""
-    count = len(row["seeds"])
-    return f"{count} of {count + len(row['missing_seeds'])}" + " †" * bool(row["stale_seeds"])
-
-
-def _with_std(value: float | None, std: float | None, form: str) -> str:
-    return _number(value, form) if std is None else f"{_number(value, form)} ± {form.format(std)}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -137,7 +102,7 @@ def summary(result: dict[str, Any]) -> str:
 def show_claims(claims: "Sequence[Claim]") -> None:
     """Print the paper's claims about a figure, and whether each holds here."""
     for each in claims:
-        say(f"Figure {each.figure}: {each.text}")
+        say(f"{each.where}: {each.text}")
         found = (
             "" if each.interval is None else f": {each.estimate:.3f} ({each.interval[0]:.3f} to {each.interval[1]:.3f})"
         )

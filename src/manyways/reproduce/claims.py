@@ -1,4 +1,4 @@
-"""The paper's claims about its figures, each tested on the result files with a 95% confidence interval."""
+"""The paper's claims about its figures and tables, each tested on the result files with a 95% confidence interval."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ class Claim:
     """A claim of the paper, and whether it holds here.
 
     Attributes:
-        figure: its number.
+        where: in the paper, such as "Figure 1".
         text: what the paper says.
         measure: the number that is more than 0 where the claim holds.
         verdict: "holds" where the whole interval is above 0.
@@ -35,7 +35,7 @@ class Claim:
         count: how many pairs, runs or rollouts stand behind it.
     """
 
-    figure: int
+    where: str
     text: str
     measure: str
     verdict: Verdict
@@ -59,8 +59,8 @@ class Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """Return the mean and its interval by Student's t; None of fewer than two values."""
-    if len(values) < 2:
+    """Return the mean and its interval by Student's t; None of fewer than three values."""
+    if len(values) < 3:
         return None
     centre, error = float(np.mean(values)), float(stats.sem(values))
     half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)) * error
@@ -114,12 +114,13 @@ def correlation(x: NDArray[Any], y: NDArray[Any], groups: NDArray[Any], seed: in
     return Estimate(float(stats.spearmanr(x, y).statistic), float(low), float(high), len(names))
 
 
-def claim(figure: int, text: str, measure: str, found: Estimate | None) -> Claim:
-    """Return a claim with its verdict; `found` None is not measured."""
+def claim(where: int | str, text: str, measure: str, found: Estimate | None) -> Claim:
+    """Return a claim with its verdict; `where` may be the number of a figure, and `found` None is not measured."""
+    where = f"Figure {where}" if isinstance(where, int) else where
     if found is None:
-        return Claim(figure, text, measure, "not measured")
+        return Claim(where, text, measure, "not measured")
     verdict: Verdict = "holds" if found.low > 0 else "does not hold"
-    return Claim(figure, text, measure, verdict, found.value, (found.low, found.high), found.count)
+    return Claim(where, text, measure, verdict, found.value, (found.low, found.high), found.count)
 
 
 class Results:
@@ -244,6 +245,62 @@ def of_tables(results: Results) -> dict[int, list[Claim]]:
         ],
         7: _robustness(results),
     }
+
+
+def of_numbers(results: Results) -> list[Claim]:
+    """Return the claims about Tables 1 to 3."""
+    text = "SOG-BC performs significantly better than the baselines."
+    found = [
+        claim(
+            "Table 1",
+            text,
+            f"share of the expert's return: SOG-BC less {name}, by task and seed",
+            mean(results.paired(tuple(TABLE_1), "sog-bc", rival, ratio)),
+        )
+        for rival, name in (("infogail", "InfoGAIL"), ("vae-gail", "VAE-GAIL"))
+    ]
+    paper = [("sog-bc-paper", "as in the paper"), ("sog-bc", "as it comes")]
+    for label, name in paper:
+        found.append(
+            claim(
+                "Table 1",
+                "The only exception is HalfCheetah-Dir, where SOG-GAIL performs better.",
+                f"share of the expert's return: SOG-GAIL less SOG-BC {name}",
+                _apart(results, "halfcheetah-fwd-back", "sog-gail", label, ratio),
+            )
+        )
+    found += [
+        claim(
+            "Table 2",
+            "SOG-BC hits more goals than SOG-GAIL.",
+            "share of the goals hit: SOG-BC less SOG-GAIL",
+            shares(*(results.share("fetch-reach", label, _key("hit_rate")) for label in ("sog-bc", "sog-gail"))),
+        ),
+        claim(
+            "Table 3",
+            "SOG-BC's code says more of the velocity than SOG-GAIL's.",
+            "mutual information in nats: SOG-BC less SOG-GAIL",
+            _apart(results, "halfcheetah-vel", "sog-bc", "sog-gail", _key("mutual_information_nats")),
+        ),
+    ]
+    return found
+
+
+def of_appendix(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
+    """Return the claims of Appendix C about SOG beside EM.
+
+    Args:
+        runs: of `em-toy`, by name: the same seeds of each.
+    """
+    found = []
+    for text, measure, epoch in (
+        ("SOG has a faster convergence speed.", "loss after epoch 3", 2),
+        ("SOG has a lower loss at convergence.", "loss at the end", -1),
+    ):
+        curves = [[run["loss_by_epoch"] for run in runs[name]] for name in ("em-1", "sog")]
+        pairs = [em[epoch] - sog[epoch] for em, sog in zip(*curves, strict=True)]
+        found.append(claim("Appendix C", text, f"{measure}: EM's with σ = 1 less SOG's", mean(pairs)))
+    return found
 
 
 def _apart(results: Results, task: str, first: str, second: str, value: Value) -> Estimate | None:

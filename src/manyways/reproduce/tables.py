@@ -15,6 +15,12 @@ METRICS = {
     "table2": ("hit_rate", "entropy_nats"),
     "table3": ("mutual_information_nats",),
 }
+_FORMS = {
+    "return_mean": ("return", "{:,.1f}"),
+    "hit_rate": ("goals hit", "{:.1%}"),
+    "entropy_nats": ("entropy (nats)", "{:.2f}"),
+    "mutual_information_nats": ("mutual information (nats)", "{:.3f}"),
+}
 _PAPERS_ROW = {"sog-bc-paper": "sog-bc", "sog-gail-10m": "sog-gail"}  # other rows beside which numbers of the paper
 UNCODED = ("infogail",)  # it does not embed trajectories, so it has no hit rate, as in the paper
 
@@ -76,6 +82,51 @@ def against_the_expert(metric: str, row: dict[str, Any], others: Sequence[dict[s
     own = [each for each in others if each["task"] == row["task"] and each["algorithm"] == EXPERT]
     best = own[0].get(metric) if own else None
     return None if not best or row.get(metric) is None else row[metric] / best
+
+
+def cells(name: str, records: Records, experiments: Sequence[Experiment] | None = None) -> list[list[str]]:
+    """Return a table as text, its head first: ours, as a share of our expert's, the paper's, and of its expert's.
+
+    Args:
+        name: "table1", "table2" or "table3".
+        records: the result files.
+        experiments: whose rows there are; all unless given.
+    """
+    metrics = METRICS[name]
+    head = ["task", "row"]
+    for metric in metrics:
+        head += [_FORMS[metric][0], "of the expert's", "paper"]
+    lines = [[*head, *(["of its expert's"] if name == "table1" else []), "verdict", "seeds"]]
+    found = sorted(rows(name, records, experiments), key=lambda row: list(paper.NAMES).index(row["task"]))
+    for row in found:
+        line = [paper.NAMES[row["task"]], row["algorithm"]]
+        for metric in metrics:
+            form, std = _FORMS[metric][1], row[f"{metric.removesuffix('_mean')}_std"]
+            share = row["ratio"] if name == "table1" else against_the_expert(metric, row, found)
+            own = _text(row[metric], form) + ("" if std is None else f" ± {form.format(std)}")
+            line += [own, _text(share, "{:.3f}"), _text(row.get(f"paper_{metric}"), form)]
+        if name == "table1":
+            line.append(_text(row.get("paper_ratio"), "{:.3f}"))
+        count = len(row["seeds"])
+        mark = " †" if row["stale_seeds"] else ""
+        lines.append([*line, _better(name, row), f"{count} of {count + len(row['missing_seeds'])}{mark}"])
+    return lines
+
+
+def _better(name: str, row: dict[str, Any]) -> str:
+    """Return whether a row is at the paper's or above: shares of the expert in Table 1, the numbers in others."""
+    if row["algorithm"] == "expert":
+        return ""
+    pairs = [("ratio", "paper_ratio")] if name == "table1" else [(m, f"paper_{m}") for m in METRICS[name]]
+    known = [(row[own], row[other]) for own, other in pairs if row.get(own) is not None and row.get(other) is not None]
+    if not known:
+        return "not measured"
+    above = [own >= other for own, other in known]
+    return "at or above" if all(above) else "below" if not any(above) else "above and below"
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
 
 
 def write(name: str, records: Records) -> Path:
