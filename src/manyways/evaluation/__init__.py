@@ -3,6 +3,7 @@
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.coverage import Coverage, evaluate_coverage
 from manyways.evaluation.evaluate import Evaluation, evaluate
+from manyways.evaluation.expert import ExpertMetrics, evaluate_expert
 from manyways.evaluation.metrics import (
     entropy,
     match_codes,
@@ -18,6 +19,7 @@ __all__ = [
     "Coverage",
     "Disturbed",
     "Evaluation",
+    "ExpertMetrics",
     "PolicyEvaluator",
     "PolicyReturns",
     "Switching",
@@ -25,6 +27,7 @@ __all__ = [
     "evaluate",
     "evaluate_continuous",
     "evaluate_coverage",
+    "evaluate_expert",
     "match_codes",
     "mutual_information",
     "normalized_mutual_information",
