@@ -85,10 +85,12 @@ class Coded(Common):
     Args:
         modes: How many codes, or auto to count the modes in the demonstrations; a task's own number unless given.
         code_size: Dimensions of a continuous code, for modes that are a range, instead of --modes.
+        names_from: Folder of an earlier run: a mode that has the demonstrations of a named one there gets its name.
     """
 
     modes: Annotated[int | Literal["auto"] | None, _optional, tyro.conf.DisallowNone] = None
     code_size: Annotated[int | None, _optional, tyro.conf.DisallowNone] = None
+    names_from: Annotated[Path | None, _optional, tyro.conf.DisallowNone] = None
 
 
 @dataclass(frozen=True)

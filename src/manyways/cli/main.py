@@ -29,6 +29,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     data.inspect,
     data.convert,
     runs.modes,
+    runs.name,
     runs.evaluate,
     runs.report,
     runs.robustness,

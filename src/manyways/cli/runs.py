@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from manyways.cli.arguments import DataOptions, Taken
+from manyways.errors import InputError
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 Which = Annotated[Literal["best", "last"] | None, _optional]
@@ -68,8 +69,40 @@ def evaluate(
 
     opened = Run.open(run)
     found = workflow.evaluate(opened, episodes=episodes, seed=seed, policy=policy, weights=weights, progress=progress)
-    show_evaluation(*found, require_task(opened))
+    show_evaluation(*found, require_task(opened), opened.names if found[1] is not None else {})
     what_next(opened.evaluation_file, _next("report", run))
+
+
+def name(
+    run: Path,
+    code: Annotated[int | None, _optional, tyro.conf.arg(metavar="[CODE]")] = None,
+    name: Annotated[str | None, _optional, tyro.conf.arg(metavar="[NAME]")] = None,
+    /,
+    *,
+    remove: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Give a code a name, by which Python, the tables and the page call it; without CODE, list the names.
+
+    Args:
+        run: Folder of a finished run.
+        code: Index of the code.
+        name: What to call it.
+        remove: Take the name away.
+    """
+    from manyways.cli.tables import show_counts
+    from manyways.policies.modes import named, read_names
+    from manyways.runs.run import Run
+
+    opened = Run.open(run)
+    names = opened.names
+    if code is not None:
+        if (name is None) != remove:
+            raise InputError(f"code {code} needs either a name or --remove; give one of them")
+        names = named(names, code, name, len(read_names(run)[1]))
+        opened.set_names(names)
+    elif not opened.has_policy:
+        opened.set_names({})  # which says why it cannot
+    show_counts(read_names(run)[1], names)
 
 
 def report(run: Path, /, *, data: Annotated[str | None, _optional] = None, weights: OptionalPath = None) -> None:

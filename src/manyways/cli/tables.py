@@ -1,6 +1,6 @@
 """What the commands print of what they found: tables and sentences."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from manyways.cli.console import console, say, table
 from manyways.files import read_json
+from manyways.policies.modes import label
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Summary
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from manyways.experts import ExpertEvaluation
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
-    from manyways.runs.workflow import Codes
+    from manyways.runs.codes import Codes
     from manyways.tasks import Task
 
 _COLUMNS_SHOWN = 40  # of a data set; beyond that only the remarkable ones
@@ -58,24 +59,27 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
 def show_codes_found(policy: "Policy") -> None:
     """Print which codes a training found and how often; without codes, or of continuous ones, there is no such list."""
     if policy.prior is not None and policy.modes:
-        _show_counts([mode.trajectories for mode in policy.modes])
+        show_counts([mode.trajectories for mode in policy.modes], policy.names)
 
 
-def _show_counts(counts: Sequence[int]) -> None:
+def show_counts(counts: Sequence[int], names: Mapping[int, str]) -> None:
+    """Print how many trajectories each code has, and its name."""
     rows = table("code", "trajectories", "share")
     for code, count in enumerate(counts):
-        rows.add_row(str(code), f"{count:,}", f"{count / max(1, sum(counts)):.1%}")
+        rows.add_row(escape(label(names, code)), f"{count:,}", f"{count / max(1, sum(counts)):.1%}")
     console.print(rows)
 
 
 def show_codes(found: "Codes") -> None:
     """Print how often trajectories have each code, or how their continuous codes are spread; and what labels say."""
     if found.counts is not None:
-        _show_counts(found.counts.tolist())
+        show_counts(found.counts.tolist(), found.names)
     else:
         _show_continuous_codes(found.encoding)
     for attribute, values in found.attributes.items():
-        rows = table(attribute, *(f"code {code}" for code in range(len(next(iter(values.values()))))))
+        rows = table(
+            attribute, *(escape(f"code {label(found.names, code)}") for code in range(len(next(iter(values.values())))))
+        )
         for value, counts in values.items():
             rows.add_row(escape(value), *map(str, counts))
         console.print(rows)
@@ -106,7 +110,10 @@ def _show_continuous_codes(encoding: "Encoding") -> None:
 
 
 def show_evaluation(
-    evaluation: "Evaluation | ContinuousEvaluation | Coverage", coverage: "Coverage | None", task: "Task"
+    evaluation: "Evaluation | ContinuousEvaluation | Coverage",
+    coverage: "Coverage | None",
+    task: "Task",
+    names: Mapping[int, str],
 ) -> None:
     """Print the return matrix with the matched cells marked and the means, or what continuous codes achieve.
 
@@ -117,7 +124,7 @@ def show_evaluation(
     if isinstance(evaluation, ContinuousEvaluation):
         _show_continuous(evaluation)
     elif isinstance(evaluation, Evaluation):
-        _show_matched(evaluation, task)
+        _show_matched(evaluation, task, names)
     else:
         coverage = evaluation
     if coverage is not None:
@@ -137,12 +144,12 @@ def _show_coverage(coverage: "Coverage", task: "Task") -> None:
     )
 
 
-def _show_matched(evaluation: "Evaluation", task: "Task") -> None:
+def _show_matched(evaluation: "Evaluation", task: "Task", names: Mapping[int, str]) -> None:
     say("mean return of each code under each mode (* matched):")
     rows = table("code", *task.discrete_modes.names)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
         cells = (f"{value:.1f}" + ("*" if mode == matched else " ") for mode, value in enumerate(row))
-        rows.add_row(str(code), *cells)
+        rows.add_row(escape(label(names, code)), *cells)
     console.print(rows)
     say(
         f"mean return {evaluation.return_mean:.1f} ± {evaluation.return_std:.1f} over {evaluation.episodes} rollouts"

@@ -65,6 +65,7 @@ def _train(name: str, settings_class: type, arguments: list[str]) -> None:
         modes=getattr(chosen, "modes", None),
         code_size=getattr(chosen, "code_size", None),
         weights=chosen.weights,
+        names_from=getattr(chosen, "names_from", None),
         loggers=chosen.loggers,
         progress=progress,
         command=shlex.join(["manyways", *sys.argv[1:]]),

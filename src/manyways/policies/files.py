@@ -20,6 +20,7 @@ from manyways.networks.checkpoints import add_prefix, take_prefix
 from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
+from manyways.policies import modes
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
@@ -49,6 +50,7 @@ def save(policy: "Policy", folder: Path) -> None:
         "action_space": spaces.to_json(network.action_space),
         "encoder": network.encoder_name,
         "network": network.settings(),
+        "names": modes.to_json(policy.names),
         "chosen_code": None if policy.chosen_code is None else policy.chosen_code.tolist(),
     }
     write_files(folder, description, tensors)
@@ -88,6 +90,8 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             else None,
             StartGate(**start_gate) if start_gate else None,
         )
+        if description.get("names"):
+            policy.names = modes.from_json(description["names"], policy.discrete_prior.size)
         if description["chosen_code"] is not None:
             assert prior is not None
             policy = policy._with_fixed_code(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))

@@ -1,8 +1,7 @@
 """Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
+import copy
 import math
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +18,20 @@ from manyways.latents import Categorical, Gaussian, Prior
 from manyways.networks.base import ActionNetwork
 from manyways.networks.encoders import Encoder
 from manyways.networks.in_numpy import in_numpy
-from manyways.networks.normalization import FARTHEST, to_tensors
+from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
-from manyways.policies import files
+from manyways.policies import files, modes
 from manyways.policies.explanation import Encoding, encode, explain
+from manyways.policies.modes import Mode
 from manyways.policies.start_gate import StartGate
 from manyways.policies.state import StateLayout, as_batch
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
+from manyways.policies.watch import Watch
 from manyways.search.settings import Search
 
 Floats = NDArray[np.floating[Any]]
 
 _FEW = 16  # environments, up to which NumPy is faster than PyTorch
-_CALLS_WITHOUT_STATE = 10  # in a row, before the warning of a lost state
-_FAR_CALLS = 20  # the first ones, all with observations far from the demonstrations, before the warning
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A mode: its code, and how many of the demonstrations have it.
-
-    Attributes:
-        code: index of the code, for `Policy.code`.
-        trajectories: how many demonstrations have this code.
-        share: of all demonstrations.
-    """
-
-    code: int
-    trajectories: int
-    share: float
 
 
 class Policy:
@@ -82,15 +66,16 @@ class Policy:
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
         self.start_gate = start_gate
+        self.names: dict[int, str] = {}
         self.chosen_code: Floats | None = None
         self._layout = StateLayout(network, 0 if prior is None else prior.dimension)
+        self._needs_state = self._layout.remembers or (prior is not None and prior != Categorical(1))
         self._precise = network.observations.precise
         self._fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
         self._shape = network.observation_space.shape
         self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
         self._quick = self._fast is not None and not self._precise
-        self._without_state = self._far = 0
-        self._looked = False
+        self._watch = Watch(network.observations.part() if self._fast is not None else None)
         self.seed(seed)
 
     def __repr__(self) -> str:
@@ -107,7 +92,7 @@ class Policy:
     def modes(self) -> tuple[Mode, ...]:
         """The modes, one for each code; empty for continuous codes, see `encode`."""
         total = max(1, sum(self.counts))
-        return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
+        return tuple(Mode(code, n, n / total, self.names.get(code)) for code, n in enumerate(self.counts))
 
     @property
     def observation_space(self) -> Space:
@@ -140,23 +125,63 @@ class Policy:
             )
         return self.prior
 
-    def code(self, which: int | ArrayLike) -> NDArray[np.float32]:
+    def name(self, code: int, name: str | None) -> None:
+        """Give a mode a name, by which `code` and `with_code` find it; `save` keeps it.
+
+        Args:
+            code: the index of a discrete code.
+            name: a few words; None takes the name away.
+
+        Raises:
+            InputError: there is no such code, or the name is another code's, or a number.
+        """
+        self.names = modes.named(self.names, code, name, self.discrete_prior.size)
+
+    def take_names(self, other: "Policy", demonstrations: Demonstrations, aligned: bool = False) -> list[str]:
+        """Take the names of another policy's modes: each goes to the code that its demonstrations have here.
+
+        Args:
+            other: with names.
+            demonstrations: whose codes both policies find; names that this policy has already stay.
+            aligned: whether this policy was trained from the other, so that a code without demonstrations keeps its
+                name.
+
+        Returns:
+            The names for which there is no mode here.
+
+        Raises:
+            InputError: the demonstrations have other spaces than a policy, or a policy has no list of codes.
+        """
+        sizes = other.discrete_prior.size, self.discrete_prior.size
+        before, now = (policy.losses(demonstrations).argmin(axis=1) for policy in (other, self))
+        free = modes.matched(other.names, before, now, sizes)
+        free = {code: name for code, name in free.items() if name not in self.names.values()}
+        if aligned:
+            counts = np.bincount(now, minlength=sizes[1])
+            free |= {c: name for c, name in other.names.items() if not counts[c] and name not in free.values()}
+        self.names = dict(sorted((free | self.names).items()))
+        return [name for name in other.names.values() if name not in self.names.values()]
+
+    def code(self, which: int | str | ArrayLike) -> NDArray[np.float32]:
         """Return a code, (code size,), as a state for `predict`.
 
         Args:
-            which: a discrete code's index; for a continuous code the prior's CDF of each of its dimensions, 0 to 1.
+            which: a discrete code's index or name; for a continuous code the prior's CDF of each of its dimensions, 0
+                to 1.
 
         Raises:
             InputError: there is no such code.
         """
-        if isinstance(self.prior, Gaussian):
+        if isinstance(self.prior, Gaussian) and not isinstance(which, str):
             return self.prior.quantile(np.atleast_1d(np.asarray(which, dtype=np.float64)))
         prior = self.discrete_prior
+        if isinstance(which, str):
+            which = modes.find(self.names, which)
         if not isinstance(which, int | np.integer):
-            raise InputError(f"{which!r} is no index of a code; give 0 to {prior.size - 1}")
+            raise InputError(f"{which!r} is no index and no name of a code; give 0 to {prior.size - 1}")
         return prior.code(int(which))
 
-    def with_code(self, which: int | ArrayLike) -> "Policy":
+    def with_code(self, which: int | str | ArrayLike) -> "Policy":
         """Return this policy with a fixed code, for callers that pass no state at an episode's start.
 
         Args:
@@ -168,15 +193,7 @@ class Policy:
         return self._with_fixed_code(self.code(which))
 
     def _with_fixed_code(self, code: Floats) -> "Policy":
-        policy = Policy(
-            self.network,
-            self.prior,
-            self.counts,
-            groups=self.groups,
-            trajectory_encoder=self.trajectory_encoder,
-            start_gate=self.start_gate,
-        )
-        policy._rng = self._rng
+        policy = copy.copy(self)  # with the same network and the same source of randomness
         policy.chosen_code = code
         policy._quick = False  # the state is not the code then
         return policy
@@ -212,7 +229,10 @@ class Policy:
             if done is not None:
                 return done
         batch, count, single = as_batch(observation, self.observation_space, self._precise)
-        self._watch(batch, state, episode_start)
+        lost = state is None and episode_start is None and self.chosen_code is None
+        self._watch.lost_state(lost and self._needs_state)
+        if not self._watch.looked:
+            self._watch.look(batch)
         codes, states, continuing = self._codes(batch, state, episode_start, count)
         rng = None if deterministic else self._rng
         if not self._layout.remembers:
@@ -224,7 +244,7 @@ class Policy:
 
     def _act_at_once(self, observation: Any, state: Any) -> tuple[NDArray[Any], Floats] | None:
         """Return the action for one array and the next state, or None where `predict` has to look closer."""
-        if type(observation) is not np.ndarray or type(state) is not np.ndarray or not self._looked:
+        if type(observation) is not np.ndarray or type(state) is not np.ndarray or not self._watch.looked:
             return None
         if observation.dtype != np.float32 or observation.shape != self._shape or state.dtype != np.float32:
             return None
@@ -313,34 +333,6 @@ class Policy:
             return np.full((count_steps(observations), prior.size), 1 / prior.size)
         features = self.network.features(self.network.observations(to_tensors(observations))).numpy()
         return self.start_gate.probabilities(features.astype(np.float64))
-
-    def _watch(self, batch: Any, state: Any, episode_start: ArrayLike | None) -> None:
-        """Warn once if the caller seems to lose the state, and once if it seems to normalise observations."""
-        lost = state is None and episode_start is None and self.chosen_code is None
-        if lost and (self._layout.remembers or (self.prior is not None and self.prior != Categorical(1))):
-            self._without_state += 1
-            if self._without_state == _CALLS_WITHOUT_STATE:
-                warnings.warn(
-                    "predict was called without a state again and again, so a new code is drawn at every step; give it "
-                    "the state that it returned, or use policy.with_code(...)",
-                    stacklevel=3,
-                )
-        else:
-            self._without_state = 0
-        if self._fast is None or self._looked:
-            return
-        # Observations that are normalised twice are far off from the first one on; one that falls is so later.
-        moments = self.network.observations.part()
-        deviations = np.abs((batch - moments.mean.numpy()) * moments.scale.numpy()).max(axis=1)
-        distance = float(np.median(deviations))
-        self._far += 1
-        self._looked = distance <= FARTHEST or self._far == _FAR_CALLS
-        if distance > FARTHEST and self._looked:
-            warnings.warn(
-                f"observations lie {distance:.0f} standard deviations from those of the demonstrations, from the first "
-                "one on; give them raw, not through VecNormalize or another normalisation",
-                stacklevel=3,
-            )
 
     def losses(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return the loss of each trajectory under each code, (trajectories, codes).

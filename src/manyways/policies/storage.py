@@ -2,19 +2,20 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from manyways.errors import InputError
 from manyways.files import read_json, read_tensors, write_json, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 FORMAT = 2
 
 
-def write_files(folder: Path, description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def write_files(folder: Path, description: dict[str, Any], tensors: "dict[str, Tensor]") -> None:
     """Write policy.json, with the fingerprint of the weights, and policy.safetensors.
 
     Raises:
@@ -25,7 +26,7 @@ def write_files(folder: Path, description: dict[str, Any], tensors: dict[str, Te
     write_json(folder / DESCRIPTION_FILE, {"format": FORMAT} | description | fingerprint)
 
 
-def read_files(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_files(folder: Path) -> "tuple[dict[str, Any], dict[str, Tensor]]":
     """Return the description and the tensors in a folder.
 
     Raises:

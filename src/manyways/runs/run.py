@@ -8,11 +8,14 @@ best/                the policy that was judged best on the way, where the algor
 modes.json, evaluation.json, report.html    what the commands of these names write
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import is_partial, read_json, write_json
+from manyways.policies.modes import read_names, write_names
+from manyways.policies.storage import DESCRIPTION_FILE
 from manyways.runs.lock import LOCK
 from manyways.runs.loggers import METRICS, read_metrics
 
@@ -171,8 +174,36 @@ class Run:
             )
         return policy
 
+    @property
+    def names(self) -> dict[int, str]:
+        """The names of the codes, of the policy that is in the folder; none where there is none yet.
+
+        Raises:
+            InputError: the policy has no list of codes, or its file is damaged.
+        """
+        return read_names(self.path)[0] if self.has_policy else {}
+
+    def set_names(self, names: Mapping[int, str]) -> None:
+        """Put these names of codes in place of those that the run's policies have, the last one and the best.
+
+        Raises:
+            InputError: training has not ended.
+            WriteError: the system refused to write.
+        """
+        if not self.has_policy:
+            raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
+        for folder in (self.path, self.path / _BEST):
+            if (folder / DESCRIPTION_FILE).is_file():
+                write_names(folder, names)
+
+    def write_policy(self, policy: "Policy") -> None:
+        """Write the policy at the end of training; names that were given to the one before it stay."""
+        policy.names = policy.names or (self.names if policy.modes else {})
+        policy.save(self.path)
+
     def write_best(self, policy: "Policy", evaluated: dict[str, Any]) -> None:
         """Keep the best policy so far; `evaluated` says when it was, and what its rollouts returned."""
+        policy.names = policy.names or (self.names if policy.modes else {})
         policy.save(self.path / _BEST)
         write_json(self.path / _BEST / "evaluated.json", evaluated)
 

@@ -17,9 +17,9 @@ from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
 from manyways.runs import inputs, workflow
+from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
-from manyways.runs.workflow import Codes
 from manyways.tasks import ContinuousModes, DiscreteModes, Task
 from manyways.visual import figures
 from manyways.visual.trajectories import draw_trajectories
@@ -56,9 +56,9 @@ def report(
     codes = None
     if policy.prior is not None:
         with progress.section("searching the trajectories' codes"):
-            codes = workflow.find_codes(policy, demonstrations, labels)
+            codes = find_codes(policy, demonstrations, labels)
         if data is None:
-            codes = workflow.with_held_out(run, policy, codes, demonstrations)
+            codes = with_held_out(run, policy, codes, demonstrations)
     with progress.section("drawing"):
         page = _page(run, policy, demonstrations, codes, task, evaluation)
     path = run.path / "report.html"
@@ -161,6 +161,7 @@ class _Row:
     mode: str | None
     returns: list[float]
     matched: int | None
+    name: str | None
 
 
 def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
@@ -179,6 +180,7 @@ def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> lis
                 mode=task.discrete_modes.names[matched] if task and matched is not None else None,
                 returns=evaluation.return_matrix[code] if evaluation else [],
                 matched=matched,
+                name=codes.names.get(code),
             )
         )
     return rows

@@ -1,0 +1,47 @@
+"""What a run takes over from an earlier one: the names of its modes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manyways.errors import InputError
+from manyways.runs.progress import Progress
+from manyways.runs.run import Run
+
+if TYPE_CHECKING:
+    from manyways.demonstrations import Demonstrations
+    from manyways.policies.policy import Policy
+
+
+def earlier_policy(earlier: "str | Path | Run | Policy") -> "Policy":
+    """Return the policy of an earlier run, of a policy's folder, or as it is.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    from manyways.policies.policy import Policy, load_policy
+
+    if isinstance(earlier, Policy):
+        return earlier
+    if isinstance(earlier, Run):
+        return earlier.policy()
+    folder = Path(earlier)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give that of an earlier run or of a policy")
+    return Run.open(folder).policy() if (folder / "config.json").is_file() else load_policy(folder)
+
+
+def take_names(
+    run: Run, earlier: "Policy", demonstrations: "Demonstrations", progress: Progress, aligned: bool = False
+) -> None:
+    """Give the modes of a finished run the names that an earlier policy has for them: see `Policy.take_names`."""
+    if not earlier.names:
+        return
+    policy = run.policy()
+    with progress.section("matching the named modes"):
+        lost = policy.take_names(earlier, demonstrations, aligned)
+    run.set_names(policy.names)
+    for name in lost:
+        progress.warn(
+            f"no mode of {run.path} is what was called {name!r} before; look at the page, and name it with "
+            f"`manyways name {run.path} CODE NAME`"
+        )
