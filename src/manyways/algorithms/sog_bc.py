@@ -117,10 +117,25 @@ class SOGBCTraining(CloningTraining):
             self._codes = torch.from_numpy(prior.enumerate()).to(self.device)
         self._initial_codes: Tensor | None = None
         self._groups: Groups | None = None
+        self._continues = False
         self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
             self._last_codes = self._initial(prior)
+
+    def start_from(self, policy: Policy) -> None:
+        """Take over a policy's weights, its groups and its codes; there is no warm-up then."""
+        super().start_from(policy)
+        self._continues = True
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            self._take_groups(policy.groups if self.settings.init == "clusters" else None)
+        elif self._last_codes is not None:
+            start = torch.zeros_like(self._last_codes)
+            generator = seeded_generator(self.settings.seed, 0)
+            self._last_codes, _ = search_trajectories(
+                self.network, self.demonstrations, self.settings.search, start, generator
+            )
 
     @property
     def steps_per_iteration(self) -> int:
@@ -187,7 +202,7 @@ class SOGBCTraining(CloningTraining):
             return self._give_codes(trajectories, number), None
         codes, errors = self._explain(features, targets, trajectories, number)  # line 6
         self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
-        if number < self.settings.warm_up * self.settings.iterations:
+        if not self._continues and number < self.settings.warm_up * self.settings.iterations:
             codes = self._warm_up_codes(codes, trajectories)
         elif self._last_codes is not None:
             codes = self._remember(codes, trajectories, number)
@@ -206,7 +221,7 @@ class SOGBCTraining(CloningTraining):
         """
         own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
         share = number / (_SOFT * self.settings.iterations)
-        if share >= 1:
+        if share >= 1 or self._continues:
             return own.argmin(dim=2)
         temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
         noise = np.random.default_rng((self.settings.seed, number, 1)).gumbel(size=tuple(own.shape))
@@ -303,13 +318,16 @@ class SOGBCTraining(CloningTraining):
 
     def find_groups(self) -> Groups | None:
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
-        prior = self.settings.prior
-        if self._groups is None and isinstance(prior, Categorical) and self.settings.init == "clusters":
-            self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
-            self._relative_nll = torch.from_numpy(self._groups.relative_nll(self.demonstrations)).to(
-                self.device, torch.float32
-            )
+        prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
+        if self._groups is None and isinstance(prior, Categorical) and wanted:
+            self._take_groups(Groups.fit(self.demonstrations, prior.size, self.settings.seed))
         return self._groups
+
+    def _take_groups(self, groups: Groups | None) -> None:
+        self._groups = groups
+        if groups is not None:
+            relative_nll = torch.from_numpy(groups.relative_nll(self.demonstrations))
+            self._relative_nll = relative_nll.to(self.device, torch.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""

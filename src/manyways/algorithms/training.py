@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyways.algorithms.from_policy import like, take_over
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
@@ -76,6 +78,14 @@ class Training(ABC):
     @abstractmethod
     def step(self) -> None:
         """Do an iteration."""
+
+    def start_from(self, policy: Policy) -> None:
+        """Take over a trained policy's weights and codes, before the first iteration.
+
+        Raises:
+            InputError: this algorithm cannot, or the policy has another architecture.
+        """
+        raise InputError(f"{type(self).__name__} cannot start from a policy; take an algorithm that clones, as sog-bc")
 
     def scalars(self) -> dict[str, float]:
         """Return the scalars of the last iteration, including `loss`."""
@@ -172,6 +182,17 @@ class CloningTraining(Training):
         matrices = self.network.matrices()
         others = [parameter for parameter in self.network.parameters() if all(parameter is not m for m in matrices)]
         return Muon(matrices, rate, width=muon_width), torch.optim.Adam(others, rate, fused=True)
+
+    def start_from(self, policy: Policy) -> None:
+        """Take over a trained policy's weights and codes; see `algorithms.from_policy`.
+
+        The policy's own held-out loss counts as the first, so that training never makes it worse.
+        """
+        prior = getattr(self.settings, "prior", None)
+        self.warnings += take_over(self.network, prior, policy, self.demonstrations)
+        self._averaged.load_state_dict(self.network.state_dict())
+        if self.held_out is not None:
+            self._check(self.held_out)
 
     @property
     def iterations(self) -> int:
@@ -336,9 +357,12 @@ def run_to_end(
     environment: Any,
     callback: Callable[[Training], object] | None,
     progress: bool | None,
+    init: Policy | None = None,
 ) -> Policy:
     """Train from the first to the last iteration, or until the callback returns False; see `Algorithm.fit`."""
-    training = settings.start(demonstrations, environment)
+    training = (settings if init is None else like(settings, init)).start(demonstrations, environment)
+    if init is not None:
+        training.start_from(init)
     warned = 0
     with _bar(training, settings.name, progress) as update:
         while not training.finished:
@@ -349,7 +373,10 @@ def run_to_end(
                 warned += 1
             if callback is not None and callback(training) is False:
                 break
-    return training.policy()
+    policy = training.policy()
+    if init is not None and init.names:
+        policy.take_names(init, demonstrations, aligned=True)
+    return policy
 
 
 @contextlib.contextmanager

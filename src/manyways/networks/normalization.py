@@ -1,5 +1,6 @@
 """Normalisation of observations and actions by the moments of the demonstrations."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,6 +87,7 @@ class ObservationNormalizer(nn.Module):
         self.space = space
         boxes = entry_spaces(space)
         self._names = list(boxes)
+        self.sizes = {name: math.prod(box.shape) for name, box in boxes.items()}
         # In a list, because a module's name allows fewer characters than a dictionary's.
         self.parts = nn.ModuleList(_normalizer(box) for box in boxes.values())
 

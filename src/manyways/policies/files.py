@@ -4,6 +4,7 @@ Networks are first built without memory, then take the file's tensors. So a desc
 refused before anything is allocated.
 """
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from manyways.policies.policy import Policy
 
 
-def save(policy: "Policy", folder: Path) -> None:
-    """Write the policy; see `Policy.save`."""
+def tensors_of(policy: "Policy") -> dict[str, Tensor]:
+    """Return everything that a policy has learned, by name."""
     network = policy.network
     tensors = add_prefix("network", network.state_dict())
     if policy.groups is not None:
@@ -42,6 +43,12 @@ def save(policy: "Policy", folder: Path) -> None:
     if policy.start_gate is not None:
         arrays = {"weight": policy.start_gate.weight, "bias": policy.start_gate.bias}
         tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    return tensors
+
+
+def save(policy: "Policy", folder: Path) -> None:
+    """Write the policy; see `Policy.save`."""
+    network = policy.network
     description = {
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
@@ -53,7 +60,16 @@ def save(policy: "Policy", folder: Path) -> None:
         "names": modes.to_json(policy.names),
         "chosen_code": None if policy.chosen_code is None else policy.chosen_code.tolist(),
     }
-    write_files(folder, description, tensors)
+    write_files(folder, description, tensors_of(policy))
+
+
+def fingerprint(policy: "Policy") -> str:
+    """Return 64 characters that differ where what policies have learned differs."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors_of(policy).items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Policy":

@@ -40,7 +40,8 @@ class Run:
         path: the folder.
         config: what config.json holds: `algorithm`, `settings`, `task`, `weights` (of the task's expert, where they are
             not those that ship), `data` (where the demonstrations were read from; None for those in memory),
-            `selection` (what of them was taken, where that is not all), `mode_count` (the evidence for the number of
+            `selection` (what of them was taken, where that is not all), `init` (the policy that training started from,
+            where there is one), `mode_count` (the evidence for the number of
             modes, where it was counted), `provenance`.
         encoder: the module that training was given, to read the policy with; None if config.json has its name. It is
             not in the folder, so set it on a run that is opened again.
@@ -92,6 +93,8 @@ class Run:
 
     def _require_same(self, config: dict[str, Any]) -> None:
         """Raise `InputError` unless this run was asked for the same."""
+        if old_new := self._other_start(config):
+            raise InputError(f"{self.path} is a run that started from {old_new}; go on so, or give another folder")
         old, new = ({"algorithm": c["algorithm"], "task": c["task"], **c["settings"]} for c in (self.config, config))
         for name in old | new:
             if old.get(name) != new.get(name):
@@ -104,6 +107,14 @@ class Run:
                 f"{self.path} is a run on other data ({self.config['data'] or 'in memory'}, as it was then); "
                 "go on with that, or give another folder"
             )
+
+    def _other_start(self, config: dict[str, Any]) -> str:
+        """Return what this run started from and what is asked for, if these differ, else ""."""
+        was, asked = (each.get("init") or {} for each in (self.config, config))
+        if was.get("fingerprint") == asked.get("fingerprint"):
+            return ""
+        old, new = ((each.get("policy") or "a policy in memory") if each else "nothing" for each in (was, asked))
+        return f"{old}, not {new}" if old != new else f"{old} as it was then, not as it is now"
 
     @property
     def checkpoint(self) -> Path:

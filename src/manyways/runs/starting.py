@@ -1,7 +1,7 @@
-"""What a run takes over from an earlier one: the names of its modes."""
+"""What a run takes over from an earlier one: its policy to start from, and the names of its modes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manyways.errors import InputError
 from manyways.runs.progress import Progress
@@ -28,6 +28,17 @@ def earlier_policy(earlier: "str | Path | Run | Policy") -> "Policy":
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give that of an earlier run or of a policy")
     return Run.open(folder).policy() if (folder / "config.json").is_file() else load_policy(folder)
+
+
+def origin(earlier: "str | Path | Run | Policy | None", policy: "Policy | None") -> dict[str, Any]:
+    """Return what config.json says of the policy that training starts from; nothing where there is none."""
+    from manyways.policies.files import fingerprint
+
+    if policy is None:
+        return {}
+    path = earlier.path if isinstance(earlier, Run) else earlier
+    where = str(Path(path).resolve()) if isinstance(path, str | Path) else None
+    return {"init": {"policy": where, "fingerprint": fingerprint(policy)}}
 
 
 def take_names(

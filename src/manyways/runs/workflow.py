@@ -25,7 +25,7 @@ from manyways.runs.lock import training_in
 from manyways.runs.loggers import Logger, make_loggers, require_loggers
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run, Which, require_room
-from manyways.runs.starting import earlier_policy, take_names
+from manyways.runs.starting import earlier_policy, origin, take_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +47,7 @@ def train(
     code_size: int | None = None,
     weights: str | Path | None = None,
     selection: "Selection | None" = None,
+    init: "str | Path | Run | Policy | None" = None,
     names_from: "str | Path | Run | Policy | None" = None,
     loggers: Sequence[str | Logger] = ("tensorboard",),
     callback: "Callback | None" = None,
@@ -65,6 +66,8 @@ def train(
         code_size: dimensions of a continuous code, instead of `modes`.
         weights: folder of the task's expert; the one that ships unless given.
         selection: which columns and episodes of the data to take; those of its format unless given.
+        init: an earlier run, or a policy, of the same architecture to start from; modes keep their codes and names.
+            What the settings leave open of its architecture is its own.
         names_from: an earlier run, whose names the modes get that have its demonstrations: see `Policy.take_names`.
         loggers: names (`LOGGERS`) and objects of one's own; metrics.jsonl is always written.
         callback: called with the training after each iteration; returns False to end it there, with the policy so far.
@@ -86,8 +89,11 @@ def train(
     require_room(out)
     require_loggers(loggers)
     chosen, taken = resolve_task(task, weights), selection or Selection()
-    named = None if names_from is None else earlier_policy(names_from)
-    if named is not None and not (settings.has_codes and named.discrete_prior):
+    first_policy = None if init is None else earlier_policy(init)
+    named = first_policy if names_from is None else earlier_policy(names_from)
+    if first_policy is not None:
+        settings = _like(settings, first_policy, modes, code_size)
+    if names_from is not None and not (settings.has_codes and named and named.discrete_prior):
         raise InputError(f"{settings.name} has no codes, so there is nothing to name; leave out names_from")
     source, demonstrations = resolve_demonstrations(settings, data, chosen, progress, taken)
     name = task if isinstance(task, str) else task.name if task is not None else None
@@ -108,6 +114,8 @@ def train(
         try:
             with progress.section("getting ready"):
                 training = settings.start(demonstrations, environment)
+                if first_policy is not None:
+                    training.start_from(first_policy)
             # Those of the training say what followed from the demonstrations.
             resolved = getattr(training, "settings", None)
             known = resolved if isinstance(resolved, type(settings)) else settings
@@ -119,6 +127,7 @@ def train(
                 "data": source,
                 **({"selection": taken.to_json()} if taken.to_json() else {}),
                 "mode_count": mode_count,
+                **origin(init, first_policy),
                 "provenance": provenance(
                     seeds=[settings.seed],
                     budget={"iterations": training.iterations},
@@ -136,15 +145,24 @@ def train(
             )
             evaluator = _evaluator(chosen, demonstrations, source, taken) if environment is not None else None
             written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
-            groups = getattr(settings, "init", None) == "clusters"
+            groups = init is None and getattr(settings, "init", None) == "clusters"
             first = "grouping trajectories" if groups and not training.iteration else ""
             train_to_end(run, training, written, evaluator, callback, progress, first)
             if named is not None:
-                take_names(run, named, demonstrations, progress)
+                take_names(run, named, demonstrations, progress, aligned=named is first_policy)
         finally:
             if environment is not None:
                 environment.close()
     return run
+
+
+def _like(settings: Any, policy: "Policy", modes: Any, code_size: int | None) -> Any:
+    """Return the settings with what they leave open of a policy's architecture; codes that are asked for stay open."""
+    from manyways.algorithms.from_policy import like
+
+    filled = like(settings, policy)
+    asked = settings.has_codes and settings.prior is None and (modes is not None or code_size is not None)
+    return replace(filled, prior=None) if asked else filled
 
 
 def _plans(settings: Any) -> str:
