@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
     from manyways.policies.policy import Policy, load_policy
+    from manyways.runs.comparison import compare
+    from manyways.runs.environments import evaluate_env
     from manyways.runs.loggers import Logger
     from manyways.runs.run import Run
     from manyways.runs.workflow import evaluate, modes, robustness, train
@@ -75,10 +77,12 @@ __all__ = [
     "Training",
     "WriteError",
     "algorithm_names",
+    "compare",
     "count_modes",
     "evaluate",
     "evaluate_continuous",
     "evaluate_coverage",
+    "evaluate_env",
     "get_algorithm",
     "get_task",
     "load_modes",
@@ -109,6 +113,8 @@ _HOMES = {
     "manyways.latents": "Categorical Gaussian",
     "manyways.networks.encoders": "register_encoder",
     "manyways.policies.policy": "Policy load_policy",
+    "manyways.runs.comparison": "compare",
+    "manyways.runs.environments": "evaluate_env",
     "manyways.runs.loggers": "Logger",
     "manyways.runs.run": "Run",
     "manyways.runs.workflow": "evaluate modes robustness train",

@@ -31,6 +31,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     runs.modes,
     runs.name,
     runs.evaluate,
+    runs.compare,
     runs.report,
     runs.robustness,
     runs.film,

@@ -13,11 +13,20 @@ from manyways.policies.modes import label
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Summary
-    from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
+    from manyways.evaluation import (
+        ContinuousEvaluation,
+        Coverage,
+        Disturbed,
+        EnvironmentEvaluation,
+        Evaluation,
+        Switching,
+    )
+    from manyways.evaluation.environments import Estimate
     from manyways.experts import ExpertEvaluation
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
     from manyways.runs.codes import Codes
+    from manyways.runs.comparison import Compared
     from manyways.tasks import Task
 
 _COLUMNS_SHOWN = 40  # of a data set; beyond that only the remarkable ones
@@ -129,6 +138,54 @@ def show_evaluation(
         coverage = evaluation
     if coverage is not None:
         _show_coverage(coverage, task)
+
+
+def show_environment(found: "EnvironmentEvaluation") -> None:
+    """Print return, success and length of each code in an environment."""
+    rows = table("code", "rollouts", "return", *["success"] * (found.success is not None), "steps")
+    for line in found.codes:
+        cells = [f"{line.episodes:,}", _interval(line.return_, ".4g")]
+        if line.success is not None:
+            cells.append(_interval(line.success, ".0%"))
+        rows.add_row(escape(line.label), *cells, _interval(line.length, ".0f"))
+    console.print(rows)
+    judged = "" if found.success is None else f"success is {found.success} (Wilson's interval); "
+    say(f"{judged}95% intervals of return and steps by the bootstrap")
+    if found.cut:
+        say(f"{found.cut} episodes were cut after {found.max_steps:,} steps (--max-steps)")
+
+
+def show_comparison(lines: Sequence["Compared"]) -> None:
+    """Print a column for each run, with the rows in which any has something."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else f"{value:{form}}"
+
+    def interval(value: tuple[float, float, float] | None, form: str) -> str:
+        if value is None:
+            return ""
+        return f"{value[0]:{form}}" + (f" \\[{value[1]:{form}}, {value[2]:{form}}]" if value[2] > value[1] else "")
+
+    measures = {
+        "algorithm": [line.algorithm for line in lines],
+        "codes": [line.codes for line in lines],
+        "held-out loss": [number(line.held_out_loss, ".4f") for line in lines],
+        "share of the mean action's": [number(line.of_the_mean, ".1%") for line in lines],
+        "purity": [number(line.purity, ".3f") for line in lines],
+        "mutual information": [number(line.normalized_mutual_information, ".3f") for line in lines],
+        "return": [interval(line.return_, ".4g") for line in lines],
+        "success": [interval(line.success, ".0%") for line in lines],
+        "success of the best code": [number(line.best_success, ".0%") for line in lines],
+    }
+    rows = table("", *(escape(line.title) for line in lines))
+    for measure, cells in measures.items():
+        if any(cells):
+            rows.add_row(measure, *cells)
+    console.print(rows)
+
+
+def _interval(estimate: "Estimate", form: str) -> str:
+    return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]".replace("[", "\\[")
 
 
 def _show_coverage(coverage: "Coverage", task: "Task") -> None:

@@ -2,6 +2,7 @@
 
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.coverage import Coverage, evaluate_coverage
+from manyways.evaluation.environments import EnvironmentEvaluation, evaluate_in
 from manyways.evaluation.evaluate import Evaluation, evaluate
 from manyways.evaluation.metrics import (
     entropy,
@@ -17,6 +18,7 @@ __all__ = [
     "ContinuousEvaluation",
     "Coverage",
     "Disturbed",
+    "EnvironmentEvaluation",
     "Evaluation",
     "PolicyEvaluator",
     "PolicyReturns",
@@ -25,6 +27,7 @@ __all__ = [
     "evaluate",
     "evaluate_continuous",
     "evaluate_coverage",
+    "evaluate_in",
     "match_codes",
     "mutual_information",
     "normalized_mutual_information",

@@ -21,7 +21,7 @@ from manyways.runs.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Selection
-    from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
+    from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
     from manyways.networks.encoders import Encoder
     from manyways.policies.policy import Policy
 
@@ -240,18 +240,20 @@ class Run:
         """What `evaluation` reads."""
         return self.path / "evaluation.json"
 
-    def evaluation(self) -> "Evaluation | ContinuousEvaluation | Coverage | None":
+    def evaluation(self) -> "Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None":
         """Read evaluation.json; None where the run has not been evaluated.
 
         Raises:
             InputError: the file is damaged.
         """
-        from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
+        from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
 
         if not self.evaluation_file.exists():
             return None
         try:
             value = read_json(self.evaluation_file)
+            if "environment" in value:
+                return EnvironmentEvaluation.from_json(value)
             if "mode_counts" in value:
                 return Coverage.from_json(value)
             return (Evaluation if "assignment" in value else ContinuousEvaluation).from_json(value)

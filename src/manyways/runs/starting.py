@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from manyways.errors import InputError
 from manyways.runs.progress import Progress
-from manyways.runs.run import Run
+from manyways.runs.run import Run, Which
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
     from manyways.policies.policy import Policy
 
 
-def earlier_policy(earlier: "str | Path | Run | Policy") -> "Policy":
-    """Return the policy of an earlier run, of a policy's folder, or as it is.
+def earlier_policy(earlier: "str | Path | Run | Policy", which: Which | None = None) -> "Policy":
+    """Return the policy of an earlier run, of a policy's folder, or as it is; `which` of a run's, as `Run.policy`.
 
     Raises:
         InputError: there is none, or it cannot be read.
@@ -23,11 +23,11 @@ def earlier_policy(earlier: "str | Path | Run | Policy") -> "Policy":
     if isinstance(earlier, Policy):
         return earlier
     if isinstance(earlier, Run):
-        return earlier.policy()
+        return earlier.policy(which)
     folder = Path(earlier)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give that of an earlier run or of a policy")
-    return Run.open(folder).policy() if (folder / "config.json").is_file() else load_policy(folder)
+    return Run.open(folder).policy(which) if (folder / "config.json").is_file() else load_policy(folder)
 
 
 def origin(earlier: "str | Path | Run | Policy | None", policy: "Policy | None") -> dict[str, Any]:

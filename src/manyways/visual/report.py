@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 import manyways
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.spaces import describe
-from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
+from manyways.evaluation import (
+    ContinuousEvaluation,
+    Coverage,
+    Disturbed,
+    EnvironmentEvaluation,
+    Evaluation,
+    Switching,
+)
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
@@ -93,13 +100,14 @@ def _page(
     demonstrations: Demonstrations,
     codes: Codes | None,
     task: Task | None,
-    evaluation: Evaluation | ContinuousEvaluation | Coverage | None,
+    evaluation: Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None,
 ) -> str:
     """Return the page as HTML."""
     metrics = run.metrics()
     matched = evaluation if isinstance(evaluation, Evaluation) else None
     achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
     coverage = evaluation if isinstance(evaluation, Coverage) else None
+    environment_ = evaluation if isinstance(evaluation, EnvironmentEvaluation) else None
     of_the_mean = None if codes is None else policy.uninformed_loss
     pictures = {
         "trajectories": draw_trajectories(policy, demonstrations, codes, task),
@@ -134,7 +142,8 @@ def _page(
         action=describe(demonstrations.action_space),
         rows=_rows(codes, task, matched) if codes is not None and codes.counts is not None else [],
         modes=task.discrete_modes.names if task and (matched or coverage) else (),
-        evaluation=evaluation,
+        evaluation=None if environment_ else evaluation,
+        rolled_out=environment_,
         matched=matched,
         achieved=achieved,
         coverage=coverage,
