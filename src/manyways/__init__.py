@@ -11,7 +11,7 @@ Importing registers the tasks' environments with Gymnasium, such as manyways/Cir
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from manyways.errors import InputError, ManywaysError, WriteError
+from manyways.errors import InputError, ManywaysError, NovelObservationError, WriteError
 from manyways.tasks import register_environments
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ __all__ = [
     "InputError",
     "Logger",
     "ManywaysError",
+    "NovelObservationError",
     "Policy",
     "Run",
     "SOGModel",

@@ -345,18 +345,19 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         network = self.best_network()
         demonstrations = self.all_demonstrations
+        novelty = self.measure_novelty(network) if counted else None
         if isinstance(prior, Categorical):
             losses, groups = settle(network, prior, demonstrations, self.find_groups())
             codes = self._codes[losses.argmin(axis=1)]
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
             gate = self._start_gate(network, prior, codes) if counted else None
-            return Policy(network, prior, counts, groups=groups, start_gate=gate)
+            return Policy(network, prior, counts, groups=groups, start_gate=gate, novelty=novelty)
         start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
         codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
         self._measure_noise(network, codes)
-        return Policy(network, prior)
+        return Policy(network, prior, novelty=novelty)
 
     @torch.no_grad()
     def _start_gate(self, network: PolicyNetwork, prior: Categorical, codes: Tensor) -> StartGate | None:

@@ -22,6 +22,7 @@ from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.normalization import to_tensors
+from manyways.policies.novelty import Novelty
 from manyways.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -220,6 +221,16 @@ class CloningTraining(Training):
         if share < _RISE:
             return self.peak * (self.iteration + 1) / (_RISE * self.iterations + 1)
         return self.peak * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
+
+    @torch.no_grad()
+    def measure_novelty(self, network: Any) -> Novelty | None:
+        """Return how far observations are from the demonstrations, in a network's features."""
+
+        def features(observations: Any) -> NDArray[np.float32]:
+            found: Tensor = network.features(network.observations(to_tensors(observations, self.device)))
+            return found.cpu().numpy()
+
+        return Novelty.fit(features, self.demonstrations, self.held_out)
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
 from manyways.policies import modes
+from manyways.policies.novelty import Novelty
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
@@ -43,6 +44,9 @@ def tensors_of(policy: "Policy") -> dict[str, Tensor]:
     if policy.start_gate is not None:
         arrays = {"weight": policy.start_gate.weight, "bias": policy.start_gate.bias}
         tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    if policy.novelty_model is not None:
+        for name, array in vars(policy.novelty_model).items():
+            tensors[f"novelty.{name}"] = torch.from_numpy(array)
     return tensors
 
 
@@ -93,6 +97,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
+        novelty = {name: tensor.numpy() for name, tensor in take_prefix("novelty", tensors).items()}
         policy = cls(
             network,
             prior,
@@ -105,6 +110,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             if trajectory_encoder
             else None,
             StartGate(**start_gate) if start_gate else None,
+            Novelty(**novelty) if novelty else None,
         )
         if description.get("names"):
             policy.names = modes.from_json(description["names"], policy.discrete_prior.size)

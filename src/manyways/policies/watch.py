@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from manyways.networks.normalization import FARTHEST
+from manyways.networks.limits import FARTHEST
 
 _CALLS_WITHOUT_STATE = 10  # in a row, before the warning of a lost state
 _FAR_CALLS = 20  # the first ones, all with observations far from the demonstrations, before the warning
@@ -15,15 +15,15 @@ class Watch:
     """Warns where the caller seems to lose the state, and where it seems to normalise observations.
 
     Args:
-        flat: the normaliser of flat observations; None for others, whose values are not looked at.
+        moments: mean and inverse standard deviation of flat observations; None for others, which are not looked at.
 
     Attributes:
         looked: whether the first observations have been looked at.
     """
 
-    def __init__(self, flat: Any) -> None:
-        self.looked = flat is None
-        self._flat = flat
+    def __init__(self, moments: tuple[Any, Any] | None) -> None:
+        self.looked = moments is None
+        self._moments = moments
         self._without_state = self._far = 0
 
     def lost_state(self, lost: bool) -> None:
@@ -38,7 +38,9 @@ class Watch:
 
     def look(self, batch: Any) -> None:
         """Look at observations (n, size). Those normalised twice are far off from the first one on."""
-        deviations = np.abs((batch - self._flat.mean.numpy()) * self._flat.scale.numpy()).max(axis=1)
+        assert self._moments is not None
+        mean, scale = self._moments
+        deviations = np.abs((batch - mean) * scale).max(axis=1)
         distance = float(np.median(deviations))
         self._far += 1
         self.looked = distance <= FARTHEST or self._far == _FAR_CALLS
