@@ -65,6 +65,7 @@ class ArrayNetwork:
         action_space: Space,
         continuous: bool,
     ) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
         boxes = entry_spaces(observation_space)
         parts = {name: _normalizer(arrays, number, box) for number, (name, box) in enumerate(boxes.items())}
         vector = list(boxes) == [""] and len(boxes[""].shape) == 1
@@ -79,6 +80,11 @@ class ArrayNetwork:
             self.features = _flat(parts, boxes)
         self.window, self.executed = settings["window"], settings["executed"]
         self.act = _action_function(arrays, settings, action_space, self.features, self._code_inputs(continuous))
+
+    @property
+    def fast(self) -> Callable[..., NDArray[Any]] | None:
+        """`act`, where it is from arrays to arrays; None for other observations and for choices."""
+        return self.act if self.moments is not None and choices_of(self.action_space) is None else None
 
     def __call__(self, observations: Any, codes: Floats, rng: np.random.Generator | None = None) -> NDArray[Any]:
         """Return `act` of these."""

@@ -69,7 +69,7 @@ class Policy(Actor):
             novelty,
             network.observations.precise,
             None if fast is None else fast.moments,
-            None if fast is None else fast.act,
+            None if fast is None else fast.fast,
         )
 
     @torch.no_grad()
