@@ -35,6 +35,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     runs.report,
     runs.robustness,
     runs.film,
+    runs.export,
 )
 for _command in _COMMANDS:
     app.command(_command)

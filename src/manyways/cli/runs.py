@@ -195,6 +195,23 @@ def report(run: Path, /, *, data: Annotated[str | None, _optional] = None, weigh
     what_next(path, f"open {shlex.quote(str(path))} in a browser")
 
 
+def export(run: Path, out: Path, /, *, policy: Which = None) -> None:
+    """Write the policy as ONNX: observation, code and window in, action or chunk out, all in real units.
+
+    Args:
+        run: Folder of a finished run, or of a policy.
+        out: File to write, which ends in .onnx.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+    """
+    from manyways.cli.console import progress, say
+    from manyways.runs.starting import earlier_policy
+
+    chosen = earlier_policy(run, policy)
+    with progress.section("exporting"):
+        chosen.export(out)
+    say(f"Wrote {out}")
+
+
 def film(run: Path, /, *, out: OptionalPath = None, seconds: float = 8.0, seed: int = 0, policy: Which = None) -> None:
     """Film one episode under every code, as RUN/films/code-N.mp4; without codes, one episode.
 

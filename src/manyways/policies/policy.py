@@ -164,6 +164,25 @@ class Policy(Actor):
                     "use what is of the same kind as it was trained on"
                 )
 
+    def export(self, path: str | Path) -> None:
+        """Write the policy as an ONNX file, which needs the extra `onnx`.
+
+        Its inputs are `observation`, raw, (n, [window,] ...), or `observation.NAME` for each entry of a dictionary, and
+        `code`, (n, code size). Its output is `action`, (n, [chunk,] ...), the likeliest, in real units and within the
+        demonstrated range. Its metadata `manyways` says in JSON how long windows and chunks are, how many actions of a
+        chunk are executed, and the names of the codes.
+
+        Args:
+            path: ends in .onnx.
+
+        Raises:
+            InputError: the policy has no codes, its encoder cannot be exported, or the extra is not installed.
+            WriteError: the system refused to write.
+        """
+        from manyways.policies.onnx import export
+
+        export(self, Path(path))
+
     def save(self, folder: str | Path) -> None:
         """Write the policy to `folder`, as policy.json and policy.safetensors.
 
