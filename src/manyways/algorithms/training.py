@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 import sys
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -385,6 +386,7 @@ def run_to_end(
             if callback is not None and callback(training) is False:
                 break
     policy = training.policy()
+    policy.provenance = {"algorithm": settings.name, "date": time.strftime("%Y-%m-%d")}
     if init is not None and init.names:
         policy.take_names(init, demonstrations, aligned=True)
     return policy

@@ -36,6 +36,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     runs.robustness,
     runs.film,
     runs.export,
+    runs.push,
 )
 for _command in _COMMANDS:
     app.command(_command)

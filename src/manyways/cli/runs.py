@@ -212,6 +212,25 @@ def export(run: Path, out: Path, /, *, policy: Which = None) -> None:
     say(f"Wrote {out}")
 
 
+def push(run: Path, name: str, /, *, private: bool = False, policy: Which = None) -> None:
+    """Upload the policy to the Hugging Face Hub, with a card of its modes, its numbers and its pictures.
+
+    Numbers and pictures are those that `manyways modes`, `evaluate` and `report` have left in the folder.
+
+    Args:
+        run: Folder of a finished run.
+        name: USER/NAME on the Hub.
+        private: Whether a new one is private.
+        policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
+    """
+    from manyways.cli.console import progress, say
+    from manyways.runs.sharing import push as push_run
+
+    with progress.section("uploading"):
+        address = push_run(run, name, private=private, policy=policy)
+    say(f"Uploaded to {address}")
+
+
 def film(run: Path, /, *, out: OptionalPath = None, seconds: float = 8.0, seed: int = 0, policy: Which = None) -> None:
     """Film one episode under every code, as RUN/films/code-N.mp4; without codes, one episode.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import manyways
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import spaces
 from manyways.errors import InputError
@@ -54,6 +55,8 @@ def save(policy: "Policy", folder: Path) -> None:
     """Write the policy; see `Policy.save`."""
     network = policy.network
     description = {
+        "version": manyways.__version__,
+        "provenance": policy.provenance,
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
         "trajectories": list(policy.counts),
@@ -112,6 +115,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             StartGate(**start_gate) if start_gate else None,
             Novelty(**novelty) if novelty else None,
         )
+        policy.provenance = dict(description.get("provenance", {}))
         if description.get("names"):
             policy.names = modes.from_json(description["names"], policy.discrete_prior.size)
         if description["chosen_code"] is not None:

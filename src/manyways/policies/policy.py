@@ -17,7 +17,7 @@ from manyways.networks.encoders import Encoder
 from manyways.networks.in_numpy import in_numpy
 from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
-from manyways.policies import files, modes
+from manyways.policies import files, hub, modes
 from manyways.policies.acting import Actor
 from manyways.policies.explanation import Encoding, encode, explain
 from manyways.policies.novelty import Novelty
@@ -43,6 +43,9 @@ class Policy(Actor):
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
         start_gate: how likely each code is at an episode's first observation; None for the prior.
         novelty: how far observations are from the demonstrations; None where that was not measured.
+
+    Attributes:
+        provenance: where it comes from (algorithm, data, command, date), as far as that is known; kept in its file.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Policy(Actor):
         self.network = network.cpu().eval()
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
+        self.provenance: dict[str, Any] = {}
         self._arrays = fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
         super().__init__(
             network,
@@ -183,6 +187,45 @@ class Policy(Actor):
 
         export(self, Path(path))
 
+    def push_to_hub(
+        self, name: str, *, private: bool = False, token: str | None = None, message: str = "Upload a policy"
+    ) -> str:
+        """Upload the policy with a model card to the Hugging Face Hub, which needs the extra `hub`.
+
+        `manyways.load_policy(name)` reads it. A run's held-out loss and pictures come along with `manyways push RUN`.
+
+        Args:
+            name: USER/NAME; made unless it is there.
+            private: whether a new one is.
+            token: of the user; that of `hf auth login` unless given.
+            message: of the commit.
+
+        Returns:
+            The address.
+
+        Raises:
+            InputError: the name is none, the extra is missing, or the Hub refuses.
+        """
+        return hub.push(self, name, private=private, token=token, message=message)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, seed: int = 0, encoder: Encoder = None
+    ) -> "Policy":
+        """Read a policy from a folder, or from the Hugging Face Hub, where there is no such folder.
+
+        Args:
+            name: a folder, or USER/NAME.
+            revision: a branch, a tag or a commit of the Hub; the newest unless given.
+            seed: of everything that `predict` draws.
+            encoder: as for `load`.
+
+        Raises:
+            InputError: there is no such policy, or as `load`.
+        """
+        remote = hub.is_hub_name(name)
+        return cls.load(hub.pull(str(name), revision) if remote else name, seed, encoder)
+
     def save(self, folder: str | Path) -> None:
         """Write the policy to `folder`, as policy.json and policy.safetensors.
 
@@ -207,5 +250,5 @@ class Policy(Actor):
 
 
 def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> Policy:
-    """Read the policy in this folder, such as a run's; see `Policy.load`."""
-    return Policy.load(folder, seed, encoder)
+    """Read the policy in this folder, such as a run's, or USER/NAME on the Hub; see `Policy.from_pretrained`."""
+    return Policy.from_pretrained(folder, seed=seed, encoder=encoder)

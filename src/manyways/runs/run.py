@@ -209,12 +209,20 @@ class Run:
 
     def write_policy(self, policy: "Policy") -> None:
         """Write the policy at the end of training; names that were given to the one before it stay."""
-        policy.names = policy.names or (self.names if policy.modes else {})
+        self._complete(policy)
         policy.save(self.path)
+
+    def _complete(self, policy: "Policy") -> None:
+        """Give a policy the names of the one before it, and say where it comes from."""
+        policy.names = policy.names or (self.names if policy.modes else {})
+        data = Path(self.config["data"]).name if self.config["data"] else None
+        what = {"algorithm": self.config["algorithm"], "task": self.config["task"], "data": data}
+        own = {name: value for name, value in self.config["provenance"].items() if name not in ("data", "machine")}
+        policy.provenance = what | {"data_fingerprint": self.config["provenance"]["data"]} | own
 
     def write_best(self, policy: "Policy", evaluated: dict[str, Any]) -> None:
         """Keep the best policy so far; `evaluated` says when it was, and what its rollouts returned."""
-        policy.names = policy.names or (self.names if policy.modes else {})
+        self._complete(policy)
         policy.save(self.path / _BEST)
         write_json(self.path / _BEST / "evaluated.json", evaluated)
 
