@@ -85,7 +85,7 @@ def test_a_gymnasium_id_and_a_policy_without_codes(demonstrations):
     pairs = [(rng.normal(size=(30, 4)), rng.integers(2, size=30)) for _ in range(5)]
     policy = manyways.BC(iterations=10, hidden=8).fit(manyways.Demonstrations.from_arrays(pairs))
     found = evaluate_in(policy, "CartPole-v1", episodes=3, success="return>=500")
-    assert [line.episodes for line in found.codes] in ([3, 3], [3])
+    assert [line.episodes for line in found.codes] == [3]
     assert found.max_steps == 500
     assert 5 < found.undrawn.length.mean <= 500
     mdn = manyways.MDN(iterations=5, hidden=8).fit(demonstrations)

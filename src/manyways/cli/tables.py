@@ -144,7 +144,7 @@ def show_environment(found: "EnvironmentEvaluation") -> None:
     """Print return, success and length of each code in an environment."""
     rows = table("code", "rollouts", "return", *["success"] * (found.success is not None), "steps")
     for line in found.codes:
-        cells = [f"{line.episodes:,}", _interval(line.return_, ".4g")]
+        cells = [f"{line.episodes:,}", _interval(line.return_, ".3g")]
         if line.success is not None:
             cells.append(_interval(line.success, ".0%"))
         rows.add_row(escape(line.label), *cells, _interval(line.length, ".0f"))
@@ -162,9 +162,7 @@ def show_comparison(lines: Sequence["Compared"]) -> None:
         return "" if value is None else f"{value:{form}}"
 
     def interval(value: tuple[float, float, float] | None, form: str) -> str:
-        if value is None:
-            return ""
-        return f"{value[0]:{form}}" + (f" \\[{value[1]:{form}}, {value[2]:{form}}]" if value[2] > value[1] else "")
+        return "" if value is None else _bracketed(value, form)
 
     measures = {
         "algorithm": [line.algorithm for line in lines],
@@ -173,7 +171,7 @@ def show_comparison(lines: Sequence["Compared"]) -> None:
         "share of the mean action's": [number(line.of_the_mean, ".1%") for line in lines],
         "purity": [number(line.purity, ".3f") for line in lines],
         "mutual information": [number(line.normalized_mutual_information, ".3f") for line in lines],
-        "return": [interval(line.return_, ".4g") for line in lines],
+        "return": [interval(line.return_, ".3g") for line in lines],
         "success": [interval(line.success, ".0%") for line in lines],
         "success of the best code": [number(line.best_success, ".0%") for line in lines],
     }
@@ -185,7 +183,13 @@ def show_comparison(lines: Sequence["Compared"]) -> None:
 
 
 def _interval(estimate: "Estimate", form: str) -> str:
-    return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]".replace("[", "\\[")
+    return _bracketed((estimate.mean, estimate.low, estimate.high), form)
+
+
+def _bracketed(value: tuple[float, float, float], form: str) -> str:
+    """Return a mean with its interval, or alone where there is none."""
+    mean, low, high = (f"{number:{form}}" for number in value)
+    return mean if low == high else f"{mean} \\[{low}, {high}]"
 
 
 def _show_coverage(coverage: "Coverage", task: "Task") -> None:

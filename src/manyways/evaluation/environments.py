@@ -188,8 +188,8 @@ def evaluate_in(
 ) -> EnvironmentEvaluation:
     """Roll the policy out under every code, and as often where nobody chooses the code.
 
-    With a code, actions are the likeliest. A policy without codes draws its actions. Of continuous codes the prior's
-    10%, 50% and 90% are taken in each dimension.
+    With codes, actions are the likeliest; a single code has one line. A policy without codes draws its actions. Of
+    continuous codes the prior's 10%, 50% and 90% are taken in each dimension.
 
     Args:
         policy: with or without codes.
@@ -209,7 +209,7 @@ def evaluate_in(
     wanted = None if success is None else Success.parse(success)
     if max_steps is not None and max_steps < 1:
         raise InputError(f"max_steps is {max_steps}; give 1 or more")
-    examples = {} if policy.prior is None else policy.prior.examples()
+    examples = {} if policy.prior in (None, Categorical(1)) else policy.prior.examples()
     if episodes < max(1, len(examples)):
         raise InputError(f"{episodes} episodes cannot show {len(examples) or 1} codes; give at least as many")
     name = environment if isinstance(environment, str) else _name_of(environment)

@@ -50,9 +50,10 @@ def evaluate_env(
         WriteError: the system refused to write.
     """
     from manyways.evaluation.environments import evaluate_in
+    from manyways.latents import Categorical
 
     chosen = earlier_policy(policy, which)
-    total = (2 if chosen.prior is not None else 1) * episodes
+    total = (1 if chosen.prior in (None, Categorical(1)) else 2) * episodes
     with progress.section(f"{total} rollouts", total, "rollouts") as update:
         found = evaluate_in(
             chosen,

@@ -8,6 +8,7 @@ best/                the policy that was judged best on the way, where the algor
 modes.json, evaluation.json, report.html    what the commands of these names write
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -214,7 +215,9 @@ class Run:
 
     def _complete(self, policy: "Policy") -> None:
         """Give a policy the names of the one before it, and say where it comes from."""
-        policy.names = policy.names or (self.names if policy.modes else {})
+        if policy.modes and not policy.names:
+            with contextlib.suppress(InputError):  # a damaged file is about to be replaced
+                policy.names = self.names
         data = Path(self.config["data"]).name if self.config["data"] else None
         what = {"algorithm": self.config["algorithm"], "task": self.config["task"], "data": data}
         own = {name: value for name, value in self.config["provenance"].items() if name not in ("data", "machine")}
