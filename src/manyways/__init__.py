@@ -11,7 +11,7 @@ Importing registers the tasks' environments with Gymnasium, such as manyways/Cir
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from manyways.errors import InputError, ManywaysError, WriteError
+from manyways.errors import InputError, ManywaysError, NovelObservationError, WriteError
 from manyways.tasks import register_environments
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
     from manyways.policies.policy import Policy, load_policy
+    from manyways.runs.comparison import compare
+    from manyways.runs.environments import evaluate_env
     from manyways.runs.loggers import Logger
     from manyways.runs.run import Run
     from manyways.runs.workflow import evaluate, modes, robustness, train
@@ -66,6 +68,7 @@ __all__ = [
     "InputError",
     "Logger",
     "ManywaysError",
+    "NovelObservationError",
     "Policy",
     "Run",
     "SOGModel",
@@ -75,10 +78,12 @@ __all__ = [
     "Training",
     "WriteError",
     "algorithm_names",
+    "compare",
     "count_modes",
     "evaluate",
     "evaluate_continuous",
     "evaluate_coverage",
+    "evaluate_env",
     "get_algorithm",
     "get_task",
     "load_modes",
@@ -109,6 +114,8 @@ _HOMES = {
     "manyways.latents": "Categorical Gaussian",
     "manyways.networks.encoders": "register_encoder",
     "manyways.policies.policy": "Policy load_policy",
+    "manyways.runs.comparison": "compare",
+    "manyways.runs.environments": "evaluate_env",
     "manyways.runs.loggers": "Logger",
     "manyways.runs.run": "Run",
     "manyways.runs.workflow": "evaluate modes robustness train",

@@ -12,6 +12,10 @@ class InputError(ManywaysError, ValueError):
     """Something that was given cannot be used: a file, an array, a setting."""
 
 
+class NovelObservationError(InputError):
+    """An observation is too far from the demonstrations for the policy to act on it: see `Policy.guard`."""
+
+
 class WriteError(ManywaysError, OSError):
     """A file or folder could not be written; nothing half-written is left in its place."""
 

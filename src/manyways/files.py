@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from manyways.errors import InputError, WriteError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor  # loaded where tensors are read or written: it takes seconds
 
 _PARTIAL = ".partial"
@@ -151,10 +152,27 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     Raises:
         InputError: the file is missing, truncated or damaged.
     """
-    import safetensors.torch
+    from safetensors.torch import load
+
+    return _loaded(path, load)
+
+
+def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
+    """Read named tensors from safetensors as arrays, without PyTorch.
+
+    Raises:
+        InputError: the file is missing, truncated or damaged.
+    """
+    from safetensors.numpy import load
+
+    return _loaded(path, load)
+
+
+def _loaded(path: Path, load: "Callable[[bytes], dict[str, Any]]") -> dict[str, Any]:
+    import safetensors
 
     try:
-        return safetensors.torch.load(path.read_bytes())
+        return load(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:

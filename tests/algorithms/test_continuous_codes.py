@@ -111,7 +111,7 @@ def test_lists_of_continuous_codes_are_refused(continuous_policy, one_dimension,
         continuous_policy.losses(one_dimension[0])
     with pytest.raises(InputError, match=r"\[3.0\] are not 1 probabilities between 0 and 1"):
         continuous_policy.code(3)
-    with pytest.raises(InputError, match=r"0.5 is no index of a code; give 0 to 1"):
+    with pytest.raises(InputError, match=r"0.5 is no index and no name of a code; give 0 to 1"):
         policy.code(0.5)
     with pytest.raises(InputError, match="do not both have continuous modes and codes"):
         evaluate_continuous(policy, get_task("fetch-reach"), one_dimension[0], one_dimension[1])

@@ -34,7 +34,7 @@ def test_help_shows_all_and_only_the_algorithms_settings(command, name):
     settings_class = get_algorithm(name)
     expected = {field.replace("_", "-") for field in flat(settings_class)}
     coded = issubclass(command_class(settings_class), Coded)
-    assert listed == expected | (COMMON if coded else COMMON - {"modes", "code-size"})
+    assert listed == expected | (COMMON if coded else COMMON - {"modes", "code-size", "names-from"})
     assert "(default: " in printed
 
 

@@ -12,7 +12,7 @@ from manyways.algorithms import get_algorithm
 from manyways.evaluation import Evaluation, Switching
 from manyways.evaluation.robustness import Disturbed
 from manyways.runs import Run, train
-from manyways.runs.workflow import find_codes
+from manyways.runs.codes import find_codes
 from manyways.tasks import get_task
 from manyways.visual import figures
 from manyways.visual.report import draw_switching, report

@@ -119,7 +119,8 @@ class SegmentsTraining(SOGBCTraining):
         prior = self.settings.prior
         assert isinstance(prior, Categorical)
         gate = self._start_gate(network, prior, first) if counted else None
-        return Policy(network, prior, tuple(counts.tolist()), start_gate=gate, switches=self._switches)
+        novelty = self.measure_novelty(network) if counted else None
+        return Policy(network, prior, tuple(counts.tolist()), start_gate=gate, novelty=novelty, switches=self._switches)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""

@@ -80,6 +80,7 @@ class Algorithm(ABC):
         environment: "VectorEnv[Any, Any, Any] | None" = None,
         callback: "Callable[[Training], object] | None" = None,
         progress: bool | None = None,
+        init: "Policy | None" = None,
     ) -> "Policy":
         """Learn from the demonstrations, and return the policy.
 
@@ -88,13 +89,14 @@ class Algorithm(ABC):
             environment: as for `start`.
             callback: called with the training after each iteration; it may return False to end training.
             progress: whether to show a progress bar; by default on a terminal only.
+            init: a trained policy to start from, of the same architecture; codes keep their modes and their names.
 
         Raises:
-            InputError: as `start`.
+            InputError: as `start`, or the policy has another architecture.
         """
         from manyways.algorithms.training import run_to_end
 
-        return run_to_end(self, demonstrations, environment, callback, progress)
+        return run_to_end(self, demonstrations, environment, callback, progress, init)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for a file."""

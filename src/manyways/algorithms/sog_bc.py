@@ -117,11 +117,26 @@ class SOGBCTraining(CloningTraining):
             self._codes = torch.from_numpy(prior.enumerate()).to(self.device)
         self._initial_codes: Tensor | None = None
         self._groups: Groups | None = None
+        self._continues = False
         self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
         self._excluded = excluded_codes(self.demonstrations, prior)
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
             self._last_codes = self._initial(prior)
+
+    def start_from(self, policy: Policy) -> None:
+        """Take over a policy's weights, its groups and its codes; there is no warm-up then."""
+        super().start_from(policy)
+        self._continues = True
+        prior = self.settings.prior
+        if isinstance(prior, Categorical):
+            self._take_groups(policy.groups if self.settings.init == "clusters" else None)
+        elif self._last_codes is not None:
+            start = torch.zeros_like(self._last_codes)
+            generator = seeded_generator(self.settings.seed, 0)
+            self._last_codes, _ = search_trajectories(
+                self.network, self.demonstrations, self.settings.search, start, generator
+            )
 
     @property
     def steps_per_iteration(self) -> int:
@@ -207,7 +222,7 @@ class SOGBCTraining(CloningTraining):
         """
         own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
         share = number / (_SOFT * self.settings.iterations)
-        if share >= 1:
+        if share >= 1 or self._continues:
             return own.argmin(dim=2)
         temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
         noise = np.random.default_rng((self.settings.seed, number, 1)).gumbel(size=tuple(own.shape))
@@ -286,7 +301,7 @@ class SOGBCTraining(CloningTraining):
         return float(np.average(least.cpu().numpy(), weights=held_out.lengths))
 
     def _in_warm_up(self, number: int) -> bool:
-        return number < self.settings.warm_up * self.settings.iterations
+        return not self._continues and number < self.settings.warm_up * self.settings.iterations
 
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.init == "random":
@@ -315,13 +330,16 @@ class SOGBCTraining(CloningTraining):
 
     def find_groups(self) -> Groups | None:
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
-        prior = self.settings.prior
-        if self._groups is None and isinstance(prior, Categorical) and self.settings.init == "clusters":
-            self._groups = Groups.fit(self.demonstrations, prior.size, self.settings.seed)
-            self._relative_nll = torch.from_numpy(self._groups.relative_nll(self.demonstrations)).to(
-                self.device, torch.float32
-            )
+        prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
+        if self._groups is None and isinstance(prior, Categorical) and wanted:
+            self._take_groups(Groups.fit(self.demonstrations, prior.size, self.settings.seed))
         return self._groups
+
+    def _take_groups(self, groups: Groups | None) -> None:
+        self._groups = groups
+        if groups is not None:
+            relative_nll = torch.from_numpy(groups.relative_nll(self.demonstrations))
+            self._relative_nll = relative_nll.to(self.device, torch.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""
@@ -339,6 +357,7 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         network = self.best_network()
         demonstrations = self.all_demonstrations
+        novelty = self.measure_novelty(network) if counted else None
         if isinstance(prior, Categorical):
             losses, groups = settle(network, prior, demonstrations, self.find_groups())
             excluded = excluded_codes(demonstrations, prior)
@@ -348,12 +367,12 @@ class SOGBCTraining(CloningTraining):
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
             gate = self._start_gate(network, prior, codes) if counted else None
-            return Policy(network, prior, counts, groups=groups, start_gate=gate)
+            return Policy(network, prior, counts, groups=groups, start_gate=gate, novelty=novelty)
         start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
         codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
         self._measure_noise(network, codes)
-        return Policy(network, prior)
+        return Policy(network, prior, novelty=novelty)
 
     @torch.no_grad()
     def _start_gate(self, network: PolicyNetwork, prior: Categorical, codes: Tensor) -> StartGate | None:

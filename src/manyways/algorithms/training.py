@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 import sys
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,12 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyways.algorithms.from_policy import like, take_over
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
+from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device
 from manyways.networks.normalization import to_tensors
+from manyways.policies.novelty import Novelty
 from manyways.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -76,6 +80,14 @@ class Training(ABC):
     @abstractmethod
     def step(self) -> None:
         """Do an iteration."""
+
+    def start_from(self, policy: Policy) -> None:
+        """Take over a trained policy's weights and codes, before the first iteration.
+
+        Raises:
+            InputError: this algorithm cannot, or the policy has another architecture.
+        """
+        raise InputError(f"{type(self).__name__} cannot start from a policy; take an algorithm that clones, as sog-bc")
 
     def scalars(self) -> dict[str, float]:
         """Return the scalars of the last iteration, including `loss`."""
@@ -173,6 +185,17 @@ class CloningTraining(Training):
         others = [parameter for parameter in self.network.parameters() if all(parameter is not m for m in matrices)]
         return Muon(matrices, rate, width=muon_width), torch.optim.Adam(others, rate, fused=True)
 
+    def start_from(self, policy: Policy) -> None:
+        """Take over a trained policy's weights and codes; see `algorithms.from_policy`.
+
+        The policy's own held-out loss counts as the first, so that training never makes it worse.
+        """
+        prior = getattr(self.settings, "prior", None)
+        self.warnings += take_over(self.network, prior, policy, self.demonstrations)
+        self._averaged.load_state_dict(self.network.state_dict())
+        if self.held_out is not None:
+            self._check(self.held_out)
+
     @property
     def iterations(self) -> int:
         """The number of gradient steps in all."""
@@ -199,6 +222,16 @@ class CloningTraining(Training):
         if share < _RISE:
             return self.peak * (self.iteration + 1) / (_RISE * self.iterations + 1)
         return self.peak * (1 + math.cos(math.pi * (share - _RISE) / (1 - _RISE))) / 2
+
+    @torch.no_grad()
+    def measure_novelty(self, network: Any) -> Novelty | None:
+        """Return how far observations are from the demonstrations, in a network's features."""
+
+        def features(observations: Any) -> NDArray[np.float32]:
+            found: Tensor = network.features(network.observations(to_tensors(observations, self.device)))
+            return found.cpu().numpy()
+
+        return Novelty.fit(features, self.demonstrations, self.held_out)
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:
@@ -336,9 +369,12 @@ def run_to_end(
     environment: Any,
     callback: Callable[[Training], object] | None,
     progress: bool | None,
+    init: Policy | None = None,
 ) -> Policy:
     """Train from the first to the last iteration, or until the callback returns False; see `Algorithm.fit`."""
-    training = settings.start(demonstrations, environment)
+    training = (settings if init is None else like(settings, init)).start(demonstrations, environment)
+    if init is not None:
+        training.start_from(init)
     warned = 0
     with _bar(training, settings.name, progress) as update:
         while not training.finished:
@@ -349,7 +385,11 @@ def run_to_end(
                 warned += 1
             if callback is not None and callback(training) is False:
                 break
-    return training.policy()
+    policy = training.policy()
+    policy.provenance = {"algorithm": settings.name, "date": time.strftime("%Y-%m-%d")}
+    if init is not None and init.names:
+        policy.take_names(init, demonstrations, aligned=True)
+    return policy
 
 
 @contextlib.contextmanager

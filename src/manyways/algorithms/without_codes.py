@@ -101,4 +101,5 @@ class WithoutCodesTraining(CloningTraining):
 
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy."""
-        return Policy(self.best_network())
+        network = self.best_network()
+        return Policy(network, novelty=self.measure_novelty(network) if counted else None)

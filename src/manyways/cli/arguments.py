@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 _data = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="(optional)")
+_START = "init"  # a run to start from; for an algorithm with a setting of this name, also one of its choices
 _FILLED_IN = ("prior",)  # from --modes, --code-size or the task
 
 
@@ -66,6 +67,7 @@ class Common:
         taken: What to take of the data.
         out: Folder of the run: new, empty, or that of the same run.
         task: Task to evaluate in, such as circles, or MODULE:ATTRIBUTE.
+        init: Folder of an earlier run to start from, with its architecture; modes keep their codes and names.
         weights: Folder of the task's expert, to collect its demonstrations; the expert that ships unless given.
         loggers: Where the numbers of training go beside metrics.jsonl.
     """
@@ -74,6 +76,7 @@ class Common:
     taken: Taken = field(default_factory=DataOptions)
     out: Path
     task: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
+    init: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
     weights: Annotated[Path | None, _optional, tyro.conf.DisallowNone] = None
     loggers: tuple[Literal["jsonl", "tensorboard", "wandb"], ...] = ("tensorboard",)
 
@@ -85,10 +88,12 @@ class Coded(Common):
     Args:
         modes: How many codes, or auto to count the modes in the demonstrations; a task's own number unless given.
         code_size: Dimensions of a continuous code, for modes that are a range, instead of --modes.
+        names_from: Folder of an earlier run: a mode that has the demonstrations of a named one there gets its name.
     """
 
     modes: Annotated[int | Literal["auto"] | None, _optional, tyro.conf.DisallowNone] = None
     code_size: Annotated[int | None, _optional, tyro.conf.DisallowNone] = None
+    names_from: Annotated[Path | None, _optional, tyro.conf.DisallowNone] = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,9 @@ def command_class(settings_class: type[Any]) -> type[Any]:
     base = Coded if settings_class.has_codes else Common
     own: list[tuple[str, Any, Any]] = []
     for option in options(settings_class):
+        if option.name == _START:
+            more = f"{option.help} Or the {meanings_of(Common)[_START][:1].lower()}{meanings_of(Common)[_START][1:]}"
+            option = replace(option, type=str, help=more)
         annotated = Annotated[option.type, tyro.conf.arg(help=option.help)]  # type: ignore[name-defined]
         own.append((option.name, annotated, field() if option.default is MISSING else field(default=option.default)))
     built = make_dataclass(settings_class.__name__, own, bases=(base,), frozen=True, kw_only=True)
@@ -148,12 +156,21 @@ def settings_from(settings_class: type[Any], chosen: Any) -> Any:
     own: dict[str, Any] = dict.fromkeys(_FILLED_IN) if settings_class.has_codes else {}
     nested: dict[str, dict[str, Any]] = {}
     for option in options(settings_class):
+        if option.name == _START and start_of(settings_class, chosen) is not None:
+            continue
         place = own if len(option.path) == 1 else nested.setdefault(option.path[0], {})
         place[option.path[-1]] = getattr(chosen, option.name)
     for each in fields(settings_class):
         if each.name in nested:
             own[each.name] = type(_default(each))(**nested[each.name])
     return settings_class(**own)
+
+
+def start_of(settings_class: type[Any], chosen: Any) -> str | None:
+    """Return the folder of the run to start from; None for a setting's own choices under the same name."""
+    own = [get_args(option.type) for option in options(settings_class) if option.name == _START]
+    value: str | None = chosen.init
+    return None if own and value in own[0] else value
 
 
 def meanings_of(settings_class: type[Any]) -> dict[str, str]:

@@ -29,10 +29,14 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     data.inspect,
     data.convert,
     runs.modes,
+    runs.name,
     runs.evaluate,
+    runs.compare,
     runs.report,
     runs.robustness,
     runs.film,
+    runs.export,
+    runs.push,
 )
 for _command in _COMMANDS:
     app.command(_command)

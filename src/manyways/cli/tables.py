@@ -1,6 +1,6 @@
 """What the commands print of what they found: tables and sentences."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,24 @@ from rich.markup import escape
 
 from manyways.cli.console import console, say, table
 from manyways.files import read_json
+from manyways.policies.modes import label
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Summary
-    from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
+    from manyways.evaluation import (
+        ContinuousEvaluation,
+        Coverage,
+        Disturbed,
+        EnvironmentEvaluation,
+        Evaluation,
+        Switching,
+    )
+    from manyways.evaluation.environments import Estimate
     from manyways.experts import ExpertEvaluation
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
-    from manyways.runs.workflow import Codes
+    from manyways.runs.codes import Codes
+    from manyways.runs.comparison import Compared
     from manyways.tasks import Task
 
 _COLUMNS_SHOWN = 40  # of a data set; beyond that only the remarkable ones
@@ -58,24 +68,27 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
 def show_codes_found(policy: "Policy") -> None:
     """Print which codes a training found and how often; without codes, or of continuous ones, there is no such list."""
     if policy.prior is not None and policy.modes:
-        _show_counts([mode.trajectories for mode in policy.modes])
+        show_counts([mode.trajectories for mode in policy.modes], policy.names)
 
 
-def _show_counts(counts: Sequence[int]) -> None:
+def show_counts(counts: Sequence[int], names: Mapping[int, str]) -> None:
+    """Print how many trajectories each code has, and its name."""
     rows = table("code", "trajectories", "share")
     for code, count in enumerate(counts):
-        rows.add_row(str(code), f"{count:,}", f"{count / max(1, sum(counts)):.1%}")
+        rows.add_row(escape(label(names, code)), f"{count:,}", f"{count / max(1, sum(counts)):.1%}")
     console.print(rows)
 
 
 def show_codes(found: "Codes") -> None:
     """Print how often trajectories have each code, or how their continuous codes are spread; and what labels say."""
     if found.counts is not None:
-        _show_counts(found.counts.tolist())
+        show_counts(found.counts.tolist(), found.names)
     else:
         _show_continuous_codes(found.encoding)
     for attribute, values in found.attributes.items():
-        rows = table(attribute, *(f"code {code}" for code in range(len(next(iter(values.values()))))))
+        rows = table(
+            attribute, *(escape(f"code {label(found.names, code)}") for code in range(len(next(iter(values.values())))))
+        )
         for value, counts in values.items():
             rows.add_row(escape(value), *map(str, counts))
         console.print(rows)
@@ -109,7 +122,10 @@ def _show_continuous_codes(encoding: "Encoding") -> None:
 
 
 def show_evaluation(
-    evaluation: "Evaluation | ContinuousEvaluation | Coverage", coverage: "Coverage | None", task: "Task"
+    evaluation: "Evaluation | ContinuousEvaluation | Coverage",
+    coverage: "Coverage | None",
+    task: "Task",
+    names: Mapping[int, str],
 ) -> None:
     """Print the return matrix with the matched cells marked and the means, or what continuous codes achieve.
 
@@ -120,11 +136,63 @@ def show_evaluation(
     if isinstance(evaluation, ContinuousEvaluation):
         _show_continuous(evaluation)
     elif isinstance(evaluation, Evaluation):
-        _show_matched(evaluation, task)
+        _show_matched(evaluation, task, names)
     else:
         coverage = evaluation
     if coverage is not None:
         _show_coverage(coverage, task)
+
+
+def show_environment(found: "EnvironmentEvaluation") -> None:
+    """Print return, success and length of each code in an environment."""
+    rows = table("code", "rollouts", "return", *["success"] * (found.success is not None), "steps")
+    for line in found.codes:
+        cells = [f"{line.episodes:,}", _interval(line.return_, ".3g")]
+        if line.success is not None:
+            cells.append(_interval(line.success, ".0%"))
+        rows.add_row(escape(line.label), *cells, _interval(line.length, ".0f"))
+    console.print(rows)
+    judged = "" if found.success is None else f"success is {found.success} (Wilson's interval); "
+    say(f"{judged}95% intervals of return and steps by the bootstrap")
+    if found.cut:
+        say(f"{found.cut} episodes were cut after {found.max_steps:,} steps (--max-steps)")
+
+
+def show_comparison(lines: Sequence["Compared"]) -> None:
+    """Print a column for each run, with the rows in which any has something."""
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else f"{value:{form}}"
+
+    def interval(value: tuple[float, float, float] | None, form: str) -> str:
+        return "" if value is None else _bracketed(value, form)
+
+    measures = {
+        "algorithm": [line.algorithm for line in lines],
+        "codes": [line.codes for line in lines],
+        "held-out loss": [number(line.held_out_loss, ".4f") for line in lines],
+        "share of the mean action's": [number(line.of_the_mean, ".1%") for line in lines],
+        "purity": [number(line.purity, ".3f") for line in lines],
+        "mutual information": [number(line.normalized_mutual_information, ".3f") for line in lines],
+        "return": [interval(line.return_, ".3g") for line in lines],
+        "success": [interval(line.success, ".0%") for line in lines],
+        "success of the best code": [number(line.best_success, ".0%") for line in lines],
+    }
+    rows = table("", *(escape(line.title) for line in lines))
+    for measure, cells in measures.items():
+        if any(cells):
+            rows.add_row(measure, *cells)
+    console.print(rows)
+
+
+def _interval(estimate: "Estimate", form: str) -> str:
+    return _bracketed((estimate.mean, estimate.low, estimate.high), form)
+
+
+def _bracketed(value: tuple[float, float, float], form: str) -> str:
+    """Return a mean with its interval, or alone where there is none."""
+    mean, low, high = (f"{number:{form}}" for number in value)
+    return mean if low == high else f"{mean} \\[{low}, {high}]"
 
 
 def _show_coverage(coverage: "Coverage", task: "Task") -> None:
@@ -140,12 +208,12 @@ def _show_coverage(coverage: "Coverage", task: "Task") -> None:
     )
 
 
-def _show_matched(evaluation: "Evaluation", task: "Task") -> None:
+def _show_matched(evaluation: "Evaluation", task: "Task", names: Mapping[int, str]) -> None:
     say("mean return of each code under each mode (* matched):")
     rows = table("code", *task.discrete_modes.names)
     for code, (row, matched) in enumerate(zip(evaluation.return_matrix, evaluation.assignment, strict=True)):
         cells = (f"{value:.1f}" + ("*" if mode == matched else " ") for mode, value in enumerate(row))
-        rows.add_row(str(code), *cells)
+        rows.add_row(escape(label(names, code)), *cells)
     console.print(rows)
     say(
         f"mean return {evaluation.return_mean:.1f} ± {evaluation.return_std:.1f} over {evaluation.episodes} rollouts"

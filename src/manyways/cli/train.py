@@ -47,7 +47,7 @@ def _show_help() -> None:
 
 
 def _train(name: str, settings_class: type, arguments: list[str]) -> None:
-    from manyways.cli.arguments import command_class, settings_from
+    from manyways.cli.arguments import command_class, settings_from, start_of
 
     chosen = tyro.cli(command_class(settings_class), prog=f"manyways train {name}", args=arguments)
     settings = settings_from(settings_class, chosen)
@@ -65,6 +65,8 @@ def _train(name: str, settings_class: type, arguments: list[str]) -> None:
         modes=getattr(chosen, "modes", None),
         code_size=getattr(chosen, "code_size", None),
         weights=chosen.weights,
+        init=start_of(settings_class, chosen),
+        names_from=getattr(chosen, "names_from", None),
         loggers=chosen.loggers,
         progress=progress,
         command=shlex.join(["manyways", *sys.argv[1:]]),

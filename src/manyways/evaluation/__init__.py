@@ -2,6 +2,7 @@
 
 from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_continuous, steps_to_evaluate
 from manyways.evaluation.coverage import Coverage, evaluate_coverage
+from manyways.evaluation.environments import EnvironmentEvaluation, evaluate_in
 from manyways.evaluation.evaluate import Evaluation, evaluate
 from manyways.evaluation.expert import ExpertMetrics, evaluate_expert
 from manyways.evaluation.metrics import (
@@ -18,6 +19,7 @@ __all__ = [
     "ContinuousEvaluation",
     "Coverage",
     "Disturbed",
+    "EnvironmentEvaluation",
     "Evaluation",
     "ExpertMetrics",
     "PolicyEvaluator",
@@ -28,6 +30,7 @@ __all__ = [
     "evaluate_continuous",
     "evaluate_coverage",
     "evaluate_expert",
+    "evaluate_in",
     "match_codes",
     "mutual_information",
     "normalized_mutual_information",

@@ -1,5 +1,6 @@
 """Normalisation of observations and actions by the moments of the demonstrations."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from manyways.demonstrations.columns import varying
 from manyways.demonstrations.observations import Observations, entries
 from manyways.demonstrations.spaces import Space, entry_spaces
+from manyways.networks.limits import FARTHEST as FARTHEST
+from manyways.networks.limits import IMAGE_SCALE
 
-FARTHEST = 10.0  # standard deviations at which normalised observations are clipped
 _PRECISE = 1e4  # standard deviations from the origin, beyond which single precision is too coarse
-_IMAGE_SCALE = 127.5  # from bytes to -1 to 1
 
 
 class Normalizer(nn.Module):
@@ -71,7 +72,7 @@ class ImageScaler(nn.Module):
 
     def normalize(self, values: Tensor) -> Tensor:
         """Return images (..., height, width[, channels]), from -1 to 1."""
-        return values.float() / _IMAGE_SCALE - 1
+        return values.float() / IMAGE_SCALE - 1
 
 
 class ObservationNormalizer(nn.Module):
@@ -86,6 +87,7 @@ class ObservationNormalizer(nn.Module):
         self.space = space
         boxes = entry_spaces(space)
         self._names = list(boxes)
+        self.sizes = {name: math.prod(box.shape) for name, box in boxes.items()}
         # In a list, because a module's name allows fewer characters than a dictionary's.
         self.parts = nn.ModuleList(_normalizer(box) for box in boxes.values())
 

@@ -1,6 +1,5 @@
 """The network of Figure 8a, that of every policy with codes."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,12 @@ from manyways.networks.actions import make_actions
 from manyways.networks.base import ActionNetwork, choose, linear_weights
 from manyways.networks.encoders import Encoder
 from manyways.networks.gates import DetailGate
+from manyways.networks.limits import LARGEST_INPUT as LARGEST_INPUT
 from manyways.networks.linear import LinearAnswer
 from manyways.networks.normalization import to_tensors
 from manyways.networks.residual import initialize_residual, state_layers
 
 _STEPS_FOR_LINEAR = 50_000  # at most, drawn at random
-LARGEST_INPUT = math.sqrt(3)  # of the code's layer, for continuous codes
 
 
 class PolicyNetwork(ActionNetwork):

@@ -4,6 +4,7 @@ Networks are first built without memory, then take the file's tensors. So a desc
 refused before anything is allocated.
 """
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import manyways
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import spaces
 from manyways.errors import InputError
@@ -20,6 +22,8 @@ from manyways.networks.checkpoints import add_prefix, take_prefix
 from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
+from manyways.policies import modes
+from manyways.policies.novelty import Novelty
 from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
     from manyways.policies.policy import Policy
 
 
-def save(policy: "Policy", folder: Path) -> None:
-    """Write the policy; see `Policy.save`."""
+def tensors_of(policy: "Policy") -> dict[str, Tensor]:
+    """Return everything that a policy has learned, by name."""
     network = policy.network
     tensors = add_prefix("network", network.state_dict())
     if policy.groups is not None:
@@ -44,7 +48,18 @@ def save(policy: "Policy", folder: Path) -> None:
         tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     if policy.switches is not None:
         tensors |= add_prefix("switches", policy.switches.tensors())
+    if policy.novelty_model is not None:
+        for name, array in vars(policy.novelty_model).items():
+            tensors[f"novelty.{name}"] = torch.from_numpy(array)
+    return tensors
+
+
+def save(policy: "Policy", folder: Path) -> None:
+    """Write the policy; see `Policy.save`."""
+    network = policy.network
     description = {
+        "version": manyways.__version__,
+        "provenance": policy.provenance,
         "kind": network.kind,
         "prior": None if policy.prior is None else policy.prior.to_json(),
         "trajectories": list(policy.counts),
@@ -52,9 +67,19 @@ def save(policy: "Policy", folder: Path) -> None:
         "action_space": spaces.to_json(network.action_space),
         "encoder": network.encoder_name,
         "network": network.settings(),
+        "names": modes.to_json(policy.names),
         "chosen_code": None if policy.chosen_code is None else policy.chosen_code.tolist(),
     }
-    write_files(folder, description, tensors)
+    write_files(folder, description, tensors_of(policy))
+
+
+def fingerprint(policy: "Policy") -> str:
+    """Return 64 characters that differ where what policies have learned differs."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors_of(policy).items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Policy":
@@ -78,6 +103,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
+        novelty = {name: tensor.numpy() for name, tensor in take_prefix("novelty", tensors).items()}
         switches = take_prefix("switches", tensors)
         policy = cls(
             network,
@@ -91,8 +117,12 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             if trajectory_encoder
             else None,
             StartGate(**start_gate) if start_gate else None,
+            Novelty(**novelty) if novelty else None,
             Switches.from_tensors(switches) if switches else None,
         )
+        policy.provenance = dict(description.get("provenance", {}))
+        if description.get("names"):
+            policy.names = modes.from_json(description["names"], policy.discrete_prior.size)
         if description["chosen_code"] is not None:
             assert prior is not None
             policy = policy._with_fixed_code(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))

@@ -1,59 +1,36 @@
 """Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
-import copy
-import math
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations, spaces
-from manyways.demonstrations.observations import apply, count_steps
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
-from manyways.latents import Categorical, Gaussian, Prior
+from manyways.latents import Gaussian, Prior
 from manyways.networks.base import ActionNetwork
 from manyways.networks.encoders import Encoder
 from manyways.networks.in_numpy import in_numpy
-from manyways.networks.normalization import FARTHEST, to_tensors
+from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
-from manyways.policies import files
+from manyways.policies import files, hub, modes
+from manyways.policies.acting import Actor
 from manyways.policies.explanation import Encoding, encode, explain
+from manyways.policies.novelty import Novelty
 from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
-from manyways.policies.state import StateLayout, as_batch
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 from manyways.search.segments import segments_of
 from manyways.search.settings import Search
 
 Floats = NDArray[np.floating[Any]]
 
-_FEW = 16  # environments, up to which NumPy is faster than PyTorch
-_CALLS_WITHOUT_STATE = 10  # in a row, before the warning of a lost state
-_FAR_CALLS = 20  # the first ones, all with observations far from the demonstrations, before the warning
 
-
-@dataclass(frozen=True)
-class Mode:
-    """A mode: its code, and how many of the demonstrations have it.
-
-    Attributes:
-        code: index of the code, for `Policy.code`.
-        trajectories: how many demonstrations have this code.
-        share: of all demonstrations.
-    """
-
-    code: int
-    trajectories: int
-    share: float
-
-
-class Policy:
+class Policy(Actor):
     """A policy with a code, which stays the same through an episode.
 
     `predict` has Stable-Baselines3's signature; its state is the code. So programs that run a Stable-Baselines3 policy
@@ -67,7 +44,11 @@ class Policy:
         groups: of similar trajectories, one for each code; they add a term to `losses`.
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
         start_gate: how likely each code is at an episode's first observation; None for the prior.
+        novelty: how far observations are from the demonstrations; None where that was not measured.
         switches: how codes change within trajectories; None where they do not.
+
+    Attributes:
+        provenance: where it comes from (algorithm, data, command, date), as far as that is known; kept in its file.
     """
 
     def __init__(
@@ -79,266 +60,64 @@ class Policy:
         groups: Groups | None = None,
         trajectory_encoder: TrajectoryEncoder | None = None,
         start_gate: StartGate | None = None,
+        novelty: Novelty | None = None,
         switches: Switches | None = None,
     ) -> None:
         self.network = network.cpu().eval()
-        self.prior = prior
-        self.counts = counts
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
-        self.start_gate = start_gate
         self.switches = switches
-        self.chosen_code: Floats | None = None
-        self._layout = StateLayout(network, 0 if prior is None else prior.dimension)
-        self._precise = network.observations.precise
-        self._fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
-        self._shape = network.observation_space.shape
-        self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
-        self._quick = self._fast is not None and not self._precise
-        self._without_state = self._far = 0
-        self._looked = False
-        self.seed(seed)
-
-    def __repr__(self) -> str:
-        codes = "no codes" if self.prior is None else str(self.prior)
-        return (
-            f"Policy({codes}; from {spaces.describe(self.observation_space)} to {spaces.describe(self.action_space)})"
+        self.provenance: dict[str, Any] = {}
+        self._arrays = fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
+        super().__init__(
+            network,
+            prior,
+            counts,
+            seed,
+            start_gate,
+            novelty,
+            network.observations.precise,
+            None if fast is None else fast.moments,
+            None if fast is None else fast.fast,
         )
 
-    def seed(self, seed: int) -> None:
-        """Seed the codes and the action noise."""
-        self._rng = np.random.default_rng(seed)
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes, one for each code; empty for continuous codes, see `encode`."""
-        total = max(1, sum(self.counts))
-        return tuple(Mode(code, count, count / total) for code, count in enumerate(self.counts))
-
-    @property
-    def observation_space(self) -> Space:
-        """The space of one step."""
-        return self.network.observation_space
-
-    @property
-    def action_space(self) -> Space:
-        """The space of one step."""
-        return self.network.action_space
-
-    @property
-    def state_size(self) -> int:
-        """The dimensions of a state: those of the code, and of the memory."""
-        return self._layout.size
-
-    @property
-    def discrete_prior(self) -> Categorical:
-        """The prior of discrete codes.
-
-        Raises:
-            InputError: the policy has no codes, or continuous ones.
-        """
-        if self.prior is None:
-            raise InputError("this policy has no codes, so none can be chosen or listed; train one with sog-bc")
-        if not isinstance(self.prior, Categorical):
-            raise InputError(
-                f"this policy's codes have {self.prior.dimension} continuous dimensions, so they cannot be listed; "
-                "see `encode` for those of trajectories"
-            )
-        return self.prior
-
-    def code(self, which: int | ArrayLike) -> NDArray[np.float32]:
-        """Return a code, (code size,), as a state for `predict`.
-
-        Args:
-            which: a discrete code's index; for a continuous code the prior's CDF of each of its dimensions, 0 to 1.
-
-        Raises:
-            InputError: there is no such code.
-        """
-        if isinstance(self.prior, Gaussian):
-            return self.prior.quantile(np.atleast_1d(np.asarray(which, dtype=np.float64)))
-        prior = self.discrete_prior
-        if not isinstance(which, int | np.integer):
-            raise InputError(f"{which!r} is no index of a code; give 0 to {prior.size - 1}")
-        return prior.code(int(which))
-
-    def with_code(self, which: int | ArrayLike) -> "Policy":
-        """Return this policy with a fixed code, for callers that pass no state at an episode's start.
-
-        Args:
-            which: as for `code`.
-
-        Raises:
-            InputError: there is no such code.
-        """
-        return self._with_fixed_code(self.code(which))
-
-    def _with_fixed_code(self, code: Floats) -> "Policy":
-        policy = copy.copy(self)
-        policy.chosen_code = code
-        policy._quick = False  # the state is not the code then
-        return policy
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: ArrayLike | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[Any], Floats]:
-        """Return an action, and the state for the next step.
-
-        Args:
-            observation: one, or one for each environment, (environments, ...); a dictionary if the demonstrations'
-                observations are dictionaries.
-            state: the code, (code size,) or (environments, code size), or the state from the last call. None draws a
-                code: by how likely each is at the first observation, where training learned that, else from the prior.
-                Pass the returned state at every step; without it every step draws a new code.
-            episode_start: (environments,); True draws a new code and clears the memory. Without it `state` stays.
-            deterministic: True for the mean or likeliest action; False adds Gaussian noise with the demonstrations'
-                residual size, or draws the action.
-
-        Returns:
-            The action, within the range of the demonstrated ones, and the next `state`; each (environments, ...), or a
-            single one for a single observation.
-
-        Raises:
-            InputError: the observation or the state has the wrong shape, or a value is not finite.
-        """
-        if deterministic and episode_start is None and self._quick:
-            done = self._act_at_once(observation, state)
-            if done is not None:
-                return done
-        batch, count, single = as_batch(observation, self.observation_space, self._precise)
-        self._watch(batch, state, episode_start)
-        codes, states, continuing = self._codes(batch, state, episode_start, count)
-        rng = None if deterministic else self._rng
-        if not self._layout.remembers:
-            actions = self._act(batch, codes, rng)
-            next_states: Floats = codes
-        else:
-            actions, next_states = self._act_from_memory(batch, codes, states, continuing, rng)
-        return (actions[0], next_states[0]) if single else (actions, next_states)
-
-    def _act_at_once(self, observation: Any, state: Any) -> tuple[NDArray[Any], Floats] | None:
-        """Return the action for one array and the next state, or None where `predict` has to look closer."""
-        if type(observation) is not np.ndarray or type(state) is not np.ndarray or not self._looked:
-            return None
-        if observation.dtype != np.float32 or observation.shape != self._shape or state.dtype != np.float32:
-            return None
-        if state.shape not in self._state_shapes or not math.isfinite(observation.sum()):
-            return None
-        assert self._fast is not None
-        return self._layout.act_at_once(self._fast, observation, state)
-
-    def _act(self, batch: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
-        """Return one action for each observation, for a policy without memory."""
-        if self._fast is not None and rng is None and len(codes) <= _FEW:
-            return self._fast(batch, codes)[:, 0]
-        return self._draw(_windows(batch, None), codes, rng)[:, 0]
-
-    def _act_from_memory(
-        self, batch: Any, codes: Floats, states: Floats | None, continuing: NDArray[np.bool_], rng: Any
-    ) -> tuple[NDArray[Any], Floats]:
-        memory = self._layout.fresh(batch, len(codes))
-        if states is not None:
-            self._layout.unpack(states, memory, continuing)
-        windows = _windows(batch, memory.past)
-        empty = memory.remaining == 0
-        if empty.any():
-            some = {n: w[empty] for n, w in windows.items()} if isinstance(windows, dict) else windows[empty]
-            memory.waiting[empty] = self._draw(some, codes[empty], rng)
-            memory.remaining[empty] = self.network.executed
-        return memory.waiting[:, 0].copy(), self._layout.pack(codes, windows, memory)
-
     @torch.no_grad()
-    def _draw(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
-        """Return actions (n, executed, ...) of windows (n, window, ...)."""
-        if self._fast is not None and rng is None and len(codes) <= _FEW:
-            return self._fast(windows if self.network.window > 1 else windows[:, 0], codes)
+    def _answer(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         tensor = None if self.prior is None else torch.from_numpy(codes)
         actions: NDArray[Any] = self.network.act(to_tensors(windows), tensor, rng).numpy()
         return actions
 
-    def _codes(
-        self, batch: Any, state: Any, episode_start: ArrayLike | None, count: int
-    ) -> tuple[NDArray[np.float32], Floats | None, NDArray[np.bool_]]:
-        """Return each environment's code, its whole state if there is one, and whether its episode continues."""
-        size, whole = self._layout.code_size, self._layout.size
-        continuing = np.ones(count, bool)
-        if episode_start is not None:
-            continuing = ~np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
-        states: Floats | None = None
-        codes = np.zeros((count, size), np.float32)
-        if state is not None:
-            rows = np.asarray(state)
-            if rows.dtype.kind not in "fiu" or rows.shape not in ((size,), (count, size), (whole,), (count, whole)):
-                code = f"a code ({size},), as from policy.code(0), or " if size else ""
-                raise InputError(
-                    f"the state has shape {rows.shape}; give {code}the state that predict returned, {whole} numbers "
-                    f"for each of the {count} observations, or None"
-                )
-            rows = np.broadcast_to(rows, (count, rows.shape[-1]))
-            codes[:] = rows[:, :size]
-            if rows.shape[1] == whole:
-                states = rows
-        if self.chosen_code is not None:
-            codes[:] = self.chosen_code
-        elif self.prior is not None:
-            new = ~continuing if state is not None else np.ones(count, bool)
-            if new.any():
-                codes[new] = self._draw_codes(batch, new)
-        return codes, states, continuing & (states is not None)
-
-    def _draw_codes(self, batch: Any, new: NDArray[np.bool_]) -> Floats:
-        """Return codes for the episodes that start, (starting, code size), by the gate or from the prior."""
-        assert self.prior is not None
-        if self.start_gate is None or not isinstance(self.prior, Categorical):
-            return self.prior.sample(int(new.sum()), self._rng)
-        likely = self.start_probabilities(apply(lambda array: array[new], batch))
-        drawn = (np.log(likely) + self._rng.gumbel(size=likely.shape)).argmax(axis=1)
-        return np.eye(self.prior.size, dtype=np.float32)[drawn]
-
     @torch.no_grad()
-    def start_probabilities(self, observations: Any) -> Floats:
-        """Return how likely each code is at the first observations of episodes (n, ...), (n, codes).
+    def _features(self, observations: Any) -> Floats:
+        if self._arrays is not None:
+            return self._arrays.features(observations)
+        features: Floats = self.network.features(self.network.observations(to_tensors(observations))).numpy()
+        return features
+
+    def take_names(self, other: "Policy", demonstrations: Demonstrations, aligned: bool = False) -> list[str]:
+        """Take the names of another policy's modes: each goes to the code that its demonstrations have here.
+
+        Args:
+            other: with names.
+            demonstrations: whose codes both policies find; names that this policy has already stay.
+            aligned: whether this policy was trained from the other, so that a code without demonstrations keeps its
+                name.
+
+        Returns:
+            The names for which there is no mode here.
 
         Raises:
-            InputError: the policy has no discrete codes.
+            InputError: the demonstrations have other spaces than a policy, or a policy has no list of codes.
         """
-        prior = self.discrete_prior
-        if self.start_gate is None:
-            return np.full((count_steps(observations), prior.size), 1 / prior.size)
-        features = self.network.features(self.network.observations(to_tensors(observations))).numpy()
-        return self.start_gate.probabilities(features.astype(np.float64))
-
-    def _watch(self, batch: Any, state: Any, episode_start: ArrayLike | None) -> None:
-        """Warn once if the caller seems to lose the state, and once if it seems to normalise observations."""
-        lost = state is None and episode_start is None and self.chosen_code is None
-        if lost and (self._layout.remembers or (self.prior is not None and self.prior != Categorical(1))):
-            self._without_state += 1
-            if self._without_state == _CALLS_WITHOUT_STATE:
-                warnings.warn(
-                    "predict was called without a state again and again, so a new code is drawn at every step; give it "
-                    "the state that it returned, or use policy.with_code(...)",
-                    stacklevel=3,
-                )
-        else:
-            self._without_state = 0
-        if self._fast is None or self._looked:
-            return
-        # Observations that are normalised twice are far off from the first one on; one that falls is so later.
-        moments = self.network.observations.part()
-        deviations = np.abs((batch - moments.mean.numpy()) * moments.scale.numpy()).max(axis=1)
-        distance = float(np.median(deviations))
-        self._far += 1
-        self._looked = distance <= FARTHEST or self._far == _FAR_CALLS
-        if distance > FARTHEST and self._looked:
-            warnings.warn(
-                f"observations lie {distance:.0f} standard deviations from those of the demonstrations, from the first "
-                "one on; give them raw, not through VecNormalize or another normalisation",
-                stacklevel=3,
-            )
+        sizes = other.discrete_prior.size, self.discrete_prior.size
+        before, now = (policy.losses(demonstrations).argmin(axis=1) for policy in (other, self))
+        free = modes.matched(other.names, before, now, sizes)
+        free = {code: name for code, name in free.items() if name not in self.names.values()}
+        if aligned:
+            counts = np.bincount(now, minlength=sizes[1])
+            free |= {c: name for c, name in other.names.items() if not counts[c] and name not in free.values()}
+        self.names = dict(sorted((free | self.names).items()))
+        return [name for name in other.names.values() if name not in self.names.values()]
 
     def losses(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return the loss of each trajectory under each code, (trajectories, codes).
@@ -407,6 +186,64 @@ class Policy:
                     "use what is of the same kind as it was trained on"
                 )
 
+    def export(self, path: str | Path) -> None:
+        """Write the policy as an ONNX file, which needs the extra `onnx`.
+
+        Its inputs are `observation`, raw, (n, [window,] ...), or `observation.NAME` for each entry of a dictionary, and
+        `code`, (n, code size). Its output is `action`, (n, [chunk,] ...), the likeliest, in real units and within the
+        demonstrated range. Its metadata `manyways` says in JSON how long windows and chunks are, how many actions of a
+        chunk are executed, and the names of the codes.
+
+        Args:
+            path: ends in .onnx.
+
+        Raises:
+            InputError: the policy has no codes, its encoder cannot be exported, or the extra is not installed.
+            WriteError: the system refused to write.
+        """
+        from manyways.policies.onnx import export
+
+        export(self, Path(path))
+
+    def push_to_hub(
+        self, name: str, *, private: bool = False, token: str | None = None, message: str = "Upload a policy"
+    ) -> str:
+        """Upload the policy with a model card to the Hugging Face Hub, which needs the extra `hub`.
+
+        `manyways.load_policy(name)` reads it. A run's held-out loss and pictures come along with `manyways push RUN`.
+
+        Args:
+            name: USER/NAME; made unless it is there.
+            private: whether a new one is.
+            token: of the user; that of `hf auth login` unless given.
+            message: of the commit.
+
+        Returns:
+            The address.
+
+        Raises:
+            InputError: the name is none, the extra is missing, or the Hub refuses.
+        """
+        return hub.push(self, name, private=private, token=token, message=message)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, seed: int = 0, encoder: Encoder = None
+    ) -> "Policy":
+        """Read a policy from a folder, or from the Hugging Face Hub, where there is no such folder.
+
+        Args:
+            name: a folder, or USER/NAME.
+            revision: a branch, a tag or a commit of the Hub; the newest unless given.
+            seed: of everything that `predict` draws.
+            encoder: as for `load`.
+
+        Raises:
+            InputError: there is no such policy, or as `load`.
+        """
+        remote = hub.is_hub_name(name)
+        return cls.load(hub.pull(str(name), revision) if remote else name, seed, encoder)
+
     def save(self, folder: str | Path) -> None:
         """Write the policy to `folder`, as policy.json and policy.safetensors.
 
@@ -431,13 +268,5 @@ class Policy:
 
 
 def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> Policy:
-    """Read the policy in this folder, such as a run's; see `Policy.load`."""
-    return Policy.load(folder, seed, encoder)
-
-
-def _windows(batch: Any, past: Any) -> Any:
-    """Return windows (n, window, ...) from current observations (n, ...) and past ones (n, window - 1, ...)."""
-    if isinstance(batch, dict):
-        return {name: _windows(array, None if past is None else past[name]) for name, array in batch.items()}
-    current = batch[:, None]
-    return current if past is None else np.concatenate([past, current], axis=1)
+    """Read the policy in this folder, such as a run's, or USER/NAME on the Hub; see `Policy.from_pretrained`."""
+    return Policy.from_pretrained(folder, seed=seed, encoder=encoder)

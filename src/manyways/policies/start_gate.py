@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.floating[Any]]
 
@@ -74,6 +73,8 @@ def _left_out(features: Floats, codes: NDArray[Any], part: NDArray[Any], strengt
 
 def _fitted(features: Floats, codes: NDArray[Any], strength: float, bias: Floats) -> tuple[Floats, Floats]:
     """Return weight and bias; a code without a trajectory keeps its share."""
+    from sklearn.linear_model import LogisticRegression  # only training needs it
+
     model = LogisticRegression(C=strength, max_iter=1000).fit(features, codes)
     weight = np.zeros((features.shape[1], len(bias)), np.float32)
     offset = bias.astype(np.float32).copy()

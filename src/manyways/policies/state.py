@@ -7,7 +7,7 @@ A policy with a window of one observation that executes one action has the code 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from manyways.demonstrations.observations import apply
 from manyways.demonstrations.spaces import Space, choices_of, entry_spaces
 from manyways.errors import InputError
-from manyways.networks.base import ActionNetwork
+
+if TYPE_CHECKING:
+    from manyways.policies.acting import Shape
 
 Floats = NDArray[np.floating[Any]]
 
@@ -39,11 +41,11 @@ class StateLayout:
     """The layout of a policy's state.
 
     Args:
-        network: of the policy.
+        network: of the policy, or what it sees and does.
         code_size: dimensions of a code; 0 without codes.
     """
 
-    def __init__(self, network: ActionNetwork, code_size: int) -> None:
+    def __init__(self, network: "Shape", code_size: int) -> None:
         self.code_size = code_size
         self._window, self._executed = network.window, network.executed
         self._boxes = entry_spaces(network.observation_space)

@@ -66,7 +66,7 @@ def require_task(run: Run, weights: str | Path | None = None) -> "Task":
     if task is None:
         raise InputError(
             f"{run.path} was trained on data without an environment, so nothing can be rolled out; "
-            f"see `manyways report {run.path}` for what was found"
+            f"give one with `manyways evaluate {run.path} --env ID`, or see `manyways report {run.path}`"
         )
     return task
 

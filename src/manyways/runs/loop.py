@@ -92,7 +92,7 @@ def train_to_end(
                 save()
             else:
                 log.flush()
-            training.policy().save(run.path)
+            run.write_policy(training.policy())
     except KeyboardInterrupt:
         if whole and training.at_checkpoint and training.iteration:
             save()

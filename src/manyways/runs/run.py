@@ -8,17 +8,21 @@ best/                the policy that was judged best on the way, where the algor
 modes.json, evaluation.json, report.html    what the commands of these names write
 """
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import is_partial, read_json, write_json
+from manyways.policies.modes import read_names, write_names
+from manyways.policies.storage import DESCRIPTION_FILE
 from manyways.runs.lock import LOCK
 from manyways.runs.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Selection
-    from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
+    from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
     from manyways.networks.encoders import Encoder
     from manyways.policies.policy import Policy
 
@@ -37,7 +41,8 @@ class Run:
         path: the folder.
         config: what config.json holds: `algorithm`, `settings`, `task`, `weights` (of the task's expert, where they are
             not those that ship), `data` (where the demonstrations were read from; None for those in memory),
-            `selection` (what of them was taken, where that is not all), `mode_count` (the evidence for the number of
+            `selection` (what of them was taken, where that is not all), `init` (the policy that training started from,
+            where there is one), `mode_count` (the evidence for the number of
             modes, where it was counted), `provenance`.
         encoder: the module that training was given, to read the policy with; None if config.json has its name. It is
             not in the folder, so set it on a run that is opened again.
@@ -89,6 +94,8 @@ class Run:
 
     def _require_same(self, config: dict[str, Any]) -> None:
         """Raise `InputError` unless this run was asked for the same."""
+        if old_new := self._other_start(config):
+            raise InputError(f"{self.path} is a run that started from {old_new}; go on so, or give another folder")
         old, new = ({"algorithm": c["algorithm"], "task": c["task"], **c["settings"]} for c in (self.config, config))
         for name in old | new:
             if old.get(name) != new.get(name):
@@ -101,6 +108,14 @@ class Run:
                 f"{self.path} is a run on other data ({self.config['data'] or 'in memory'}, as it was then); "
                 "go on with that, or give another folder"
             )
+
+    def _other_start(self, config: dict[str, Any]) -> str:
+        """Return what this run started from and what is asked for, if these differ, else ""."""
+        was, asked = (each.get("init") or {} for each in (self.config, config))
+        if was.get("fingerprint") == asked.get("fingerprint"):
+            return ""
+        old, new = ((each.get("policy") or "a policy in memory") if each else "nothing" for each in (was, asked))
+        return f"{old}, not {new}" if old != new else f"{old} as it was then, not as it is now"
 
     @property
     def checkpoint(self) -> Path:
@@ -171,8 +186,46 @@ class Run:
             )
         return policy
 
+    @property
+    def names(self) -> dict[int, str]:
+        """The names of the codes, of the policy that is in the folder; none where there is none yet.
+
+        Raises:
+            InputError: the policy has no list of codes, or its file is damaged.
+        """
+        return read_names(self.path)[0] if self.has_policy else {}
+
+    def set_names(self, names: Mapping[int, str]) -> None:
+        """Put these names of codes in place of those that the run's policies have, the last one and the best.
+
+        Raises:
+            InputError: training has not ended.
+            WriteError: the system refused to write.
+        """
+        if not self.has_policy:
+            raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
+        for folder in (self.path, self.path / _BEST):
+            if (folder / DESCRIPTION_FILE).is_file():
+                write_names(folder, names)
+
+    def write_policy(self, policy: "Policy") -> None:
+        """Write the policy at the end of training; names that were given to the one before it stay."""
+        self._complete(policy)
+        policy.save(self.path)
+
+    def _complete(self, policy: "Policy") -> None:
+        """Give a policy the names of the one before it, and say where it comes from."""
+        if policy.modes and not policy.names:
+            with contextlib.suppress(InputError):  # a damaged file is about to be replaced
+                policy.names = self.names
+        data = Path(self.config["data"]).name if self.config["data"] else None
+        what = {"algorithm": self.config["algorithm"], "task": self.config["task"], "data": data}
+        own = {name: value for name, value in self.config["provenance"].items() if name not in ("data", "machine")}
+        policy.provenance = what | {"data_fingerprint": self.config["provenance"]["data"]} | own
+
     def write_best(self, policy: "Policy", evaluated: dict[str, Any]) -> None:
         """Keep the best policy so far; `evaluated` says when it was, and what its rollouts returned."""
+        self._complete(policy)
         policy.save(self.path / _BEST)
         write_json(self.path / _BEST / "evaluated.json", evaluated)
 
@@ -198,18 +251,20 @@ class Run:
         """What `evaluation` reads."""
         return self.path / "evaluation.json"
 
-    def evaluation(self) -> "Evaluation | ContinuousEvaluation | Coverage | None":
+    def evaluation(self) -> "Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None":
         """Read evaluation.json; None where the run has not been evaluated.
 
         Raises:
             InputError: the file is damaged.
         """
-        from manyways.evaluation import ContinuousEvaluation, Coverage, Evaluation
+        from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
 
         if not self.evaluation_file.exists():
             return None
         try:
             value = read_json(self.evaluation_file)
+            if "environment" in value:
+                return EnvironmentEvaluation.from_json(value)
             if "mode_counts" in value:
                 return Coverage.from_json(value)
             return (Evaluation if "assignment" in value else ContinuousEvaluation).from_json(value)

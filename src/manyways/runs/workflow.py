@@ -4,14 +4,15 @@ The command line and the benchmarks call these functions and have no logic of th
 run's folder, return what they found, and print nothing: `Progress` receives what they say on their way.
 """
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import write_json
+from manyways.policies.modes import to_json
+from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.inputs import (
     load_data,
     require_task,
@@ -24,23 +25,16 @@ from manyways.runs.lock import training_in
 from manyways.runs.loggers import Logger, make_loggers, require_loggers
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run, Which, require_room
+from manyways.runs.starting import earlier_policy, origin, take_names
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
     from manyways.demonstrations import Demonstrations, Selection
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
-    from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
-    from manyways.runs.held_out import HeldOut
     from manyways.runs.loop import Callback
     from manyways.tasks import Task
-
-    Labels = NDArray[np.generic]
-
-_VALUES_SHOWN = 20  # of an attribute; one with more different values is no group of trajectories
 
 
 def train(
@@ -53,6 +47,8 @@ def train(
     code_size: int | None = None,
     weights: str | Path | None = None,
     selection: "Selection | None" = None,
+    init: "str | Path | Run | Policy | None" = None,
+    names_from: "str | Path | Run | Policy | None" = None,
     loggers: Sequence[str | Logger] = ("tensorboard",),
     callback: "Callback | None" = None,
     progress: Progress = SILENT,
@@ -70,6 +66,9 @@ def train(
         code_size: dimensions of a continuous code, instead of `modes`.
         weights: folder of the task's expert; the one that ships unless given.
         selection: which columns and episodes of the data to take; those of its format unless given.
+        init: an earlier run, or a policy, of the same architecture to start from; modes keep their codes and names.
+            What the settings leave open of its architecture is its own.
+        names_from: an earlier run, whose names the modes get that have its demonstrations: see `Policy.take_names`.
         loggers: names (`LOGGERS`) and objects of one's own; metrics.jsonl is always written.
         callback: called with the training after each iteration; returns False to end it there, with the policy so far.
         progress: receives what is said on the way.
@@ -90,6 +89,12 @@ def train(
     require_room(out)
     require_loggers(loggers)
     chosen, taken = resolve_task(task, weights), selection or Selection()
+    first_policy = None if init is None else earlier_policy(init)
+    named = first_policy if names_from is None else earlier_policy(names_from)
+    if first_policy is not None:
+        settings = _like(settings, first_policy, modes, code_size)
+    if names_from is not None and not (settings.has_codes and named and named.discrete_prior):
+        raise InputError(f"{settings.name} has no codes, so there is nothing to name; leave out names_from")
     source, demonstrations = resolve_demonstrations(settings, data, chosen, progress, taken)
     name = task if isinstance(task, str) else task.name if task is not None else None
     with training_in(out):
@@ -109,6 +114,8 @@ def train(
         try:
             with progress.section("getting ready"):
                 training = settings.start(demonstrations, environment)
+                if first_policy is not None:
+                    training.start_from(first_policy)
             # Those of the training say what followed from the demonstrations.
             resolved = getattr(training, "settings", None)
             known = resolved if isinstance(resolved, type(settings)) else settings
@@ -120,6 +127,7 @@ def train(
                 "data": source,
                 **({"selection": taken.to_json()} if taken.to_json() else {}),
                 "mode_count": mode_count,
+                **origin(init, first_policy),
                 "provenance": provenance(
                     seeds=[settings.seed],
                     budget={"iterations": training.iterations},
@@ -137,13 +145,24 @@ def train(
             )
             evaluator = _evaluator(chosen, demonstrations, source, taken) if environment is not None else None
             written = make_loggers(loggers, out, training.iteration + 1, run.title, config)
-            groups = getattr(settings, "init", None) == "clusters"
+            groups = init is None and getattr(settings, "init", None) == "clusters"
             first = "grouping trajectories" if groups and not training.iteration else ""
             train_to_end(run, training, written, evaluator, callback, progress, first)
+            if named is not None:
+                take_names(run, named, demonstrations, progress, aligned=named is first_policy)
         finally:
             if environment is not None:
                 environment.close()
     return run
+
+
+def _like(settings: Any, policy: "Policy", modes: Any, code_size: int | None) -> Any:
+    """Return the settings with what they leave open of a policy's architecture; codes that are asked for stay open."""
+    from manyways.algorithms.from_policy import like
+
+    filled = like(settings, policy)
+    asked = settings.has_codes and settings.prior is None and (modes is not None or code_size is not None)
+    return replace(filled, prior=None) if asked else filled
 
 
 def _plans(settings: Any) -> str:
@@ -158,54 +177,6 @@ def _module(settings: Any) -> "nn.Module | None":
     """Return the encoder of the settings if it is a module, which a file cannot hold."""
     encoder = getattr(settings, "encoder", None)
     return None if isinstance(encoder, str) else encoder
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """The codes of trajectories.
-
-    Attributes:
-        encoding: each trajectory's code and its loss.
-        codes: (trajectories,), the index of each one's code; None where codes are continuous.
-        losses: (trajectories, codes), how badly each code explains each trajectory; None where codes are continuous.
-        counts: (codes,), how many trajectories have each; None where codes are continuous.
-        purity, normalized_mutual_information: agreement with the labels, of the trajectories that have one; None where
-            there are no labels of discrete modes.
-        unlabelled: how many trajectories have no label (-1), where others have one.
-        held_out: what the held-out ones of a run's own data say; None for other data.
-        identities: (trajectories,), what each is called in the data; None where they have no names.
-        segments: each trajectory's stretches: first step, the step after the last, code; None where codes do not change
-            within trajectories. A trajectory's code is then the one that it has longest.
-        attributes: by attribute and value, how many trajectories have each code, (codes,); of attributes with few
-            values only.
-    """
-
-    encoding: "Encoding"
-    codes: "NDArray[np.int64] | None" = None
-    losses: "NDArray[np.float64] | None" = None
-    counts: "NDArray[np.int64] | None" = None
-    purity: float | None = None
-    normalized_mutual_information: float | None = None
-    unlabelled: int = 0
-    held_out: "HeldOut | None" = None
-    identities: tuple[str, ...] | None = None
-    segments: list[list[tuple[int, int, int]]] | None = None
-    attributes: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields for a file."""
-        more: dict[str, Any] = {} if self.identities is None else {"identities": list(self.identities)}
-        more |= {} if self.held_out is None else {"held_out": self.held_out.to_json()}
-        more |= {} if self.segments is None else {"segments": self.segments}
-        if self.codes is None or self.losses is None or self.counts is None:
-            spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
-            return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | more
-        found = {"codes": self.codes.tolist(), "losses": self.losses.tolist(), "counts": self.counts.tolist()}
-        found |= more | ({"attributes": self.attributes} if self.attributes else {})
-        if self.purity is None:
-            return found
-        names = ("purity", "normalized_mutual_information", "unlabelled")
-        return found | {name: getattr(self, name) for name in names}
 
 
 def modes(
@@ -242,88 +213,6 @@ def modes(
     about = {"run": str(run.path), "data": source}
     write_json(Path(out or run.path / "modes.json"), about | found.to_json() | _provenance(run, demonstrations))
     return found
-
-
-def with_held_out(run: Run, policy: "Policy", found: Codes, demonstrations: "Demonstrations") -> Codes:
-    """Return the codes of a run's own demonstrations, with what the held-out ones say."""
-    from manyways.runs.held_out import held_out_losses
-
-    uninformed = policy.uninformed_loss
-    return replace(found, held_out=held_out_losses(run, found.encoding, found.codes, demonstrations, uninformed))
-
-
-def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labels | None") -> Codes:
-    """Return the codes of trajectories under a policy with codes, and their agreement with labels (trajectories,)."""
-    import numpy as np
-
-    from manyways.evaluation import normalized_mutual_information, purity
-    from manyways.latents import Categorical
-    from manyways.policies.explanation import Encoding
-
-    _warn_of_other_names(policy, demonstrations)
-    prior = policy.prior
-    if not isinstance(prior, Categorical):
-        return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
-    losses = policy.losses(demonstrations)
-    segments = None if policy.switches is None else policy.segments(demonstrations)
-    codes = losses.argmin(axis=1) if segments is None else np.array([_longest(each) for each in segments])
-    found = Codes(
-        Encoding(prior.enumerate()[codes], losses[np.arange(len(codes)), codes], None),
-        codes,
-        losses,
-        np.bincount(codes, minlength=prior.size),
-        identities=demonstrations.identities,
-        segments=segments,
-        attributes=_by_attribute(demonstrations, codes, prior.size),
-    )
-    if labels is None or labels.ndim != 1:
-        return found
-    known = np.asarray(labels != -1)
-    if not known.any():
-        return found
-    return replace(
-        found,
-        purity=purity(codes[known], labels[known]),
-        normalized_mutual_information=normalized_mutual_information(codes[known], labels[known]),
-        unlabelled=int((~known).sum()),
-    )
-
-
-def _longest(segments: list[tuple[int, int, int]]) -> int:
-    """Return the code that a trajectory has for the most steps."""
-    steps: dict[int, int] = {}
-    for first, last, code in segments:
-        steps[code] = steps.get(code, 0) + last - first
-    return max(steps, key=lambda code: steps[code])
-
-
-def _warn_of_other_names(policy: "Policy", demonstrations: "Demonstrations") -> None:
-    """Warn where a column has another name than the one that the policy learned from at its place."""
-    for what in ("observation_space", "action_space"):
-        own, other = (getattr(getattr(each, what), "names", None) for each in (policy, demonstrations))
-        if own and other and own != other and len(own) == len(other):
-            wrong = next(pair for pair in zip(other, own, strict=True) if pair[0] != pair[1])
-            warnings.warn(
-                f"the data have the column {wrong[0]} where the policy has {wrong[1]}; check that they mean the same",
-                stacklevel=2,
-            )
-
-
-def _by_attribute(
-    demonstrations: "Demonstrations", codes: "NDArray[np.int64]", size: int
-) -> dict[str, dict[str, list[int]]]:
-    """Return how many trajectories with each value of an attribute have each code."""
-    import numpy as np
-
-    tables = {}
-    for name, values in (demonstrations.attributes or {}).items():
-        words, index = np.unique(values.astype(str), return_inverse=True)
-        if len(words) <= _VALUES_SHOWN:
-            tables[name] = {
-                str(word): np.bincount(codes[index == place], minlength=size).tolist()
-                for place, word in enumerate(words)
-            }
-    return tables
 
 
 def evaluate(
@@ -379,6 +268,7 @@ def evaluate(
         with progress.section(f"{11 * episodes} rollouts", steps_to_evaluate(task, episodes), "steps") as update:
             evaluation = evaluate_continuous(chosen, task, demonstrations, labels, episodes, seed, update)
     result = {"task": run.config["task"], "algorithm": run.config["algorithm"], "seed": run.seed}
+    result |= {"names": to_json(chosen.names)} if chosen.names else {}
     result |= evaluation.to_json() | ({} if coverage is None else {"coverage": coverage.to_json()})
     if run.best is not None:
         result |= {"policy": policy or "best", "best": run.best}

@@ -12,14 +12,21 @@ from matplotlib.figure import Figure
 import manyways
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.spaces import describe
-from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
+from manyways.evaluation import (
+    ContinuousEvaluation,
+    Coverage,
+    Disturbed,
+    EnvironmentEvaluation,
+    Evaluation,
+    Switching,
+)
 from manyways.files import write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
 from manyways.runs import inputs, workflow
+from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
-from manyways.runs.workflow import Codes
 from manyways.tasks import ContinuousModes, DiscreteModes, Task
 from manyways.visual import figures
 from manyways.visual.trajectories import draw_trajectories
@@ -56,9 +63,9 @@ def report(
     codes = None
     if policy.prior is not None:
         with progress.section("searching the trajectories' codes"):
-            codes = workflow.find_codes(policy, demonstrations, labels)
+            codes = find_codes(policy, demonstrations, labels)
         if data is None:
-            codes = workflow.with_held_out(run, policy, codes, demonstrations)
+            codes = with_held_out(run, policy, codes, demonstrations)
     with progress.section("drawing"):
         page = _page(run, policy, demonstrations, codes, task, evaluation)
     path = run.path / "report.html"
@@ -93,13 +100,14 @@ def _page(
     demonstrations: Demonstrations,
     codes: Codes | None,
     task: Task | None,
-    evaluation: Evaluation | ContinuousEvaluation | Coverage | None,
+    evaluation: Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None,
 ) -> str:
     """Return the page as HTML."""
     metrics = run.metrics()
     matched = evaluation if isinstance(evaluation, Evaluation) else None
     achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
     coverage = evaluation if isinstance(evaluation, Coverage) else None
+    environment_ = evaluation if isinstance(evaluation, EnvironmentEvaluation) else None
     of_the_mean = None if codes is None else policy.uninformed_loss
     pictures = {
         "trajectories": draw_trajectories(policy, demonstrations, codes, task),
@@ -136,7 +144,8 @@ def _page(
         action=describe(demonstrations.action_space),
         rows=_rows(codes, task, matched) if codes is not None and codes.counts is not None else [],
         modes=task.discrete_modes.names if task and (matched or coverage) else (),
-        evaluation=evaluation,
+        evaluation=None if environment_ else evaluation,
+        rolled_out=environment_,
         matched=matched,
         achieved=achieved,
         coverage=coverage,
@@ -163,6 +172,7 @@ class _Row:
     mode: str | None
     returns: list[float]
     matched: int | None
+    name: str | None
 
 
 def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
@@ -181,6 +191,7 @@ def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> lis
                 mode=task.discrete_modes.names[matched] if task and matched is not None else None,
                 returns=evaluation.return_matrix[code] if evaluation else [],
                 matched=matched,
+                name=codes.names.get(code),
             )
         )
     return rows

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from manyways.demonstrations import Demonstrations
 from manyways.evaluation.rollouts import roll_out_codes
 from manyways.latents import Categorical
+from manyways.policies.modes import label
 from manyways.policies.policy import Policy
-from manyways.runs.workflow import Codes
+from manyways.runs.codes import Codes
 from manyways.tasks import Task
 from manyways.tasks.rollouts import Rollouts, roll_out
 from manyways.visual import figures
@@ -66,7 +67,8 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
         groups.append(("rollouts, by code", _drawn(task, rollouts), colours(tried)))
     dimension = "the code" if prior.dimension == 1 else "the code's dimension 0"
     bar = None if listed else (f"the prior's CDF of {dimension}", 0.0, 1.0)
-    return figures.paths_by_code(groups, count, labels, bar=bar)
+    names = [f"code {label(policy.names, code)}" for code in range(count)] if listed else None
+    return figures.paths_by_code(groups, count, labels, bar=bar, names=names)
 
 
 def _drawn(task: Task, rollouts: Rollouts) -> list[Floats]:

@@ -263,7 +263,11 @@ class AdversarialTraining(Training):
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy; `counted` as in `Training.policy`."""
         if self.pretraining is not None:
-            return self.method.policy(copy.deepcopy(self.method.cloning.network), counted)
-        network = copy.deepcopy(self.ppo.network.actor)
-        network.actions.noise.copy_(self.ppo.network.log_std.exp() * network.actions.std)
-        return self.method.policy(network.requires_grad_(True), counted)
+            network = copy.deepcopy(self.method.cloning.network)
+        else:
+            network = copy.deepcopy(self.ppo.network.actor).requires_grad_(True)
+            network.actions.noise.copy_(self.ppo.network.log_std.exp() * network.actions.std)
+        novelty = self.method.cloning.measure_novelty(network) if counted else None
+        policy = self.method.policy(network, counted)
+        policy.novelty_model = novelty
+        return policy
