@@ -50,6 +50,10 @@ SMALLEST = {
         *("--data", "OUT/data.npz", "--algorithms", "sog-bc", "--seeds", 0, "--episodes", 1, "--iterations", 2),
         *("--hidden", 16, "--out", "OUT/pusht.json"),
     ),
+    "segments": (
+        *("--tasks", "circles", "--methods", "segments", "one code", "--steps", 30, "--iterations", 3),
+        *("--out", "OUT/segments.json"),
+    ),
     "small_data": (
         *("--counts", 6, "--variants", 0, "--settings", "yardstick", "default", "--iterations", 3, "--episodes", 3),
         *("--out", "OUT/small-data.json"),

@@ -24,6 +24,11 @@ _LEAST_TRAJECTORIES = 10
 _FEATURES = 500  # random, of an observation
 _RIDGES = (1e-4, 1e-2, 1.0)  # penalties, as shares of the steps; the one with the least errors counts
 _FARTHEST = 10.0  # standard deviations
+_MUCH = 15_000  # steps, from which a large network overfits less than a small one lacks
+# Of the large network's training.
+_PASSES = 100
+_BATCH = 256  # steps
+_ITERATIONS = (3000, 12_000)
 
 
 def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
@@ -84,6 +89,12 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
         measurable = all(len(box.shape) == 1 for box in boxes)
         persistent = measurable and persistence(demonstrations, settings.seed) >= _PERSISTENT
         settings = _filled(settings, settings.person if persistent else settings.agent)
+        if persistent and demonstrations.steps >= _MUCH:
+            settings = _filled(settings, settings.large)
+    if settings.network == "residual":
+        passes = round(_PASSES * demonstrations.steps / _BATCH)
+        settings = _filled(settings, {"iterations": min(max(_ITERATIONS[0], passes), _ITERATIONS[1])})
+    settings = _filled(settings, settings.small)
     return _filled(settings, settings.batches[settings.optimizer or ""])
 
 

@@ -37,6 +37,7 @@ def like(settings: Settings, policy: Policy) -> Settings:
     own: dict[str, Any] = {_OPTIONS.get(name, name): value for name, value in network.settings().items()}
     encoder = network.encoder_name
     named = encoder is None or is_registered(encoder) or ":" in encoder
+    own["network"] = "residual" if own.get("blocks") else "paper"
     own |= {"prior": policy.prior, "encoder": encoder if named else network.encoder}
     open_ = [one.name for one in fields(settings) if one.name in own and getattr(settings, one.name) is None]  # type: ignore[arg-type]
     if "execute" in open_ and getattr(settings, "horizon", None) not in (None, own["horizon"]):

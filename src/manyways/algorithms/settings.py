@@ -120,7 +120,7 @@ class Cloning(Algorithm):
     Those without a default follow from the demonstrations: see `algorithms.defaults`.
 
     Args:
-        iterations: gradient steps.
+        iterations: gradient steps; 3,000 unless given, or 100 passes over the data for a large network, at most 12,000.
         learning_rate: the greatest; it falls to 0. By the optimizer unless given.
         history: observations that the policy sees, the current one included. Unless given, 2 where errors persist from
             step to step, as those of people do, else 1.
@@ -129,7 +129,8 @@ class Cloning(Algorithm):
         validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
             none are. Training keeps the weights with the least held-out loss.
         patience: share of the iterations without a lower held-out loss after which training stops.
-        network: paper has the layers of Figure 8a; residual has deeper ones with dropout.
+        network: paper has the layers of Figure 8a; residual has deeper ones with dropout. Unless given, residual and
+            512 wide where errors persist over 15,000 steps or more, else paper.
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
@@ -137,19 +138,21 @@ class Cloning(Algorithm):
 
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
     person: ClassVar[dict[str, Any]] = {"history": 2, "horizon": 16, "optimizer": "adamw"}
+    large: ClassVar[dict[str, Any]] = {"network": "residual", "hidden": 512}  # for much of people's data
+    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000}
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
         "adamw": {"learning_rate": 1e-3},
     }
 
-    iterations: int = 3000
+    iterations: int | None = None
     learning_rate: float | None = None
     history: int | None = None
     horizon: int | None = None
     execute: int | None = None
     validation: float = 0.1
     patience: float = 0.3
-    network: Literal["paper", "residual"] = "paper"
+    network: Literal["paper", "residual"] | None = None
     optimizer: Literal["muon", "adamw"] | None = None
 
     def __post_init__(self) -> None:
@@ -157,9 +160,9 @@ class Cloning(Algorithm):
         require_at_least(self, 1, "iterations", "history", "horizon")
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
-        require_choice(self, "network", "paper", "residual")
-        if self.optimizer is not None:
-            require_choice(self, "optimizer", "muon", "adamw")
+        for name, choices in (("network", ("paper", "residual")), ("optimizer", ("muon", "adamw"))):
+            if getattr(self, name) is not None:
+                require_choice(self, name, *choices)
         if self.execute is not None and not 1 <= self.execute <= (self.horizon or self.execute):
             raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
 
@@ -241,6 +244,7 @@ class BC(Cloning):
         trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length; 64 for muon and 16
             for adamw, unless given.
         steps_per_trajectory: steps of each, drawn at random; as many.
+        hidden: width of the network; that of SOG-BC unless given.
     """
 
     name: ClassVar[str] = "bc"
@@ -249,6 +253,7 @@ class BC(Cloning):
 
     trajectories_per_batch: int | None = None
     steps_per_trajectory: int | None = None
+    hidden: int | None = None
 
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""

@@ -221,7 +221,7 @@ class SOGBCTraining(CloningTraining):
             number: of the batch.
         """
         own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
-        share = number / (_SOFT * self.settings.iterations)
+        share = number / (_SOFT * self.iterations)
         if share >= 1 or self._continues:
             return own.argmin(dim=2)
         temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
@@ -301,7 +301,7 @@ class SOGBCTraining(CloningTraining):
         return float(np.average(least.cpu().numpy(), weights=held_out.lengths))
 
     def _in_warm_up(self, number: int) -> bool:
-        return not self._continues and number < self.settings.warm_up * self.settings.iterations
+        return not self._continues and number < self.settings.warm_up * self.iterations
 
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.init == "random":

@@ -199,6 +199,7 @@ class CloningTraining(Training):
     @property
     def iterations(self) -> int:
         """The number of gradient steps in all."""
+        assert self.settings.iterations is not None  # `resolve` has given them
         return self.settings.iterations
 
     @property
