@@ -9,12 +9,16 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from manyways.reproduce.paper import ratio
+from manyways.reproduce.records import Records
+from manyways.reproduce.report import all_claims, claim_cells, cost_cells
+from manyways.reproduce.tables import cells as paper_cells
 from manyways.runs.provenance import expert_fingerprint
 from manyways.tasks import get_task
 
@@ -34,16 +38,6 @@ TASKS = {
 }
 RANGES = {"halfcheetah-vel": "HalfCheetah-Vel", "fetch-reach": "FetchReach"}
 ALGORITHMS = ("sog-bc", "sog-gail", "infogail", "vae-gail", "gail", "bc", "mdn", "bet", "diffusion")
-# The paper's Table 1 over its own expert.
-PAPER = {
-    "circles": (0.994, 0.988),
-    "ant-fwd-back": (1.09, 1.03),
-    "ant-dir-6": (1.04, 0.99),
-    "halfcheetah-fwd-back": (0.13, 0.909),
-    "walker2d-vel-6": (0.97, 0.86),
-    "hopper-vel-6": (1.00, 0.90),
-    "humanoid-dir-6": (0.97, 0.88),
-}
 
 
 def main(*, check: bool = False) -> None:
@@ -135,7 +129,8 @@ def readme() -> str:
     lines = []
     for task, name in TASKS.items():
         results = rows(task, "sog-bc")
-        paper = f"{PAPER[task][0]:.2f}" if task in PAPER else ""
+        share = ratio(task, "sog-bc")
+        paper = "" if share is None else f"{share:.2f}"
         lines.append([name, f"{statistics.mean(shares(results)):.2f}{mark(results, task)}", paper])
     velocity, reach = rows("halfcheetah-vel", "sog-bc"), rows("fetch-reach", "sog-bc")
     information = statistics.mean(result["mutual_information_nats"] for result in velocity)
@@ -145,14 +140,28 @@ def readme() -> str:
     return table(["task", "SOG-BC", "paper"], lines)
 
 
-def table_1() -> str:
-    """Return every measured cell of Table 1, as a share of the expert."""
-    lines = []
-    for task, name in TASKS.items():
-        expert = [result["expert_return_mean"] for result in rows(task, "sog-bc")]
-        paper = " / ".join(f"{value:.2f}" for value in PAPER.get(task, ()))
-        lines.append([name, *(cell(task, algorithm) for algorithm in ALGORITHMS[:6]), f"{expert[0]:,.0f}", paper])
-    head = ["task", *ALGORITHMS[:6], "expert's return", "paper: sog-bc / sog-gail"]
+def paper_table(name: str) -> str:
+    """Return a table beside the paper's."""
+    head, *lines = paper_cells(name, Records(ROOT / "results"))
+    return table(head, lines)
+
+
+def others() -> str:
+    """Return Table 1's metric of algorithms and tasks that the paper's table does not have."""
+    lines = [[name, cell(task, "gail"), cell(task, "bc")] for task, name in TASKS.items() if rows(task, "gail")]
+    lines.append([TASKS["circles-images"], "", "", cell("circles-images", "sog-bc")])
+    return table(["task", "gail", "bc", "sog-bc"], [[*line, ""][:4] for line in lines])
+
+
+def verdicts() -> str:
+    """Return the paper's claims, and whether they hold."""
+    head, *lines = claim_cells(all_claims(ROOT / "results"))
+    return table(head, lines)
+
+
+def cost() -> str:
+    """Return what the paper's tables cost."""
+    head, *lines = cost_cells(Records(ROOT / "results"))
     return table(head, lines)
 
 
@@ -168,25 +177,6 @@ def without_codes() -> str:
                 entropy = f"{coverage['behaviour_entropy']:.2f}"
                 lines.append([TASKS[task], algorithm, f"{share:.3f}{mark([result], task)}", modes, entropy])
     return table(["task", "algorithm", "share of the expert", "rollouts of each mode", "entropy, of 1"], lines)
-
-
-def ranges() -> str:
-    """Return Tables 2 and 3."""
-    lines = []
-    for task, name in RANGES.items():
-        for algorithm in ("sog-bc", "sog-gail"):
-            for result in rows(task, algorithm):
-                row = [f"{name}, {algorithm}, seed {result['seed']}{mark([result], task)}"]
-                for value, best in (
-                    ("mutual_information_nats", "expert_mutual_information_nats"),
-                    ("entropy_nats", "expert_entropy_nats"),
-                ):
-                    known = result.get(value) is not None
-                    row.append(f"{result[value]:.2f}, of {result[best]:.2f}" if known else "")
-                row.append(f"{result['hit_rate']:.0%}" if result.get("hit_rate") is not None else "")
-                lines.append(row)
-    head = ["task", "mutual information (nats), of the expert's", "entropy (nats), of uniform goals'", "goals hit"]
-    return table(head, lines)
 
 
 def disturbed() -> str:
@@ -410,9 +400,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "posterior-gap": posterior_gap,
     "images": images,
     "readme": readme,
-    "table-1": table_1,
+    "table-1": partial(paper_table, "table1"),
+    "table-2": partial(paper_table, "table2"),
+    "table-3": partial(paper_table, "table3"),
+    "others": others,
+    "verdicts": verdicts,
+    "cost": cost,
     "without-codes": without_codes,
-    "ranges": ranges,
     "disturbed": disturbed,
     "counting": counting,
     "motions": motions,

@@ -143,3 +143,44 @@ def test_a_wide_state_gets_a_wide_network():
         for hidden, expected in ((None, width), (7, 7)):
             settings = manyways.SOGBC(prior=manyways.Categorical(2), hidden=hidden, device="cpu")
             assert settings.start(demonstrations).network.code.out_features == expected
+
+
+@pytest.mark.parametrize("init", ["clusters", "random"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_labels_say_which_mode_has_which_code(demonstrations, labels, init, first):
+    signs = [first, 1 - first]
+    few = np.full(len(demonstrations), -1)
+    for mode in (0, 1):
+        few[np.flatnonzero(labels == mode)[:2]] = signs[mode]
+    policy = settings(init=init, iterations=200).fit(demonstrations.with_labels(few))
+    codes = policy.losses(demonstrations).argmin(axis=1)
+    np.testing.assert_array_equal(codes, np.array(signs)[labels])
+
+
+def test_a_label_wins_over_what_the_trajectory_looks_like(demonstrations, labels):
+    odd = np.flatnonzero(labels == 1)[0]
+    known = np.where(labels == 1, 1, 0)
+    known[odd] = 0
+    policy = settings(iterations=120).fit(demonstrations.with_labels(known))
+    assert policy.counts == (13, 11)
+
+
+def test_labels_by_name_and_by_place(demonstrations):
+    by_place = demonstrations.with_labels({3: 1}).labels
+    assert by_place.tolist() == [1 if place == 3 else -1 for place in range(len(demonstrations))]
+    assert demonstrations.with_labels({"3": 1}).select(np.array([3, 0])).labels.tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "prior", "words"),
+    [
+        ({99: 0}, manyways.Categorical(2), "no trajectory '99'"),
+        ({0: 2}, manyways.Categorical(2), "the label 2 is no code of 2"),
+        ({0: 0}, manyways.Gaussian(1), "the codes are continuous"),
+        ([0.5] * 24, manyways.Categorical(2), "not whole numbers"),
+        ([0, 1], manyways.Categorical(2), "labels has 2 values for 24"),
+    ],
+)
+def test_labels_that_cannot_be_kept(demonstrations, labels, prior, words):
+    with pytest.raises(InputError, match=words):
+        settings(prior=prior).start(demonstrations.with_labels(labels))

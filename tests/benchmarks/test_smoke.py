@@ -50,7 +50,6 @@ SMALLEST = {
         *("--data", "OUT/data.npz", "--algorithms", "sog-bc", "--seeds", 0, "--episodes", 1, "--iterations", 2),
         *("--hidden", 16, "--out", "OUT/pusht.json"),
     ),
-    "robustness": ("--results", ROOT / "results", "--out", "OUT/robustness.png"),
     "small_data": (
         *("--counts", 6, "--variants", 0, "--settings", "yardstick", "default", "--iterations", 3, "--episodes", 3),
         *("--out", "OUT/small-data.json"),
@@ -61,7 +60,7 @@ SMALLEST = {
     ),
     "throughput": ("--rounds", 1, "--trajectories", 20, "--most-codes", 2, "--most-trajectories", 100, "--out", "OUT"),
 }
-RESULTS = {"robustness": "robustness.png", "tables": "results/circles/sog-bc/seed-0.json", "crossq": ""}
+RESULTS = {"tables": "results/circles/sog-bc/seed-0.json", "crossq": ""}
 
 
 def run(name, arguments, folder, cache):

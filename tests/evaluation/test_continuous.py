@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from manyways import Demonstrations, Gaussian, InputError
-from manyways.evaluation import ContinuousEvaluation, PolicyEvaluator, evaluate_continuous
+from manyways.evaluation import ContinuousEvaluation, PolicyEvaluator, continuous, evaluate_continuous, evaluate_expert
 from manyways.policies.explanation import Encoding
 from manyways.tasks import Base, ContinuousModes, Picture, get_task
+from manyways.tasks.rollouts import Rollouts
 from manyways.tasks.task import _TASKS
 
 MODES = ContinuousModes((-1.0,), (1.0,), "torque", tolerance=0.5)
@@ -90,3 +91,35 @@ def test_modes_or_codes_that_are_lists_and_too_few_episodes_are_refused(task, de
         evaluate_continuous(Follower(task), get_task("circles"), demonstrations, labels())
     with pytest.raises(InputError, match="3 episodes are too few"):
         evaluate_continuous(Follower(task), task, demonstrations, labels(), episodes=3)
+
+
+def test_under_the_codes_of_demonstrations_the_modes_tell_what_is_achieved(task, monkeypatch):
+    many = Demonstrations.from_arrays([(np.zeros((4, 3)), np.zeros((4, 1)))] * 400)
+    modes, rng = np.linspace(-1, 1, 400)[:, None], np.random.default_rng(0)
+
+    def roll_out(policy, task, codes, *_):  # a world in which a code is achieved, with noise at each step
+        achieved = codes[:, None] + 0.1 * rng.normal(size=(len(codes), 20, 1))
+        lengths = np.full(len(codes), 20)
+        return Rollouts(achieved, np.zeros((len(codes), 20, 1)), lengths, lengths < 0, achieved)
+
+    monkeypatch.setattr(continuous, "roll_out_codes", roll_out)
+    shared = []
+    for codes in (modes, np.zeros_like(modes)):
+        policy = Follower(task)
+        policy.encode = lambda some, seed=0, codes=codes: Encoding(codes[: len(some)], np.zeros(len(some)), None)
+        found = evaluate_continuous(policy, task, many, modes, episodes=40)
+        shared.append(found.embedded_mutual_information_nats)
+    # Of a uniform mode on [-1, 1] and noise of 0.1: ln 2 less the noise's entropy, and a little for the ends.
+    assert shared[0] == pytest.approx(np.log(2) - 0.5 * np.log(2 * np.pi * np.e * 0.01), abs=0.2)
+    assert shared[1] < 0.1
+
+
+def test_the_experts_own_row_is_of_what_it_reaches(task):
+    reaching = replace(task, achieved=lambda observations, info: np.clip(observations[:, 1:2], -1, 1))
+    away = replace(task, achieved=lambda observations, info: 0 * observations[:, :1] + 5)
+    for one, hits in ((reaching, None), (away, 0.0)):
+        found = evaluate_expert(one, episodes=COUNT)
+        assert found.return_mean == pytest.approx(0, abs=1e-5)
+        assert hits is None or found.hit_rate == hits
+        assert found.entropy_nats < 0.5  # of what is reached: uniform modes have ln 2 = 0.69
+    assert evaluate_expert(get_task("circles"), episodes=3).hit_rate is None

@@ -40,7 +40,7 @@ def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
     order = rng.permutation(len(demonstrations))
     enough = int(np.searchsorted(np.cumsum(demonstrations.lengths[order]), _STEPS)) + 1
     some = demonstrations.select(np.sort(order[: max(enough, _LEAST_TRAJECTORIES)]))
-    inputs, actions = (_normalized(values) for values in (some.vectors(), some.action_vectors()))
+    inputs, actions = (normalized(values) for values in (some.vectors(), some.action_vectors()))
     weights = rng.standard_normal((inputs.shape[1], _FEATURES)) / np.sqrt(inputs.shape[1])
     hidden = np.tanh(1.5 * inputs @ weights + rng.standard_normal(_FEATURES))
     features = np.concatenate([hidden, inputs, np.ones((len(inputs), 1))], axis=1)
@@ -63,7 +63,7 @@ def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
     return float(1 - ((now - slope * before) ** 2).sum() / max((now**2).sum(), 1e-12))
 
 
-def _normalized(values: Any) -> Any:
+def normalized(values: Any) -> Any:
     """Return columns with mean 0 and variance 1, clipped far away; constant ones are 0."""
     values = np.asarray(values, np.float64)
     std = values.std(axis=0)

@@ -5,7 +5,7 @@ The command line is built from these classes and their docstrings.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from manyways.errors import (
@@ -193,6 +193,8 @@ class SOGBC(Cloning):
         details: codes below the mode, one for each plan, which nobody chooses: searched together with the mode, and
             chosen by a gate, p(detail | observations, code).
         linear: whether the network learns what a linear answer to the observations leaves.
+        segments: whether the code may change within a trajectory, as where people change their mind. The horizon is
+            then 1 unless given.
     """
 
     name: ClassVar[str] = "sog-bc"
@@ -209,6 +211,7 @@ class SOGBC(Cloning):
     warm_up: float = 0.1
     details: int = 1
     linear: bool = False
+    segments: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -220,9 +223,12 @@ class SOGBC(Cloning):
 
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""
-        from manyways.algorithms.sog_bc import SOGBCTraining
-
         require_prior(self)
+        if self.segments:
+            from manyways.algorithms.segments import SegmentsTraining
+
+            return SegmentsTraining(replace(self, horizon=self.horizon or 1), demonstrations)
+        from manyways.algorithms.sog_bc import SOGBCTraining
 
         return SOGBCTraining(self, demonstrations)
 

@@ -29,7 +29,7 @@ from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.errors import InputError
-from manyways.latents import Categorical, Gaussian
+from manyways.latents import Categorical, Gaussian, Prior
 from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
 from manyways.networks.normalization import take, to_tensors
@@ -119,6 +119,7 @@ class SOGBCTraining(CloningTraining):
         self._groups: Groups | None = None
         self._continues = False
         self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
+        self._excluded = excluded_codes(self.demonstrations, prior)
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
             self._last_codes = self._initial(prior)
@@ -202,7 +203,7 @@ class SOGBCTraining(CloningTraining):
             return self._give_codes(trajectories, number), None
         codes, errors = self._explain(features, targets, trajectories, number)  # line 6
         self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
-        if not self._continues and number < self.settings.warm_up * self.settings.iterations:
+        if self._in_warm_up(number):
             codes = self._warm_up_codes(codes, trajectories)
         elif self._last_codes is not None:
             codes = self._remember(codes, trajectories, number)
@@ -251,6 +252,8 @@ class SOGBCTraining(CloningTraining):
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
                 losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
+            if self._excluded is not None:
+                losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
             return self._codes[losses.argmin(dim=1)], errors if self.settings.details > 1 else None
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
@@ -278,6 +281,9 @@ class SOGBCTraining(CloningTraining):
         count, steps = self._batch_size
         rng = np.random.default_rng((self.settings.seed, number))
         trajectories = demonstrations.trajectory_of(rng.integers(demonstrations.steps, size=count))
+        if self._excluded is not None and self.settings.init == "random" and self._in_warm_up(number):
+            # The others would give the codes another meaning before those with labels do.
+            trajectories = rng.choice(np.flatnonzero(self._excluded.any(dim=1).numpy()), count)
         shares = rng.random((count, steps))
         offsets = (shares * demonstrations.lengths[trajectories, None]).astype(np.int64)
         return demonstrations.starts[trajectories, None] + offsets, torch.from_numpy(trajectories).to(self.device)
@@ -294,13 +300,19 @@ class SOGBCTraining(CloningTraining):
         _, least = search_trajectories(network, held_out, self.settings.search, start, generator, stride)
         return float(np.average(least.cpu().numpy(), weights=held_out.lengths))
 
+    def _in_warm_up(self, number: int) -> bool:
+        return not self._continues and number < self.settings.warm_up * self.settings.iterations
+
     def _warm_up_codes(self, codes: Tensor, trajectories: Tensor) -> Tensor:
         if self.settings.init == "random":
             return codes
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             self.find_groups()
-            return self._codes[self._relative_nll[trajectories].argmin(dim=1)]
+            unlikely = self._relative_nll[trajectories]
+            if self._excluded is not None:
+                unlikely = unlikely.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
+            return self._codes[unlikely.argmin(dim=1)]
         if self._last_codes is not None:
             return self._last_codes[trajectories]
         if self._initial_codes is None:
@@ -348,6 +360,9 @@ class SOGBCTraining(CloningTraining):
         novelty = self.measure_novelty(network) if counted else None
         if isinstance(prior, Categorical):
             losses, groups = settle(network, prior, demonstrations, self.find_groups())
+            excluded = excluded_codes(demonstrations, prior)
+            if excluded is not None:
+                losses[excluded.numpy()] = np.inf
             codes = self._codes[losses.argmin(axis=1)]
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
@@ -379,6 +394,24 @@ class SOGBCTraining(CloningTraining):
         """
         if not network.actions.discrete:
             network.actions.noise.copy_(residual_std(network, self.all_demonstrations, codes))
+
+
+def excluded_codes(demonstrations: Demonstrations, prior: Prior) -> Tensor | None:
+    """Return which codes each trajectory cannot have because of its label, (trajectories, codes); None without labels.
+
+    Raises:
+        InputError: a label is no code.
+    """
+    labels = demonstrations.labels
+    if labels is None or (labels < 0).all():
+        return None
+    if not isinstance(prior, Categorical):
+        raise InputError("there are labels, but the codes are continuous; leave the labels out, or give --modes")
+    if labels.max() >= prior.size:
+        raise InputError(
+            f"the label {labels.max()} is no code of {prior.size}; give more modes, or 0 to {prior.size - 1}"
+        )
+    return torch.from_numpy((labels[:, None] >= 0) & (labels[:, None] != np.arange(prior.size)))
 
 
 def spread_evenly(codes: Tensor) -> Tensor:

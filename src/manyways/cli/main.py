@@ -41,7 +41,11 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for _command in _COMMANDS:
     app.command(_command)
 app.command(expert, name="expert", help="Train, draw or film the experts of the tasks.")
-app.command(reproduce, name="reproduce", help="Redo the appendices' experiments on SOG itself, with their figures.")
+app.command(
+    reproduce,
+    name="reproduce",
+    help="Redo the paper: its tables, its figures, and the appendices' experiments on SOG itself.",
+)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands `manyways reproduce`: arguments to calls, nothing more."""
+"""The commands `manyways reproduce` of the appendices: arguments to calls, nothing more."""
 
 import shlex
 from contextlib import ExitStack
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from manyways.cli import paper
+
 if TYPE_CHECKING:
     from manyways.reproduce.image_data import ImageTask
 
@@ -15,6 +17,9 @@ app = tyro.extras.SubcommandApp()
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 _flat = tyro.conf.arg(name="")  # what it holds are options of the command itself
+
+for _command in paper.COMMANDS:
+    app.command(_command)
 
 
 @app.command(name="em-toy")

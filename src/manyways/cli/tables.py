@@ -92,6 +92,9 @@ def show_codes(found: "Codes") -> None:
         for value, counts in values.items():
             rows.add_row(escape(value), *map(str, counts))
         console.print(rows)
+    if found.segments is not None:
+        changed = [len(each) - 1 for each in found.segments if len(each) > 1]
+        say(f"{len(changed):,} trajectories change their code, {sum(changed):,} times in all")
     say(f"mean loss of the trajectories under their codes {found.encoding.losses.mean():.4f}")
     if found.held_out is not None:
         held = found.held_out

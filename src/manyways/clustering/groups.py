@@ -48,15 +48,23 @@ class Groups:
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
-        """Find `groups` groups among the demonstrations, at most as many as there are trajectories."""
+        """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
+
+        Trajectories with a label are in the group of that number.
+        """
         embedding = Embedding.fit(demonstrations, seed)
         rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
-        points = embedding(demonstrations)[np.sort(rows)]
-        usual = points[~isolated(points)]
-        if len(usual) < groups:
-            usual = points
-        metric, centres, labels, _ = cluster(usual, groups, seed)
-        max_distance = np.linalg.norm(usual @ metric - centres[labels], axis=1).max()
+        points, known = embedding(demonstrations), demonstrations.labels
+        if known is not None:
+            rows = np.union1d(rows, np.flatnonzero(known >= 0))
+            known = known[rows]
+        points = points[np.sort(rows)]
+        usual = ~isolated(points) | (False if known is None else known >= 0)
+        if usual.sum() < groups:
+            usual[:] = True
+        points, known = points[usual], None if known is None else known[usual]
+        metric, centres, labels, _ = cluster(points, groups, seed, known=known)
+        max_distance = np.linalg.norm(points @ metric - centres[labels], axis=1).max()
         return cls(embedding, metric, centres, float(max_distance))
 
     def relative_nll(self, demonstrations: Demonstrations) -> NDArray[np.float64]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
@@ -37,7 +39,12 @@ def isolated(points: Floats) -> NDArray[np.bool_]:
 
 
 def cluster(
-    points: Floats, groups: int, seed: int, restarts: int = _RESTARTS, floor: float = 0.0
+    points: Floats,
+    groups: int,
+    seed: int,
+    restarts: int = _RESTARTS,
+    floor: float = 0.0,
+    known: NDArray[np.integer] | None = None,
 ) -> tuple[Floats, Floats, NDArray[np.int64], float]:
     """Group points by k-means in the metric of the covariance within groups, alternately.
 
@@ -51,6 +58,7 @@ def cluster(
         seed: of the starts.
         restarts: how many starts; the likeliest result counts.
         floor: variance added to the covariance within groups in every direction, as a share of the points' variance.
+        known: (n,), the group of each point that is known, -1 elsewhere; those stay in their groups.
 
     Returns:
         The metric (dimensions, dimensions); the centres in it (groups, dimensions); the group of each point (n,); and
@@ -68,7 +76,10 @@ def cluster(
             errors = points - centres[labels]
             within = errors.T @ errors / len(points) + always
             metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
-            new = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
+            if known is None:
+                new = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
+            else:
+                new = _nearest(points @ metric, centres @ metric, known)
             if np.array_equal(new, labels):
                 break
             labels = new
@@ -79,16 +90,31 @@ def cluster(
     # KMeans warns of points that differ by rounding alone; groups without points are allowed.
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        results = [
-            improve(KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_)
+        starts = (
+            KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
             for restart in range(restarts)
-        ]
+        )
+        results = [improve(start if known is None else renamed(start, known, groups)) for start in starts]
         best = min(results, key=lambda result: result[3])
         if distinct < len(points) <= _MOST_IN_TREE:
             labels = fcluster(linkage(points @ best[0], "ward"), distinct, "maxclust") - 1
             if labels.max() + 1 == distinct:  # no group without points
+                labels = labels if known is None else renamed(labels, known, groups)
                 best = min(best, improve(labels), key=lambda result: result[3])
     return best
+
+
+def renamed(labels: NDArray[np.integer], known: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
+    """Return labels (n,) whose numbers agree best with the known ones (n,), and which are those where known."""
+    agree = np.zeros((groups, groups), np.int64)
+    np.add.at(agree, (labels[known >= 0], known[known >= 0]), 1)
+    names = linear_sum_assignment(agree, maximize=True)[1]
+    return np.where(known >= 0, known, names[labels]).astype(np.int64)
+
+
+def _nearest(points: Floats, centres: Floats, known: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the nearest centre of each point (n,), or its known one."""
+    return np.where(known >= 0, known, cdist(points, centres).argmin(axis=1))
 
 
 def _centres(points: Floats, labels: NDArray[np.integer], groups: int) -> Floats:

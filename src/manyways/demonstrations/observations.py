@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Observations = NDArray[Any] | Mapping[str, NDArray[Any]]
 """(steps, ...), or a dictionary of such arrays, all of equally many steps."""
 
+_PIXELS = 8  # on a side, to which `flat` averages an image
+
 
 def apply(function: Callable[[NDArray[Any]], Any], observations: Any) -> Any:
     """Return `function` of the array, or a dictionary of `function` of each entry."""
@@ -49,3 +51,15 @@ def _combine(join: Callable[..., NDArray[Any]], observations: Sequence[Any], axi
     if isinstance(observations[0], Mapping):
         return {name: join([one[name] for one in observations], axis=axis) for name in observations[0]}
     return join(observations, axis=axis)
+
+
+def flat(array: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """Return vectors (steps, n); an image is averaged to 8 x 8 pixels."""
+    if array.ndim == 2:
+        return array
+    if array.ndim in (3, 4) and min(array.shape[1:3]) > _PIXELS:
+        edges = [np.arange(_PIXELS) * size // _PIXELS for size in array.shape[1:3]]
+        sums = np.add.reduceat(np.add.reduceat(array, edges[0], axis=1, dtype=np.float32), edges[1], axis=2)
+        sizes = [np.diff([*edge, size]) for edge, size in zip(edges, array.shape[1:3], strict=True)]
+        array = sums / np.outer(*sizes).reshape(_PIXELS, _PIXELS, *[1] * (array.ndim - 3)).astype(np.float32)
+    return array.reshape(len(array), -1).astype(np.float32, copy=False)

@@ -1,7 +1,7 @@
 """Owns `Demonstrations`: the trajectories τ_E of Algorithm 2, end to end in arrays, checked when they come in."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from manyways.demonstrations.formats import read, require_good, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
 from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
 from manyways.demonstrations.formats.contents import assemble
-from manyways.demonstrations.formats.selection import Selection
+from manyways.demonstrations.formats.selection import Selection, listed
 from manyways.demonstrations.observations import (
     Observations,
     concatenate,
     count_steps,
     entries,
+    flat,
     rows_of,
 )
 from manyways.errors import InputError
@@ -28,12 +29,10 @@ from manyways.errors import InputError
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 
-_PIXELS = 8  # on a side, to which `vectors` averages an image
-
 
 @dataclass(frozen=True, eq=False)
 class Demonstrations:
-    """Trajectories of different lengths, end to end, without labels.
+    """Trajectories of different lengths, end to end.
 
     Args:
         observations: (steps, ...), or a dictionary of such arrays. Vectors are float32, or float64 where single
@@ -47,6 +46,8 @@ class Demonstrations:
         identities: (trajectories,), what each trajectory is called where it comes from, such as "demo_12".
         attributes: what is known of each trajectory, such as its operator, by name: arrays (trajectories,). They never
             reach training.
+        labels: (trajectories,), the code of each trajectory whose mode somebody knows, -1 elsewhere. Training keeps to
+            them; see `with_labels`. None where no mode is known.
 
     Raises:
         InputError: the shapes do not fit together, or there are no trajectories.
@@ -59,6 +60,7 @@ class Demonstrations:
     names: Names | None = None
     identities: tuple[str, ...] | None = None
     attributes: Attributes | None = None
+    labels: Integers | None = None
 
     def __post_init__(self) -> None:
         for name, array in self._arrays():
@@ -89,7 +91,8 @@ class Demonstrations:
                 raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
             if arrays[name].ndim != 2 or len(columns) != arrays[name].shape[1]:
                 raise InputError(f"{name} have shape {arrays[name].shape}, but {len(columns)} names; give one a column")
-        known = {} if self.identities is None else {"identities": self.identities}
+        known: dict[str, Any] = {} if self.identities is None else {"identities": self.identities}
+        known |= {} if self.labels is None else {"labels": self.labels}
         for name, values in (
             known | {f"attribute {key}": value for key, value in (self.attributes or {}).items()}
         ).items():
@@ -150,6 +153,29 @@ class Demonstrations:
         """Return the demonstrations at these indices (n,), in this order."""
         return Demonstrations(*self._fields().select(trajectories))
 
+    def with_labels(self, labels: "ArrayLike | Mapping[str, int]") -> "Demonstrations":
+        """Return the demonstrations with the modes that somebody knows: in training these trajectories keep that code.
+
+        Args:
+            labels: (trajectories,), whole numbers from 0, -1 where the mode is not known; or the codes of some, by
+                identity, or by place where trajectories have no identities.
+
+        Raises:
+            InputError: there is no such trajectory, or a label is no whole number from -1.
+        """
+        if isinstance(labels, Mapping):
+            places = {name: place for place, name in enumerate(self.identities or map(str, range(len(self))))}
+            unknown = [name for name in map(str, labels) if name not in places]
+            if unknown:
+                raise InputError(f"there is no trajectory {unknown[0]!r} to label; it is one of {listed(list(places))}")
+            given: Any = np.full(len(self), -1)
+            given[[places[str(name)] for name in labels]] = list(labels.values())
+        else:
+            given = np.asarray(labels)
+        if given.dtype.kind not in "iu" or given.ndim != 1 or (len(given) and given.min() < -1):
+            raise InputError("the labels are not whole numbers, one a trajectory; give 0, 1, ..., and -1 for unknown")
+        return replace(self, labels=given.astype(np.int64))
+
     def _fields(self) -> Trajectories:
         return Trajectories(*(getattr(self, name) for name in Trajectories._fields))
 
@@ -161,7 +187,7 @@ class Demonstrations:
         Args:
             rows: which steps, an index array or a slice; all by default.
         """
-        parts = [_flat(array[rows]) for _, array in entries(self.observations)]
+        parts = [flat(array[rows]) for _, array in entries(self.observations)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def action_vectors(self, rows: Any = slice(None)) -> Floats:
@@ -312,6 +338,9 @@ class Demonstrations:
             {array: columns for part in parts for array, columns in (part.names or {}).items()} or None,
             tuple(map(str, identities)) if any(part.identities is not None for part in parts) else None,
             {name: np.concatenate([(part.attributes or {})[name] for part in parts]) for name in shared} or None,
+            None
+            if all(part.labels is None for part in parts)
+            else np.concatenate([np.full(len(part), -1) if part.labels is None else part.labels for part in parts]),
         )
 
     @classmethod
@@ -379,18 +408,6 @@ def _rows(observations: Any) -> int | None:
     """Return how many steps all entries have; None where they differ."""
     counts = {len(array) if array.ndim else 0 for _, array in entries(observations)}
     return counts.pop() if len(counts) == 1 else None
-
-
-def _flat(array: NDArray[Any]) -> Floats:
-    """Return vectors (steps, n); an image is averaged to 8 x 8 pixels."""
-    if array.ndim == 2:
-        return array
-    if array.ndim in (3, 4) and min(array.shape[1:3]) > _PIXELS:
-        edges = [np.arange(_PIXELS) * size // _PIXELS for size in array.shape[1:3]]
-        sums = np.add.reduceat(np.add.reduceat(array, edges[0], axis=1, dtype=np.float32), edges[1], axis=2)
-        sizes = [np.diff([*edge, size]) for edge, size in zip(edges, array.shape[1:3], strict=True)]
-        array = sums / np.outer(*sizes).reshape(_PIXELS, _PIXELS, *[1] * (array.ndim - 3)).astype(np.float32)
-    return array.reshape(len(array), -1).astype(np.float32, copy=False)
 
 
 def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: int) -> None:

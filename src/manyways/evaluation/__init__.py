@@ -4,6 +4,7 @@ from manyways.evaluation.continuous import ContinuousEvaluation, evaluate_contin
 from manyways.evaluation.coverage import Coverage, evaluate_coverage
 from manyways.evaluation.environments import EnvironmentEvaluation, evaluate_in
 from manyways.evaluation.evaluate import Evaluation, evaluate
+from manyways.evaluation.expert import ExpertMetrics, evaluate_expert
 from manyways.evaluation.metrics import (
     entropy,
     match_codes,
@@ -20,6 +21,7 @@ __all__ = [
     "Disturbed",
     "EnvironmentEvaluation",
     "Evaluation",
+    "ExpertMetrics",
     "PolicyEvaluator",
     "PolicyReturns",
     "Switching",
@@ -27,6 +29,7 @@ __all__ = [
     "evaluate",
     "evaluate_continuous",
     "evaluate_coverage",
+    "evaluate_expert",
     "evaluate_in",
     "match_codes",
     "mutual_information",

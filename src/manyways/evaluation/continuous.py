@@ -15,11 +15,11 @@ from manyways.evaluation.rollouts import FIRST_SEED, expert_returns, mean_and_st
 from manyways.latents import Gaussian
 from manyways.policies.policy import Policy
 from manyways.tasks import ContinuousModes, Task
-from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out_expert
+from manyways.tasks.rollouts import EPISODES_AT_ONCE, Rollouts, roll_out_expert
 
 Floats = NDArray[np.floating[Any]]
 
-_MORE = 10  # times as many rollouts, for estimates from their distribution
+MORE = 10  # times as many rollouts, for estimates from their distribution
 _STEPS_FOR_INFORMATION = 5  # of each rollout; many steps with the same code bias the estimator
 
 
@@ -42,6 +42,9 @@ class ContinuousEvaluation(Result):
         codes: (episodes, code size), from the prior.
         achieved_mean, achieved_std: (episodes, dimensions of a mode), over the steps of each of these rollouts after
             the start.
+        embedded_mutual_information_nats: of the mode of a demonstration and the achieved mode in the rollout under its
+            code, over ten times as many demonstrations, or all: Table 3's number of VAE-GAIL, whose code has more
+            dimensions than the mode. None if modes have several dimensions.
     """
 
     episodes: int
@@ -57,6 +60,7 @@ class ContinuousEvaluation(Result):
     codes: list[list[float]]
     achieved_mean: list[list[float]]
     achieved_std: list[list[float]]
+    embedded_mutual_information_nats: float | None = None
 
 
 def evaluate_continuous(
@@ -91,7 +95,7 @@ def evaluate_continuous(
     if episodes < 4:
         raise InputError(f"{episodes} episodes are too few to estimate anything from; give 4 or more")
     require_labels(task, demonstrations, modes)
-    trajectories = np.unique(np.linspace(0, len(demonstrations) - 1, episodes).astype(np.int64))
+    trajectories = _evenly(len(demonstrations), episodes)
     encoding = policy.encode(demonstrations.select(trajectories), seed=seed)
     own = modes[trajectories]
     expert_mean, expert_std = mean_and_std(expert_returns(task, own, seed, on_step))
@@ -101,19 +105,24 @@ def evaluate_continuous(
     ends = rollouts.achieved[:, -1]
 
     rng = np.random.default_rng(seed)
-    codes = policy.prior.sample(_MORE * episodes, rng)
+    codes = policy.prior.sample(MORE * episodes, rng)
     sampled = roll_out_codes(policy, task, codes, None, seed, on_step)
     assert sampled.achieved is not None
-    achieved = [values[task.starting_steps : n] for values, n in zip(sampled.achieved, sampled.lengths, strict=True)]
+    achieved = after_the_start(sampled, task)
     tolerance = task.modes.tolerance
     uniform = task.modes.sample(len(codes), rng)
-    information = expert_information = None
-    if codes.shape[1] == task.modes.dimension == 1:
-        information = _information(codes[:, 0], achieved, rng)
+    of_codes = of_expert = of_embedded = None
+    if task.modes.dimension == 1:
+        if codes.shape[1] == 1:
+            of_codes = information(codes[:, 0], achieved, rng)
         if task.has_expert:
             expert = roll_out_expert(task, uniform, FIRST_SEED + seed, on_step)
             assert expert.achieved is not None
-            expert_information = _information(uniform[:, 0], list(expert.achieved[:, task.starting_steps :]), rng)
+            of_expert = information(uniform[:, 0], list(expert.achieved[:, task.starting_steps :]), rng)
+        many = _evenly(len(demonstrations), MORE * episodes)
+        embedded = policy.encode(demonstrations.select(many), seed=seed).codes
+        reproduced = roll_out_codes(policy, task, embedded, modes[many], seed, on_step)
+        of_embedded = information(modes[many, 0], after_the_start(reproduced, task), rng)
     return ContinuousEvaluation(
         episodes=len(trajectories),
         return_mean=float(returns.mean()),
@@ -121,14 +130,27 @@ def evaluate_continuous(
         expert_return_mean=expert_mean,
         expert_return_std=expert_std,
         hit_rate=None if tolerance is None else float((np.linalg.norm(ends - own, axis=1) < tolerance).mean()),
-        mutual_information_nats=information,
-        expert_mutual_information_nats=expert_information,
-        entropy_nats=None if tolerance is None else _scaled_entropy(sampled.achieved[:, -1], task.modes),
-        expert_entropy_nats=None if tolerance is None else _scaled_entropy(uniform, task.modes),
+        mutual_information_nats=of_codes,
+        expert_mutual_information_nats=of_expert,
+        entropy_nats=None if tolerance is None else scaled_entropy(sampled.achieved[:, -1], task.modes),
+        expert_entropy_nats=None if tolerance is None else scaled_entropy(uniform, task.modes),
         codes=codes.tolist(),
         achieved_mean=[values.mean(axis=0).tolist() for values in achieved],
         achieved_std=[values.std(axis=0).tolist() for values in achieved],
+        embedded_mutual_information_nats=of_embedded,
     )
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` of `count` indices, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
+
+
+def after_the_start(rollouts: Rollouts, task: Task) -> list[Floats]:
+    """Return what each episode achieved at its steps after the start, (steps, dimensions) each."""
+    assert rollouts.achieved is not None
+    pairs = zip(rollouts.achieved, rollouts.lengths, strict=True)
+    return [values[task.starting_steps : length] for values, length in pairs]
 
 
 def require_labels(task: Task, demonstrations: Demonstrations, labels: NDArray[Any] | None) -> NDArray[Any]:
@@ -149,16 +171,23 @@ def require_labels(task: Task, demonstrations: Demonstrations, labels: NDArray[A
 
 def steps_to_evaluate(task: Task, episodes: int) -> int:
     """Return how often at most `evaluate_continuous` calls `on_step`."""
-    few, many = (-(-count // EPISODES_AT_ONCE) for count in (episodes, _MORE * episodes))
-    return task.episode_steps * 2 * (few + many)
+    few, many = (-(-count // EPISODES_AT_ONCE) for count in (episodes, MORE * episodes))
+    return task.episode_steps * (2 * few + 3 * many)
 
 
-def _information(codes: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
-    """Return the mutual information of the codes (episodes,) and each episode's achieved modes (steps, 1)."""
-    some = [rng.choice(values[:, 0], min(len(values), _STEPS_FOR_INFORMATION), replace=False) for values in achieved]
-    return mutual_information(np.repeat(codes, [len(values) for values in some]), np.concatenate(some))
+def information(values: Floats, achieved: Sequence[Floats], rng: np.random.Generator) -> float:
+    """Return the mutual information in nats of a number of each episode and what it achieves.
+
+    Args:
+        values: (episodes,), codes or modes.
+        achieved: of each episode, (steps, 1).
+        rng: chooses the steps that are taken of each.
+    """
+    some = [rng.choice(each[:, 0], min(len(each), _STEPS_FOR_INFORMATION), replace=False) for each in achieved]
+    return mutual_information(np.repeat(values, [len(each) for each in some]), np.concatenate(some))
 
 
-def _scaled_entropy(points: Floats, modes: ContinuousModes) -> float:
+def scaled_entropy(points: Floats, modes: ContinuousModes) -> float:
+    """Return the entropy in nats of achieved modes (n, dimension), clipped to their box and scaled to [-1, 1]."""
     low, high = np.array(modes.low), np.array(modes.high)
     return entropy(2 * (np.clip(points, low, high) - low) / (high - low) - 1)

@@ -1,6 +1,6 @@
 """Results of evaluations as JSON, by the fields of their dataclass."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from types import NoneType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -14,13 +14,18 @@ class Result:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Return the result that `to_json` described; other fields are ignored.
+        """Return the result that `to_json` described; other fields are ignored, those with a default may be missing.
 
         Raises:
             KeyError, TypeError, ValueError: a field is missing or of another kind.
         """
         kinds = get_type_hints(cls)
-        return cls(**{field.name: _as(kinds[field.name], value[field.name]) for field in fields(cls)})  # type: ignore[arg-type]
+        found = {
+            field.name: _as(kinds[field.name], value[field.name])
+            for field in fields(cls)  # type: ignore[arg-type]
+            if field.name in value or field.default is MISSING
+        }
+        return cls(**found)
 
 
 def _as(kind: Any, value: Any) -> Any:

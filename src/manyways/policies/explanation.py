@@ -67,14 +67,16 @@ def residual_std(network: PolicyNetwork, demonstrations: Demonstrations, codes: 
     Args:
         network: of continuous actions.
         demonstrations: of any lengths.
-        codes: (trajectories, code size), inputs of the code's layer; each step has its gate's likeliest detail.
+        codes: (trajectories, code size), or (steps, code size) where they change within trajectories: inputs of the
+            code's layer. Each step has its gate's likeliest detail.
         at_once: steps.
     """
     device = codes.device
     total = torch.zeros(network.actions.size, dtype=torch.float64, device=device)
     for start in range(0, demonstrations.steps, at_once):
         steps = np.arange(start, min(start + at_once, demonstrations.steps))
-        own = codes[torch.from_numpy(demonstrations.trajectory_of(steps)).to(device)]
+        owners = steps if len(codes) == demonstrations.steps else demonstrations.trajectory_of(steps)
+        own = codes[torch.from_numpy(owners).to(device)]
         observed, planned = window_and_chunk(demonstrations, steps, network.window, network.chunk)
         observations = to_tensors(rows_of(demonstrations.observations, observed), device)
         actions = torch.from_numpy(demonstrations.actions[planned]).to(device)

@@ -24,6 +24,7 @@ from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
 from manyways.policies import modes
 from manyways.policies.novelty import Novelty
+from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
@@ -45,6 +46,8 @@ def tensors_of(policy: "Policy") -> dict[str, Tensor]:
     if policy.start_gate is not None:
         arrays = {"weight": policy.start_gate.weight, "bias": policy.start_gate.bias}
         tensors |= {f"start_gate.{name}": torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    if policy.switches is not None:
+        tensors |= add_prefix("switches", policy.switches.tensors())
     if policy.novelty_model is not None:
         for name, array in vars(policy.novelty_model).items():
             tensors[f"novelty.{name}"] = torch.from_numpy(array)
@@ -100,6 +103,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
+        switches = take_prefix("switches", tensors)
         novelty = {name: tensor.numpy() for name, tensor in take_prefix("novelty", tensors).items()}
         policy = cls(
             network,
@@ -113,6 +117,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             if trajectory_encoder
             else None,
             StartGate(**start_gate) if start_gate else None,
+            Switches.from_tensors(switches) if switches else None,
             Novelty(**novelty) if novelty else None,
         )
         policy.provenance = dict(description.get("provenance", {}))

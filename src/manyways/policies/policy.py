@@ -21,8 +21,10 @@ from manyways.policies import files, hub, modes
 from manyways.policies.acting import Actor
 from manyways.policies.explanation import Encoding, encode, explain
 from manyways.policies.novelty import Novelty
+from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
+from manyways.search.segments import segments_of
 from manyways.search.settings import Search
 
 Floats = NDArray[np.floating[Any]]
@@ -42,6 +44,7 @@ class Policy(Actor):
         groups: of similar trajectories, one for each code; they add a term to `losses`.
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
         start_gate: how likely each code is at an episode's first observation; None for the prior.
+        switches: how codes change within trajectories; None where they do not.
         novelty: how far observations are from the demonstrations; None where that was not measured.
 
     Attributes:
@@ -57,11 +60,13 @@ class Policy(Actor):
         groups: Groups | None = None,
         trajectory_encoder: TrajectoryEncoder | None = None,
         start_gate: StartGate | None = None,
+        switches: Switches | None = None,
         novelty: Novelty | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.groups = groups
         self.trajectory_encoder = trajectory_encoder
+        self.switches = switches
         self.provenance: dict[str, Any] = {}
         self._arrays = fast = in_numpy(network) if isinstance(network, PolicyNetwork) else None
         super().__init__(
@@ -149,6 +154,19 @@ class Policy(Actor):
         losses = self.losses(demonstrations)
         codes = self.discrete_prior.enumerate()[losses.argmin(axis=1)]
         return Encoding(codes, losses.min(axis=1), None)
+
+    def segments(self, demonstrations: Demonstrations) -> list[list[tuple[int, int, int]]]:
+        """Return each trajectory's stretches of one code: first step, step after the last, code.
+
+        Raises:
+            InputError: the policy was trained without segments, or the spaces differ.
+        """
+        if self.switches is None:
+            raise InputError("this policy keeps one code a trajectory; train one with segments=True (--segments)")
+        self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+        assert isinstance(self.network, PolicyNetwork)
+        path, _ = self.switches.path(self.network, demonstrations)
+        return [segments_of(part) for part in np.split(path, demonstrations.starts[1:])]
 
     @property
     def uninformed_loss(self) -> float:

@@ -35,6 +35,8 @@ class Codes:
         unlabelled: how many trajectories have no label (-1), where others have one.
         held_out: what the held-out ones of a run's own data say; None for other data.
         identities: (trajectories,), what each is called in the data; None where they have no names.
+        segments: each trajectory's stretches: first step, the step after the last, code; None where codes do not change
+            within trajectories. A trajectory's code is then the one that it has longest.
         attributes: by attribute and value, how many trajectories have each code, (codes,); of attributes with few
             values only.
         names: of codes, where they have some.
@@ -49,6 +51,7 @@ class Codes:
     unlabelled: int = 0
     held_out: "HeldOut | None" = None
     identities: tuple[str, ...] | None = None
+    segments: list[list[tuple[int, int, int]]] | None = None
     attributes: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -56,6 +59,7 @@ class Codes:
         """Return the fields for a file."""
         more: dict[str, Any] = {} if self.identities is None else {"identities": list(self.identities)}
         more |= {} if self.held_out is None else {"held_out": self.held_out.to_json()}
+        more |= {} if self.segments is None else {"segments": self.segments}
         if self.codes is None or self.losses is None or self.counts is None:
             spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
             return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | more
@@ -89,13 +93,15 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     if not isinstance(prior, Categorical):
         return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
     losses = policy.losses(demonstrations)
-    codes = losses.argmin(axis=1)
+    segments = None if policy.switches is None else policy.segments(demonstrations)
+    codes = losses.argmin(axis=1) if segments is None else np.array([_longest(each) for each in segments])
     found = Codes(
-        Encoding(prior.enumerate()[codes], losses.min(axis=1), None),
+        Encoding(prior.enumerate()[codes], losses[np.arange(len(codes)), codes], None),
         codes,
         losses,
         np.bincount(codes, minlength=prior.size),
         identities=demonstrations.identities,
+        segments=segments,
         attributes=_by_attribute(demonstrations, codes, prior.size),
         names=policy.names,
     )
@@ -110,6 +116,14 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         normalized_mutual_information=normalized_mutual_information(codes[known], labels[known]),
         unlabelled=int((~known).sum()),
     )
+
+
+def _longest(segments: list[tuple[int, int, int]]) -> int:
+    """Return the code that a trajectory has for the most steps."""
+    steps: dict[int, int] = {}
+    for first, last, code in segments:
+        steps[code] = steps.get(code, 0) + last - first
+    return max(steps, key=lambda code: steps[code])
 
 
 def _warn_of_other_names(policy: "Policy", demonstrations: "Demonstrations") -> None:

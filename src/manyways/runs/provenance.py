@@ -60,6 +60,8 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
     for name, array in arrays:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).data)
+    if demonstrations.labels is not None:
+        digest.update(b"labels" + np.ascontiguousarray(demonstrations.labels).tobytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,9 @@ Blocks of a continuous code (Algorithm 4) factor in the same way. The code's lay
 join the state's part, and all trajectories share the candidates for a block.
 """
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,11 +101,26 @@ def trajectory_losses(
         features: (trajectories, hidden), each trajectory's own part of the sum; `codes` are then parts of the sum too.
         stride: every how many steps the error is taken.
     """
+    totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=codes.device)
+    for owners, errors in _errors(network, demonstrations, codes, _spaced(demonstrations, stride), features):
+        totals.index_add_(0, owners, errors.double())
+    return totals.cpu().numpy() / -(-demonstrations.lengths[:, None] // stride)
+
+
+@torch.no_grad()
+def step_losses(network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor) -> NDArray[np.float64]:
+    """Return the error of every step under every code, (steps, codes); arguments as for `trajectory_losses`."""
+    found = _errors(network, demonstrations, codes, np.arange(demonstrations.steps), None)
+    return np.concatenate([errors.double().cpu().numpy() for _, errors in found])
+
+
+def _errors(
+    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, rows: NDArray[np.int64], features: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the trajectories (n,) of some of the rows, and the errors of these rows under each code, (n, codes)."""
     device = codes.device
-    totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=device)
     parts = code_parts(network, codes) if features is None else codes
     at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(parts) * network.actions.outputs)))
-    rows = _spaced(demonstrations, stride)
     for start in range(0, len(rows), at_once):
         steps = rows[start : start + at_once]
         owners = torch.from_numpy(demonstrations.trajectory_of(steps)).to(device)
@@ -116,8 +133,7 @@ def trajectory_losses(
         errors = part_losses(network, sums, targets, parts)
         if len(parts) > len(codes):  # the best detail of each step
             errors = errors.view(len(steps), len(codes), network.details).min(dim=2).values
-        totals.index_add_(0, owners, errors.double())
-    return totals.cpu().numpy() / -(-demonstrations.lengths[:, None] // stride)
+        yield owners, errors
 
 
 def _spaced(demonstrations: Demonstrations, stride: int) -> NDArray[np.int64]:

@@ -22,6 +22,8 @@ Floats = NDArray[np.floating[Any]]
 # Okabe and Ito's colours, which people with colour-blindness can tell apart.
 _FEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+_BANDS = 40  # trajectories in a picture of segments
+
 
 def code_colours(codes: int) -> list[str]:
     """Return a colour for each code, the same in every picture."""
@@ -73,6 +75,26 @@ def _legend(
         named = {code: f"code {code}" if names is None else names[code] for code in used}
         handles = [matplotlib.lines.Line2D([], [], color=colours[code], label=named[code]) for code in used]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3 * panels, len(used)), frameon=False)
+
+
+def segment_bands(segments: Sequence[Sequence[tuple[int, int, int]]], codes: int) -> Figure:
+    """Draw each trajectory as a band over its steps, in the colours of its codes, those with changes first.
+
+    Args:
+        segments: of each trajectory: first step, the step after the last, code.
+        codes: how many codes there are.
+    """
+    shown = sorted(segments, key=len, reverse=True)[:_BANDS]
+    colours = code_colours(codes)
+    figure = Figure(figsize=(9.0, 0.8 + 0.14 * len(shown)), layout="constrained")
+    panel = figure.subplots()
+    for row, stretches in enumerate(shown):
+        for first, last, code in stretches:
+            panel.barh(row, last - first, left=first, height=0.8, color=colours[code])
+    panel.set(xlabel="step", ylabel=f"{len(shown)} of {len(segments)} trajectories", yticks=[])
+    panel.invert_yaxis()
+    panel.margins(0)
+    return figure
 
 
 def mode_count(votes: dict[int, float], lengths: dict[int, float], best: int) -> Figure:

@@ -119,6 +119,8 @@ def _page(
         pictures["usage"] = figures.code_usage(metrics, what)
     if any("discriminator_accuracy" in line for line in metrics):
         pictures["adversarial"] = figures.adversarial_curves(metrics)
+    if codes is not None and codes.segments is not None and codes.counts is not None:
+        pictures["segments"] = figures.segment_bands(codes.segments, len(codes.counts))
     counted = run.config["mode_count"]
     if counted is not None:
         votes, lengths = (

@@ -130,7 +130,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
 
 
 def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
-    observations, actions, lengths, choices, names, identities, attributes = trajectories
+    observations, actions, lengths, choices, names, identities, attributes, _ = trajectories
     minari.write_minari(
         path,
         observations,

@@ -30,11 +30,12 @@ class Trajectories(NamedTuple):
     names: Names | None = None
     identities: tuple[str, ...] | None = None
     attributes: Attributes | None = None
+    labels: NDArray[np.int64] | None = None
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Trajectories":
         """Return the trajectories at these indices (n,), in this order."""
         rows = rows_of_trajectories(self.lengths, trajectories)
-        identities, attributes = self.identities, self.attributes
+        identities, attributes, labels = self.identities, self.attributes, self.labels
         return Trajectories(
             apply(lambda array: array[rows], self.observations),
             self.actions[rows],
@@ -43,6 +44,7 @@ class Trajectories(NamedTuple):
             self.names,
             None if identities is None else tuple(identities[index] for index in trajectories),
             None if attributes is None else {name: values[trajectories] for name, values in attributes.items()},
+            None if labels is None else labels[trajectories],
         )
 
 
