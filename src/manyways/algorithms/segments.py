@@ -130,7 +130,7 @@ class SegmentsTraining(SOGBCTraining):
         assert isinstance(prior, Categorical)
         gate = self._start_gate(network, prior, first) if counted else None
         novelty = self.measure_novelty(network) if counted else None
-        return Policy(network, prior, tuple(counts.tolist()), start_gate=gate, switches=self._switches, novelty=novelty)
+        return Policy(network, prior, tuple(counts.tolist()), start_gate=gate, novelty=novelty, switches=self._switches)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""

@@ -103,8 +103,8 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         groups = {key: tensor.numpy() for key, tensor in take_prefix("groups", tensors).items()}
         trajectory_encoder = take_prefix("trajectory_encoder", tensors)
         start_gate = {name: tensor.numpy() for name, tensor in take_prefix("start_gate", tensors).items()}
-        switches = take_prefix("switches", tensors)
         novelty = {name: tensor.numpy() for name, tensor in take_prefix("novelty", tensors).items()}
+        switches = take_prefix("switches", tensors)
         policy = cls(
             network,
             prior,
@@ -117,8 +117,8 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             if trajectory_encoder
             else None,
             StartGate(**start_gate) if start_gate else None,
-            Switches.from_tensors(switches) if switches else None,
             Novelty(**novelty) if novelty else None,
+            Switches.from_tensors(switches) if switches else None,
         )
         policy.provenance = dict(description.get("provenance", {}))
         if description.get("names"):

@@ -44,8 +44,8 @@ class Policy(Actor):
         groups: of similar trajectories, one for each code; they add a term to `losses`.
         trajectory_encoder: from trajectories to continuous codes, for policies that do not search them.
         start_gate: how likely each code is at an episode's first observation; None for the prior.
-        switches: how codes change within trajectories; None where they do not.
         novelty: how far observations are from the demonstrations; None where that was not measured.
+        switches: how codes change within trajectories; None where they do not.
 
     Attributes:
         provenance: where it comes from (algorithm, data, command, date), as far as that is known; kept in its file.
@@ -60,8 +60,8 @@ class Policy(Actor):
         groups: Groups | None = None,
         trajectory_encoder: TrajectoryEncoder | None = None,
         start_gate: StartGate | None = None,
-        switches: Switches | None = None,
         novelty: Novelty | None = None,
+        switches: Switches | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.groups = groups
