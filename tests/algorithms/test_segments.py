@@ -135,3 +135,17 @@ def test_modes_and_report_show_segments(switching, tmp_path):
     assert len(found.segments) == len(switching[0])
     assert found.to_json()["segments"] == found.segments
     assert "Codes over the steps" in report(run).read_text()
+
+
+def test_training_goes_on_from_a_policy_with_segments(switching, policy, demonstrations):
+    data, _ = switching
+    training = manyways.SOGBC(segments=True, prior=policy.prior, iterations=20, hidden=32, horizon=1).start(data)
+    training.start_from(policy)
+    before, first = policy.segments(data), training.policy().segments(data)
+    assert sum(a == b for a, b in zip(before, first, strict=True)) >= 28
+    later = manyways.SOGBC(segments=True, iterations=20).fit(data, init=policy).segments(data)
+    same = [[code for *_, code in a] == [code for *_, code in b] for a, b in zip(before, later, strict=True)]
+    assert sum(same) >= 27
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=2, hidden=32, history=1, horizon=1)
+    with pytest.raises(InputError, match="cannot start segments; leave out --segments"):
+        manyways.SOGBC(segments=True, iterations=20).fit(demonstrations, init=settings.fit(demonstrations))

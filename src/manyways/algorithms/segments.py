@@ -46,6 +46,16 @@ class SegmentsTraining(SOGBCTraining):
         self._path = torch.full((self.demonstrations.steps,), -1, device=self.device)
         self._switches: Switches | None = None
 
+    def start_from(self, policy: Policy) -> None:
+        """Take over a policy that was trained with segments; it says where the codes change."""
+        if policy.switches is None:
+            raise InputError(
+                "the policy keeps one code a trajectory, so it cannot start segments; leave out --segments"
+            )
+        self._switches = policy.switches
+        super().start_from(policy)
+        self._path = torch.from_numpy(self._found(self.network, self.demonstrations)[0]).to(self.device)
+
     def _losses(self) -> dict[str, Tensor]:
         """Return the error of a batch under the codes of its steps."""
         every = max(1, self.iterations // _PATHS)
