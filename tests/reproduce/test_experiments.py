@@ -1,8 +1,10 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
+import manyways
 from manyways import InputError
 from manyways.files import read_json, write_json
 from manyways.reproduce import experiments, paper
@@ -86,6 +88,15 @@ def test_a_result_has_its_curve_and_where_it_comes_from(measured):
     )
     assert [point["iteration"] for point in record.result["curve"]][-1] == 3
     assert len(curve([{"iteration": step, "loss": 1.0} for step in range(1000)])) <= 101
+
+
+def test_the_policy_of_seed_0_is_kept_beside_the_results(measured):
+    kept = manyways.Policy.load(Records(measured[0]).policy("circles", "sog-bc"))
+    trained = manyways.Run.open(measured[1] / QUICK.place).policy()
+    observation = np.ones(trained.observation_space.shape, np.float32)
+    for code in range(3):
+        actions = [one.predict(observation, one.code(code), deterministic=True)[0] for one in (kept, trained)]
+        assert np.array_equal(*actions)
 
 
 def test_what_is_finished_is_not_made_again(measured, command):
