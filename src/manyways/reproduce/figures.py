@@ -1,4 +1,4 @@
-"""Figures 1 to 7 from saved runs, policies and results, in the paper's layout, and the verdicts on the claims about them."""
+"""Figures 1 to 7 from saved runs, policies and results, in the paper's layout, with verdicts on the paper's claims."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
