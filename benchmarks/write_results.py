@@ -319,6 +319,16 @@ def em_toy() -> str:
     return table(head, lines)
 
 
+def equation_17() -> str:
+    """Return the terms of Equation 17, as means over the seeds."""
+    result = read("results/reproductions/em-toy.json")
+    names = ("difference", "losses", "posteriors", "priors")
+    lines = []
+    for sigma, terms in result.get("equation_17", {}).items():
+        lines.append([f"{sigma}{mark([result])}", *(f"{statistics.mean(terms[name]):.5f}" for name in names)])
+    return table(["σ", "log p(y given x), SOG less EM", "of the losses", "of the posteriors", "of EM's π"], lines)
+
+
 def posterior_gap() -> str:
     """Return what was checked of Appendix D."""
     result = read("results/reproductions/posterior-gap.json")
@@ -397,6 +407,7 @@ def pusht() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "em-toy": em_toy,
+    "equation-17": equation_17,
     "posterior-gap": posterior_gap,
     "images": images,
     "readme": readme,

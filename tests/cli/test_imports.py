@@ -38,6 +38,8 @@ def test_the_package_is_imported_without_them():
         ("evaluate", "--help"),
         ("expert", "train", "--help"),
         ("reproduce", "mnist", "--help"),
+        ("reproduce", "table1", "--help"),
+        ("reproduce", "figures", "--help"),
         ("algorithms",),
         ("tasks",),
     ],

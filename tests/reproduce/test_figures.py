@@ -111,7 +111,9 @@ def test_figures_3_and_4_are_drawn_from_a_run(tmp_path, monkeypatch):
 def test_figure_1_has_a_panel_for_each_policy(tmp_path, circles_folder):
     run = tmp_path / "runs" / "circles" / "sog-bc" / "seed-0"
     manyways.train(manyways.SOGBC(iterations=3), run, data=circles_folder, task="circles", loggers=())
+    policy = manyways.Run.open(run).policy()
+    policy.save(Records(tmp_path / "results").policy("circles", "vae-gail"))  # beside the results, without a run
     drawn = draw(1, tmp_path / "results", tmp_path / "runs")
     axes = drawn.figure.axes
     assert [axes[place].get_title() for place in range(4)] == ["SOG-BC", "SOG-GAIL", "InfoGAIL", "VAE-GAIL"]
-    assert [len(panel.lines) for panel in axes] == [3] + 15 * [0]
+    assert [len(panel.lines) for panel in axes] == [3, 0, 0, 3] + 12 * [0]

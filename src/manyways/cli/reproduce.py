@@ -4,7 +4,7 @@ import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -118,9 +118,31 @@ class _Photographs(_ImageOptions):
     size: int = 32
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LongCodes:
+    """How codes of more than two dimensions are searched.
+
+    Args:
+        search: Near the last code from principal components (local), as Algorithm 4 is printed (coordinate), or both
+            beside each other.
+    """
+
+    search: Literal["both", "local", "coordinate"] = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Clothes(_Files, _LongCodes):
+    """Fashion-MNIST's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Faces(_Photographs, _LongCodes):
+    """CelebA's."""
+
+
 _MNIST = _Files(out=Path("reproductions/mnist"), dimension=2, images=4000, epochs=20, candidates=256)
-_FASHION = _Files(out=Path("reproductions/fashion-mnist"), dimension=8, images=4000, epochs=30, candidates=16)
-_CELEBA = _Photographs(out=Path("reproductions/celeba"), dimension=16, images=2000, epochs=60, candidates=16)
+_FASHION = _Clothes(out=Path("reproductions/fashion-mnist"), dimension=8, images=4000, epochs=30, candidates=16)
+_CELEBA = _Faces(out=Path("reproductions/celeba"), dimension=16, images=2000, epochs=60, candidates=16)
 
 
 @app.command
@@ -130,13 +152,13 @@ def mnist(chosen: Annotated[_Files, _flat] = _MNIST) -> None:
 
 
 @app.command(name="fashion-mnist")
-def fashion_mnist(chosen: Annotated[_Files, _flat] = _FASHION) -> None:
+def fashion_mnist(chosen: Annotated[_Clothes, _flat] = _FASHION) -> None:
     """Appendix F: clothes from eight numbers, swept in nested blocks (Figure 15); minutes."""
     _images("fashion-mnist", chosen, download=chosen.download)
 
 
 @app.command
-def celeba(chosen: Annotated[_Photographs, _flat] = _CELEBA) -> None:
+def celeba(chosen: Annotated[_Faces, _flat] = _CELEBA) -> None:
     """Appendix F: faces from sixteen numbers, reconstructions beside originals (Figure 16); minutes."""
     _images("celeba", chosen, size=chosen.size)
 
@@ -158,6 +180,7 @@ def _images(task: "ImageTask", chosen: _ImageOptions, *, download: bool = False,
         local=8,
         refine=6 if chosen.dimension <= 2 else 40,
         seed=chosen.seed,
+        ways=chosen.search if isinstance(chosen, _LongCodes) else "local",
     )
     with ExitStack() as bars:
 

@@ -33,6 +33,17 @@ def show_em_toy(results: dict[str, Any]) -> None:
         "the likelihood in nats, at the data's σ"
     )
 
+    for sigma, terms in results["equation_17"].items():
+        say(
+            f"Equation 17 at σ = {sigma}: log p(y|x), SOG less EM: {_mean(terms['difference']):.4f} nats = "
+            f"{_mean(terms['losses']):.4f} of the losses, {_mean(terms['posteriors']):.4f} of the posteriors, "
+            f"{_mean(terms['priors']):.4f} of EM's own π"
+        )
+    errors = [
+        own["largest_error"] for runs in results["runs"].values() for run in runs for own in run["equation_16"].values()
+    ]
+    say(f"Equation 16: largest error {max(errors):.1e} nats")
+
 
 def show_posterior_gap(results: dict[str, Any]) -> None:
     """Print how exactly Equation 19 holds, and how tight the bound is."""
@@ -62,16 +73,16 @@ def show_posterior_gap(results: dict[str, Any]) -> None:
 
 def show_images(results: dict[str, Any]) -> None:
     """Print errors and accuracies beside each other."""
-    rows = table("", "squared error an image", "a pixel", "k-NN accuracy", "seconds of training")
+    rows = table("", "squared error an image", "a pixel", "k-NN accuracy", "training (s)", "encoding (s)")
     for name, score in results["scores"].items():
         accuracy = "no labels" if score["knn_accuracy"] is None else f"{score['knn_accuracy']:.1%}"
-        seconds = results["training_seconds"].get(name)
+        times = [results[what].get(name) for what in ("training_seconds", "encoding_seconds")]
         rows.add_row(
             name,
             f"{score['squared_error_an_image']:.2f}",
             f"{score['squared_error_a_number']:.5f}",
             accuracy,
-            "" if seconds is None else f"{seconds:.0f}",
+            *("" if seconds is None else f"{seconds:.1f}" for seconds in times),
         )
     console.print(rows)
     say(f"on {results['data']['test']:,} test images; data: {results['data']['source']}")

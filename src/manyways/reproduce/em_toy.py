@@ -3,6 +3,7 @@
 x ~ N(0, I),  y = x + w_z + ε,  ε ~ N(0, 0.01² I),  z one of three;  f(z, x) = θ [one_hot(z), x]
 """
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ NOISE = 0.01  # σ of the data
 FAR, CLOSE = 3.0, 1.0  # distance of the modes' offsets from the origin, in standard deviations of x
 _PURITY_EPOCHS = 10  # that Figure 9 shows
 _BATCH = 64
+_SIGMAS = (NOISE, 1.0)  # of Equations 16 and 17: the data's, and that which soft EM learns with
 _FULL_BATCH_STEPS = 200
 _POSTERIOR_STEPS = (1, 10, 25, 50, _FULL_BATCH_STEPS)  # that Figure 11 shows
 
@@ -79,6 +81,7 @@ class History:
         codes: (points,), at the end.
         reconstruction: (points, 2), f under these codes.
         log_likelihood: mean of log p(y | x) at the end, at the data's σ, in nats.
+        equation_16: for each σ its terms at the end, see `equation_16`.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -88,6 +91,7 @@ class History:
     codes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     reconstruction: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), dtype=np.float32))
     log_likelihood: float = float("nan")
+    equation_16: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def learn(
@@ -127,9 +131,64 @@ def learn(
     codes = model.encode(x, y)
     history.codes = codes.argmax(dim=1).numpy()
     history.reconstruction = model.decode(codes, x).numpy()
-    model.sigma = NOISE
-    history.log_likelihood = model.log_likelihood(x, y).mean().item()
+    history.equation_16 = {f"{sigma:g}": equation_16(model, x, y, sigma) for sigma in _SIGMAS}
+    history.log_likelihood = history.equation_16[f"{NOISE:g}"]["log_likelihood"]
     return history
+
+
+def equation_16(model: SOGModel, x: Tensor, y: Tensor, sigma: float) -> dict[str, float]:
+    """Return the terms of Equation 16 at the best code z*: log p(y|x) = log p(y|z*, x) - log p(z*|x, y) / p(z*).
+
+    Args:
+        model: with listed codes.
+        x: (points, 2).
+        y: (points, 2).
+        sigma: of the likelihood.
+
+    Returns:
+        Means over the points in nats: `log_likelihood`; `minus_loss`, log p(y|z*, x); `log_posterior`, of z*, about
+        -ε of Equation 17; `log_prior`, that of z*. And `largest_error`, by which a point misses the equation at most.
+    """
+    trained, model.sigma = model.sigma, sigma
+    marginal = model.log_likelihood(x, y).double()
+    posteriors = model.responsibilities(x, y).double()
+    codes = model.encode(x, y)
+    model.sigma = trained
+    best = codes.argmax(dim=1, keepdim=True)
+    errors = (model.decode(codes, x) - y).double().square().sum(dim=1)
+    own = -errors / (2 * sigma**2) - y.shape[1] / 2 * math.log(2 * math.pi * sigma**2)
+    # Of few codes z* is not the likeliest where EM's prior is uneven; the equation holds for any.
+    posterior = posteriors.gather(1, best)[:, 0].clamp_min(1e-300).log()
+    prior = model.weights.double().cpu().log()[best[:, 0]]
+    terms = {"log_likelihood": marginal, "minus_loss": own, "log_posterior": posterior, "log_prior": prior}
+    found = {name: float(values.mean()) for name, values in terms.items()}
+    return found | {"largest_error": float((marginal - (own - posterior + prior)).abs().max())}
+
+
+def equation_17(sog: list[History], em: list[History]) -> dict[str, dict[str, list[float]]]:
+    """Return the terms of Equation 17, of each pair of runs: what SOG's likelihood exceeds EM's by, and why.
+
+    Args:
+        sog: runs of hard EM.
+        em: of soft EM, on the same data.
+
+    Returns:
+        For each σ, in nats: `difference` of log p(y|x); `losses`, -(SOG loss) + (EM loss); `posteriors`,
+        log(1 - ε_E) - log(1 - ε_S); and `priors`, which the paper sets to zero: EM's π is not quite 1/K.
+    """
+    found = {}
+    for sigma in (f"{each:g}" for each in _SIGMAS):
+        pairs = [(one.equation_16[sigma], other.equation_16[sigma]) for one, other in zip(sog, em, strict=True)]
+        found[sigma] = {
+            name: [sign * (one[key] - other[key]) for one, other in pairs]
+            for name, key, sign in (
+                ("difference", "log_likelihood", 1),
+                ("losses", "minus_loss", 1),
+                ("posteriors", "log_posterior", -1),
+                ("priors", "log_prior", 1),
+            )
+        }
+    return found
 
 
 def reproduce_em_toy(
@@ -174,6 +233,7 @@ def reproduce_em_toy(
         "settings": {"seeds": list(range(seed, seed + seeds)), "epochs": epochs, "points": points, "noise": NOISE},
         "separation": {"far": FAR, "close": CLOSE},
         "runs": {name: [_summary(run) for run in runs] for name, runs in histories.items()},
+        "equation_17": equation_17(histories["sog"], histories["em-1"]),
     }
     write_json(out / "results.json", results | {"provenance": provenance(seeds=range(seed, seed + seeds))})
     return results
@@ -195,6 +255,7 @@ def _summary(run: History) -> dict[str, Any]:
         "final_purity": run.purity[-1],
         "log_likelihood_nats": run.log_likelihood,
         "loss_by_epoch": run.loss,
+        "equation_16": run.equation_16,
     }
 
 

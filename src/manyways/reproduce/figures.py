@@ -1,4 +1,4 @@
-"""Figures 1 to 7 from saved runs and result files, in the paper's layout, with the verdict on each one's claims."""
+"""Figures 1 to 7 from saved runs, policies and results, in the paper's layout, with verdicts on the paper's claims."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from manyways.demonstrations import Demonstrations, load_modes
 from manyways.errors import InputError
 from manyways.evaluation import with_switched_codes
 from manyways.evaluation.continuous import after_the_start
@@ -21,7 +22,8 @@ from manyways.reproduce.claims import FIGURE_1, FIGURE_2, Claim, Results
 from manyways.reproduce.experiments import LISTS
 from manyways.reproduce.paper import ALGORITHMS, NAMES, TABLE_1
 from manyways.reproduce.records import Records
-from manyways.runs.inputs import load_data
+from manyways.runs.inputs import collected, load_data
+from manyways.runs.progress import SILENT
 from manyways.runs.run import Run
 from manyways.tasks import get_task
 from manyways.tasks.rollouts import roll_out_expert
@@ -81,21 +83,40 @@ class Source:
     """
 
     def __init__(self, results: Path, runs: Path) -> None:
-        self.results = Results(Records(results))
+        self._records = Records(results)
+        self.results = Results(self._records)
         self.decided = claims.of_tables(self.results)
         self._runs = runs
         self._missing: dict[str, tuple[list[str], list[str]]] = {}  # of each list, tasks and rows
         self._trainings: list[str] = []
 
-    def policy(self, task: str, label: str) -> tuple[Run, Policy] | None:
-        """Return a run and its policy; None, and the command noted, where it is missing or not finished."""
-        folder = self._runs / task / label / "seed-0"
-        if (folder / "config.json").exists():
-            run = Run.open(folder)
-            if run.has_policy:
-                return run, run.policy()
+    def policy(self, task: str, label: str) -> Policy | None:
+        """Return the policy of a run, or the one beside the results; None, and the command noted, without either."""
+        run = self.run(task, label)
+        if run is not None and run.has_policy:
+            return run.policy()
+        kept = self._records.policy(task, label)
+        if kept.is_dir():
+            return Policy.load(kept)
         self.need(task, label)
         return None
+
+    def run(self, task: str, label: str) -> Run | None:
+        """Return a run, None where it is not there."""
+        folder = self._runs / task / label / "seed-0"
+        return Run.open(folder) if (folder / "config.json").exists() else None
+
+    def embedded(self, task: str, label: str, policy: Policy, count: int) -> tuple[Floats, Floats]:
+        """Return codes of a policy's demonstrations, evenly spaced, and their modes, (count, ...) each."""
+        run = self.run(task, label)
+        if run is not None:
+            _, demonstrations, labels = load_data(run, None)
+        else:
+            path = collected(get_task(task), SILENT)
+            demonstrations, labels = Demonstrations.load(path), load_modes(path)
+        assert labels is not None
+        rows = np.unique(np.linspace(0, len(demonstrations) - 1, count).astype(np.int64))
+        return policy.encode(demonstrations.select(rows), seed=0).codes, labels[rows].astype(np.float64)
 
     def need(self, task: str, label: str) -> None:
         """Note what makes the run and the result of a row on a task."""
@@ -144,13 +165,13 @@ def _paths(source: Source, task: str, each: int) -> list[panels.Paths | None]:
     found: list[panels.Paths | None] = []
     declared = get_task(task)
     for label in ALGORITHMS:
-        own = source.policy(task, label)
-        if own is None or not isinstance(own[1].prior, Categorical):
+        policy = source.policy(task, label)
+        if policy is None or not isinstance(policy.prior, Categorical):
             found.append(None)
             continue
-        prior = own[1].prior
+        prior = policy.prior
         codes = np.repeat(np.arange(prior.size), each)
-        rollouts = roll_out_codes(own[1], declared, prior.enumerate()[codes], None, 0, keep_observations=True)
+        rollouts = roll_out_codes(policy, declared, prior.enumerate()[codes], None, 0, keep_observations=True)
         points = [declared.picture.points(rollouts.observations_of(episode)) for episode in range(len(codes))]
         found.append((points, codes, prior.size))
     return found
@@ -171,26 +192,17 @@ def _figure_2(source: Source) -> tuple[Figure | None, list[Claim]]:
     return _grid(source, FIGURE_2, lambda task: 3, 2.2), []
 
 
-def _embedded(run: Run, policy: Policy, count: int) -> tuple[Floats, Floats]:
-    """Return codes of a run's demonstrations, evenly spaced, and their modes, (count, ...) each."""
-    _, demonstrations, labels = load_data(run, None)
-    assert labels is not None
-    rows = np.unique(np.linspace(0, len(demonstrations) - 1, count).astype(np.int64))
-    return policy.encode(demonstrations.select(rows), seed=0).codes, labels[rows].astype(np.float64)
-
-
 def _figure_3(source: Source) -> tuple[Figure | None, list[Claim]]:
     task = get_task(_REACH)
     drawn: list[tuple[str, Floats, Floats | None]] = []
     goals = task.modes.sample(_ARMS, np.random.default_rng(0))
     for label in ("sog-bc", "infogail", "vae-gail"):
-        own = source.policy(_REACH, label)
-        if own is None:
+        policy = source.policy(_REACH, label)
+        if policy is None:
             continue
-        run, policy = own
         assert isinstance(policy.prior, Gaussian)
         if label != "infogail":
-            codes, targets = _embedded(run, policy, _ARMS)
+            codes, targets = source.embedded(_REACH, label, policy, _ARMS)
             paths = roll_out_codes(policy, task, codes, targets, 0).achieved
             assert paths is not None
             drawn.append((f"{_TITLES[label]}, embedded", paths, targets))
@@ -209,10 +221,9 @@ def _figure_3(source: Source) -> tuple[Figure | None, list[Claim]]:
 def _figure_4(source: Source) -> tuple[Figure | None, list[Claim]]:
     text = "A semantically meaningful interpolation in the latent space."
     measure = "rank correlation of the distances of codes and of end points, over sweeps"
-    own = source.policy(_REACH, "sog-bc")
-    if own is None:
+    policy, task = source.policy(_REACH, "sog-bc"), get_task(_REACH)
+    if policy is None:
         return None, [claims.claim(4, text, measure, None)]
-    policy, task = own[1], get_task(_REACH)
     assert isinstance(policy.prior, Gaussian)
     size = policy.prior.dimension
     fixed, along = (Gaussian(1).grid(count)[:, 0] for count in (_LINES, _POINTS))
@@ -238,10 +249,10 @@ def _figure_4(source: Source) -> tuple[Figure | None, list[Claim]]:
 def _figure_5(source: Source) -> tuple[Figure | None, list[Claim]]:
     drawn = []
     task = get_task(_VELOCITY)
-    own = source.policy(_VELOCITY, "vae-gail")
-    if own is not None:
-        codes, targets = _embedded(*own, 100)
-        achieved = after_the_start(roll_out_codes(own[1], task, codes, targets, 0), task)
+    policy = source.policy(_VELOCITY, "vae-gail")
+    if policy is not None:
+        codes, targets = source.embedded(_VELOCITY, "vae-gail", policy, 100)
+        achieved = after_the_start(roll_out_codes(policy, task, codes, targets, 0), task)
         means, spread = (np.array([f(values) for values in achieved]) for f in (np.mean, np.std))
         drawn.append(("VAE-GAIL", "velocity of the demonstration (m/s)", targets[:, 0], means, spread))
     for label in ("infogail", "sog-bc"):
@@ -258,11 +269,11 @@ def _figure_5(source: Source) -> tuple[Figure | None, list[Claim]]:
 def _figure_6(source: Source) -> tuple[Figure | None, list[Claim]]:
     task, groups = get_task(_SWITCHED), []
     for label in ("sog-bc", "sog-gail"):
-        own, results = source.policy(_SWITCHED, label), source.results.of(_SWITCHED, label)
-        if own is not None and results:
-            switching = with_switched_codes(own[1], task, results[0]["assignment"], 3, 0)
+        policy, results = source.policy(_SWITCHED, label), source.results.of(_SWITCHED, label)
+        if policy is not None and results:
+            switching = with_switched_codes(policy, task, results[0]["assignment"], 3, 0)
             groups.append((_TITLES[label], switching.paths(task)))
-        elif own is not None:
+        elif policy is not None:
             source.need(_SWITCHED, label)
     codes = len(task.discrete_modes)
     return (switched_paths(groups, codes, task.picture.labels) if groups else None), []

@@ -2,14 +2,15 @@
 
 The search is chosen for one core. A code of two dimensions is searched among samples of the prior, which are decoded
 once for all images (Algorithm 1). A longer code begins with an image's principal components, and is searched near the
-last code; without neighbours (`local` of 0) it is searched coordinate-wise in every epoch (Algorithm 4).
+last code. Beside that, with another network, it is searched as Algorithm 4 is printed: block after block of samples of
+the prior, from zeros in every epoch.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from manyways.algorithms.sog import SOG, SOGModel
 from manyways.clustering.initial_codes import ComponentCodes
-from manyways.errors import InputError
+from manyways.errors import InputError, require_at_least, require_choice
 from manyways.files import read_json, read_tensors, write_json, write_tensors
 from manyways.latents import Gaussian
 from manyways.reproduce.image_data import Images, ImageTask, load_images
@@ -35,6 +36,8 @@ Floats = NDArray[np.float32]
 DIMENSIONS: dict[ImageTask, int] = {"mnist": 2, "fashion-mnist": 8, "celeba": 16}
 _FIGURES: dict[ImageTask, str] = {"mnist": "figure-14.png", "fashion-mnist": "figure-15.png", "celeba": "figure-16.png"}
 _SAMPLED = 2  # dimensions, up to which samples of the prior cover the codes
+LOCAL, COORDINATE = "SOG", "SOG, Algorithm 4"
+_WAYS = {"local": (LOCAL,), "coordinate": (COORDINATE,), "both": (LOCAL, COORDINATE)}
 _NEIGHBOURS = 10  # of k-NN
 _MOST_NEIGHBOURS = 1000  # training images of k-NN
 _ROW = 12  # images in a row of reconstructions
@@ -55,6 +58,7 @@ class ImageSettings:
         candidates: samples of the prior that are tried; for longer codes, in each block of two dimensions.
         local: neighbours of the last code that are tried in each epoch, for longer codes.
         refine: searches near each code before scoring.
+        ways: how longer codes are searched: "local", "coordinate" (Algorithm 4 as printed), or "both" side by side.
         seed: of everything random.
 
     Raises:
@@ -72,12 +76,17 @@ class ImageSettings:
     local: int
     refine: int
     seed: int
+    ways: Literal["local", "coordinate", "both"] = "both"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 0 if name in ("seed", "refine", "local") else 1
-            if name != "learning_rate" and value < least:
-                raise InputError(f"{name} is {value}; give {least} or more")
+        require_choice(self, "ways", *_WAYS)
+        require_at_least(self, 0, "seed", "refine", "local")
+        require_at_least(self, 1, "dimension", "images", "size", "width", "epochs", "batch_size", "candidates")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of the ways to search, the one that is drawn first."""
+        return (LOCAL,) if self.dimension <= _SAMPLED else _WAYS[self.ways]
 
     def search(self) -> Search:
         """Return the search over a whole code, from zeros."""
@@ -120,37 +129,46 @@ def reproduce_images(
     shape = (int(train.shape[1]), int(train.shape[2]), int(train.shape[3]))
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        networks = generator(settings.dimension, shape, settings.width)
+        networks = {way: generator(settings.dimension, shape, settings.width) for way in settings.methods}
         vae = VAE(settings.dimension, shape, settings.width)
     prior = Gaussian(settings.dimension)
-    learner = SOG(
-        networks,
-        prior,
-        search=settings.search(),
-        local=settings.local if settings.dimension > _SAMPLED else 0,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        device="cpu",
-    )
+    learners = {
+        way: SOG(
+            network,
+            prior,
+            search=settings.search(),
+            local=settings.local if way == LOCAL and settings.dimension > _SAMPLED else 0,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            seed=settings.seed,
+            device="cpu",
+        )
+        for way, network in networks.items()
+    }
     neighbours = train[:_MOST_NEIGHBOURS]
     first: dict[str, Any] = dict.fromkeys(("train", "test", "neighbours"))
-    if learner.local:
+    if any(learner.local for learner in learners.values()):
         components = ComponentCodes.fit(train.flatten(1).numpy(), prior)
         for name, part in (("train", train), ("test", test), ("neighbours", neighbours)):
             first[name] = components(part.flatten(1).numpy())
-    sog, seconds = _train_or_read(learner, vae, train, first["train"], out, settings, images.source, progress)
+    models, seconds = _train_or_read(learners, vae, train, first["train"], out, settings, images.source, progress)
 
-    update = progress("encoding", 2)
-    if settings.dimension <= _SAMPLED:
-        sog.search = Search(candidates=2000, block=settings.dimension)
-    codes = {"SOG": sog.encode(None, test, refine=settings.refine, near=first["test"])}
-    update(1, "")
-    neighbour_codes = {"SOG": sog.encode(None, neighbours, refine=settings.refine, near=first["neighbours"])}
-    update(2, "")
+    update = progress("encoding", len(models))
+    codes, neighbour_codes, encoding_seconds = {}, {}, {}
+    for number, (way, model) in enumerate(models.items(), 1):
+        if settings.dimension <= _SAMPLED:
+            model.search = Search(candidates=2000, block=settings.dimension)
+        printed = way == COORDINATE  # then nothing follows the search
+        refine, start = 0 if printed else settings.refine, time.process_time()
+        codes[way] = model.encode(None, test, refine=refine, near=None if printed else first["test"])
+        encoding_seconds[way] = time.process_time() - start
+        near = None if printed else first["neighbours"]
+        neighbour_codes[way] = model.encode(None, neighbours, refine=refine, near=near)
+        update(number, "")
+    reconstructions = {way: model.decode(codes[way]) for way, model in models.items()}
     codes["VAE"], neighbour_codes["VAE"] = vae.encode(test), vae.encode(neighbours)
-    reconstructions = {"SOG": sog.decode(codes["SOG"]), "VAE": vae.decode(codes["VAE"])}
+    reconstructions["VAE"] = vae.decode(codes["VAE"])
     pca = PCA(min(settings.dimension, len(train) - 1), random_state=settings.seed).fit(train.flatten(1).numpy())
     codes["PCA"], neighbour_codes["PCA"] = (
         torch.from_numpy(pca.transform(part.flatten(1))) for part in (test, neighbours)
@@ -162,11 +180,12 @@ def reproduce_images(
         name: _score(images, test, reconstructions[name], neighbour_codes[name], codes[name])
         for name in reconstructions
     }
-    _draw(task, out, sog, images, codes, reconstructions, scores)
+    _draw(task, out, models[settings.methods[0]], images, codes[settings.methods[0]], reconstructions, scores)
     results = {
         "data": {"source": images.source, "train": len(train), "test": len(test), "shape": list(shape)},
         "settings": asdict(settings),
         "training_seconds": seconds,
+        "encoding_seconds": encoding_seconds,
         "scores": scores,
     }
     write_json(out / "results.json", results | {"provenance": provenance(seeds=[settings.seed])})
@@ -174,7 +193,7 @@ def reproduce_images(
 
 
 def _train_or_read(
-    learner: SOG,
+    learners: dict[str, SOG],
     vae: VAE,
     train: Tensor,
     initial_codes: Floats | None,
@@ -182,11 +201,11 @@ def _train_or_read(
     settings: ImageSettings,
     source: str,
     progress: Callable[[str, int], Callable[[int, str], None]],
-) -> tuple[SOGModel, dict[str, float]]:
-    """Train both networks, or read them from `out`; return the model and the seconds of each."""
+) -> tuple[dict[str, SOGModel], dict[str, float]]:
+    """Train the networks, or read them from `out`; return the models and the seconds of each."""
     weights, about = out / "networks.safetensors", out / "networks.json"
     description = {"settings": asdict(settings), "source": source, "images": float(train.double().sum())}
-    networks = torch.nn.ModuleDict({"sog": learner.network, "vae": vae})
+    networks = torch.nn.ModuleDict({way: learner.network for way, learner in learners.items()} | {"VAE": vae})
     if about.exists() and weights.exists():
         saved = read_json(about)
         if isinstance(saved, dict) and saved.get("asked") == description:
@@ -195,15 +214,16 @@ def _train_or_read(
             except RuntimeError as error:
                 raise InputError(f"{weights} is not of these settings; remove it and run this again") from error
             networks.eval()
-            return learner.model(), dict(saved["seconds"])
-    seconds = {}
-    update, start = progress("SOG", settings.epochs), time.process_time()
+            return {way: learner.model() for way, learner in learners.items()}, dict(saved["seconds"])
+    models, seconds = {}, {}
+    for way, learner in learners.items():
+        update, start = progress(way, settings.epochs), time.process_time()
 
-    def after_epoch(model: SOGModel) -> None:
-        update(model.epoch, f"squared error {model.loss:.2f}")
+        def after_epoch(model: SOGModel, update: Callable[[int, str], None] = update) -> None:
+            update(model.epoch, f"squared error {model.loss:.2f}")
 
-    sog = learner.fit(None, train, after_epoch, initial_codes=initial_codes)
-    seconds["SOG"] = time.process_time() - start
+        models[way] = learner.fit(None, train, after_epoch, initial_codes=initial_codes if learner.local else None)
+        seconds[way] = time.process_time() - start
     update_vae, start = progress("VAE", settings.epochs), time.process_time()
     vae.train_on(
         train,
@@ -216,7 +236,7 @@ def _train_or_read(
     seconds["VAE"] = time.process_time() - start
     write_tensors(weights, networks.state_dict())
     write_json(about, {"asked": description, "seconds": seconds})
-    return sog, seconds
+    return models, seconds
 
 
 def _score(
@@ -240,20 +260,20 @@ def _draw(
     out: Path,
     sog: SOGModel,
     images: Images,
-    codes: dict[str, Tensor],
+    codes: Tensor,
     reconstructions: dict[str, Tensor],
     scores: dict[str, dict[str, float | None]],
 ) -> None:
     sheet = _reconstructions(images, reconstructions, scores)
     if task == "celeba":
         save(sheet, out / _FIGURES[task])
-        save(_nested_sweep(sog, images, codes["SOG"][0]), out / "sweep.png")
+        save(_nested_sweep(sog, images, codes[0]), out / "sweep.png")
         return
     save(sheet, out / "reconstructions.png")
     if sog.prior.dimension == 2:
-        save(_plane(sog, images, codes["SOG"]), out / _FIGURES[task])
+        save(_plane(sog, images, codes), out / _FIGURES[task])
     else:
-        save(_nested_sweep(sog, images, codes["SOG"][0]), out / _FIGURES[task])
+        save(_nested_sweep(sog, images, codes[0]), out / _FIGURES[task])
 
 
 def _tile(pictures: Floats, rows: int, columns: int) -> Floats:
@@ -355,7 +375,7 @@ def _reconstructions(
     rows = {"original": images.test[:count]} | {
         name: pictures[:count].numpy().clip(0, 1) for name, pictures in reconstructions.items()
     }
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 0.2 + len(rows)), layout="constrained")
     panel = figure.subplots()
     sheet = _tile(np.concatenate(list(rows.values())), len(rows), count)
     _show(panel, sheet, extent=(0, count, len(rows), 0))

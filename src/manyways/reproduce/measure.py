@@ -10,6 +10,7 @@ from typing import Any
 from manyways.errors import InputError
 from manyways.files import write_json
 from manyways.reproduce.experiments import EXPERT, Experiment
+from manyways.reproduce.paper import ALGORITHMS
 from manyways.reproduce.records import Records, other_settings
 from manyways.runs import workflow
 from manyways.runs.progress import SILENT, Progress, Update
@@ -58,6 +59,8 @@ class Measurer:
             if self.redo:
                 _set_aside(folder, experiment, records.demonstrations(experiment.task))
             result = measure(experiment, folder, self.episodes, self.progress)
+            if experiment.seed == 0 and experiment.label in ALGORITHMS:  # figures are drawn of these
+                Run.open(folder).policy().save(records.policy(experiment.task, experiment.label))
         write_json(records.file(experiment), result)
         return result
 

@@ -51,6 +51,10 @@ class Records:
         """Return where an experiment's result is, or will be."""
         return (self.folder / experiment.place).with_suffix(".json")
 
+    def policy(self, task: str, label: str) -> Path:
+        """Return the folder of a row's policy of seed 0, which is kept beside the results, so that it can be drawn."""
+        return self.folder / task / label / "policy"
+
     def record(self, experiment: Experiment) -> Record:
         """Return what there is of an experiment."""
         path = self.file(experiment)
