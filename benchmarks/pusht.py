@@ -29,6 +29,7 @@ PLANS |= {"hidden": 512, "iterations": 8000, "learning_rate": 1e-3, "validation"
 CODED: dict[str, Any] = PLANS | {"linear": True, "trajectories_per_batch": 64, "steps_per_trajectory": 4}
 ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
 ALGORITHMS: dict[str, Any] = {
+    "sog-bc, default": lambda more: manyways.SOGBC(prior=ONE, **more),
     "sog-bc": lambda more: manyways.SOGBC(prior=ONE, init="random", **(CODED | {"details": 16} | more)),
     "sog-bc, 4 codes": lambda more: manyways.SOGBC(prior=CODES, **(CODED | {"details": 16} | more)),
     "bc": lambda more: manyways.BC(**(CODED | more)),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import manyways
+from manyways.algorithms import defaults
 from manyways.algorithms.defaults import persistence
 from manyways.algorithms.training import held_out_of, hold_out
 
@@ -137,3 +138,36 @@ def test_errors_of_people_persist_and_plans_follow():
 def test_settings_out_of_range_are_refused(changes, problem):
     with pytest.raises(manyways.InputError, match=problem):
         manyways.SOGBC(prior=manyways.Categorical(2), **changes)
+
+
+def test_a_large_network_for_much_of_peoples_data_keeps_its_last_weights(monkeypatch):
+    monkeypatch.setattr(defaults, "_MUCH", 2000)
+    settings = manyways.SOGBC(prior=manyways.Categorical(2))
+    much, little = (noisy(trajectories=count, steps=60, persistent=0.9) for count in (40, 20))
+    found = defaults.resolve(settings, much)
+    assert (found.network, found.hidden, found.keep, found.iterations) == ("residual", 512, "last", 3000)
+    found = defaults.resolve(settings, little)
+    assert (found.network, found.hidden, found.keep, found.iterations) == ("paper", None, "best", 3000)
+    own = dataclasses.replace(settings, network="paper", hidden=64, iterations=5)
+    found = defaults.resolve(own, much)
+    assert (found.network, found.hidden, found.keep, found.iterations) == ("paper", 64, "best", 5)
+
+
+def test_the_length_of_a_large_networks_training_follows_from_the_data(monkeypatch):
+    monkeypatch.setattr(defaults, "_BATCH", 1)
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), network="residual")
+    assert defaults.resolve(settings, noisy(trajectories=20, steps=3)).iterations == 20 * 3 * 100
+    assert defaults.resolve(settings, noisy(trajectories=30, steps=20)).iterations == 12_000
+
+
+def test_last_weights_are_kept_where_they_are_asked_for():
+    settings = manyways.SOGBC(
+        prior=manyways.Categorical(2), iterations=300, learning_rate=1e-2, patience=0.01, keep="last"
+    )
+    training = settings.start(noisy(trajectories=20, steps=5))
+    while not training.finished:
+        training.step()
+    assert training.iteration == 300  # it does not stop early
+    kept = training._held_out_loss(training.best_network(), training.held_out)
+    assert kept == pytest.approx(training.validation_loss, rel=1e-5)
+    assert kept > training._best_loss

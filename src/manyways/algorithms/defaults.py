@@ -93,7 +93,7 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
             settings = _filled(settings, settings.large)
     if settings.network == "residual":
         passes = round(_PASSES * demonstrations.steps / _BATCH)
-        settings = _filled(settings, {"iterations": min(max(_ITERATIONS[0], passes), _ITERATIONS[1])})
+        settings = _filled(settings, {"iterations": min(max(_ITERATIONS[0], passes), _ITERATIONS[1]), "keep": "last"})
     settings = _filled(settings, settings.small)
     return _filled(settings, settings.batches[settings.optimizer or ""])
 

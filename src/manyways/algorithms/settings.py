@@ -127,8 +127,10 @@ class Cloning(Algorithm):
         horizon: actions that it plans together. Unless given, 16 where errors persist, else 1.
         execute: how many of them it does before it plans again; half of them, rounded up, unless given.
         validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
-            none are. Training keeps the weights with the least held-out loss.
-        patience: share of the iterations without a lower held-out loss after which training stops.
+            none are.
+        keep: which weights a policy has: best, those with the least held-out loss; or last. Unless given, last for the
+            residual network, whose actions go on improving when its held-out loss does not, else best.
+        patience: with best weights, share of the iterations without a lower held-out loss after which training stops.
         network: paper has the layers of Figure 8a; residual has deeper ones with dropout. Unless given, residual and
             512 wide where errors persist over 15,000 steps or more, else paper.
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
@@ -139,7 +141,7 @@ class Cloning(Algorithm):
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
     person: ClassVar[dict[str, Any]] = {"history": 2, "horizon": 16, "optimizer": "adamw"}
     large: ClassVar[dict[str, Any]] = {"network": "residual", "hidden": 512}  # for much of people's data
-    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000}
+    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best"}
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
         "adamw": {"learning_rate": 1e-3},
@@ -151,6 +153,7 @@ class Cloning(Algorithm):
     horizon: int | None = None
     execute: int | None = None
     validation: float = 0.1
+    keep: Literal["best", "last"] | None = None
     patience: float = 0.3
     network: Literal["paper", "residual"] | None = None
     optimizer: Literal["muon", "adamw"] | None = None
@@ -160,9 +163,10 @@ class Cloning(Algorithm):
         require_at_least(self, 1, "iterations", "history", "horizon")
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
-        for name, choices in (("network", ("paper", "residual")), ("optimizer", ("muon", "adamw"))):
+        choices = {"network": ("paper", "residual"), "optimizer": ("muon", "adamw"), "keep": ("best", "last")}
+        for name in choices:
             if getattr(self, name) is not None:
-                require_choice(self, name, *choices)
+                require_choice(self, name, *choices[name])
         if self.execute is not None and not 1 <= self.execute <= (self.horizon or self.execute):
             raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
 

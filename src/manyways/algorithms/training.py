@@ -206,7 +206,7 @@ class CloningTraining(Training):
     def finished(self) -> bool:
         """Whether the last iteration is over, or the held-out loss has not fallen for too long."""
         past = self.iteration - self._best_iteration > self.settings.patience * self.iterations
-        return super().finished or (self.held_out is not None and past)
+        return super().finished or (self.settings.keep == "best" and self.held_out is not None and past)
 
     @property
     def peak(self) -> float:
@@ -268,16 +268,17 @@ class CloningTraining(Training):
         torch._foreach_lerp_(list(self._averaged.parameters()), list(self.network.parameters()), 1 - decay)
 
     def _check(self, held_out: Demonstrations) -> None:
-        """Measure the held-out loss, and keep the weights if it is the least so far."""
+        """Measure the held-out loss, and keep the weights if it is the least so far and the best are to be kept."""
         self._averaged.eval()
         self.validation_loss = self._held_out_loss(self._averaged, held_out)
         self._parts["validation_loss"] = self.validation_loss
         if self.validation_loss < self._best_loss:
             self._best_loss, self._best_iteration = self.validation_loss, self.iteration
-            self._best = {name: tensor.clone() for name, tensor in self._averaged.state_dict().items()}
+            if self.settings.keep == "best":
+                self._best = {name: tensor.clone() for name, tensor in self._averaged.state_dict().items()}
 
     def best_network(self) -> Any:
-        """Return a copy of the network with the least held-out loss, or the last one where nothing is held out."""
+        """Return a copy of the network with the least held-out loss, or of the last one: see `Cloning.keep`."""
         network = copy.deepcopy(self._averaged).eval()
         if self._best:
             network.load_state_dict(self._best)

@@ -71,7 +71,9 @@ def held_out_losses(
             by_code.append((mean(own), int(own.sum())) if own.any() else None)
     loss, training = mean(held), mean(~held)
     checks = [line["validation_loss"] for line in run.metrics() if "validation_loss" in line]
-    if checks and int(np.argmin(checks)) >= 0.95 * len(checks) - 1:
+    if run.config["settings"].get("keep") == "last" and loss > _ALIKE * training:
+        advice = "the policy has the last weights, since its actions improve beyond the least held-out loss"
+    elif checks and int(np.argmin(checks)) >= 0.95 * len(checks) - 1:
         advice = "the held-out loss was still falling at the end: longer training may help"
     elif loss > _ALIKE * training:
         advice = "the policy fits what it learned from better than what was held out: more demonstrations would help"
