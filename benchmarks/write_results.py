@@ -362,7 +362,12 @@ def images() -> str:
 def small_data() -> str:
     """Return success on small noisy demonstrations of the reported variants, beside the yardstick's."""
     rows = [row for row in read("benchmarks/results/small-data.json")["rows"] if row["variant"] % 2]
-    names = {"default": "SOG-BC", "muon": "one observation, one action, muon", "yardstick": "yardstick"}
+    names = {
+        "default": "SOG-BC",
+        "small network": "small network",
+        "muon": "one observation, one action, muon",
+        "yardstick": "yardstick",
+    }
     cells: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
         cells.setdefault((row["family"], row["count"]), {}).setdefault(row["settings"], []).append(row)
@@ -373,9 +378,10 @@ def small_data() -> str:
             measured = found.get(name, [])
             success = [value for row in measured for value in row["success"]]
             line.append(f"{statistics.mean(success):.2f} ({min(success):.2f})" if success else "")
-        agreement = [row["agreement"] for row in found.get("default", [])]
+        ours = [*found.get("default", []), *found.get("small network", [])]
+        agreement = [row["agreement"] for row in ours]
         line.append(f"{statistics.mean(agreement):.2f}" if agreement else "")
-        line.append(str(len(found.get("default", []))))
+        line.append(str(len(ours)))
         lines.append(line)
         for name in ("bc", "mdn", "bet", "diffusion"):
             line.append(", ".join(f"{row['success'][0]:.2f}" for row in found.get(name, [])))
