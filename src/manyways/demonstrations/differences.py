@@ -87,3 +87,24 @@ def _of_length(inside: NDArray[np.int64], outside: NDArray[np.int64]) -> list[st
     return [
         f"{'longer' if by > 0 else 'shorter'} by {abs(by):.0f} steps ({inside.mean():.0f} and {outside.mean():.0f})"
     ]
+
+
+def clearest_columns(demonstrations: Demonstrations, codes: NDArray[np.int64], count: int) -> list[int]:
+    """Return the columns of `Demonstrations.vectors` in the order of how clearly they tell the codes apart.
+
+    It is the largest share, over the normalised times, of a column's variance that lies between the codes.
+    """
+    rng = np.random.default_rng(0)
+    own = [rng.permutation(np.flatnonzero(codes == code))[:_MOST] for code in range(count)]
+    width = len(spread(demonstrations)[0])
+    values = np.stack([_sampled(demonstrations, int(place))[:, :width] for place in np.concatenate(own)])
+    means = [values[first : first + len(p)].mean(axis=0) for first, p in zip(_starts(own), own, strict=True) if len(p)]
+    sizes = [len(places) for places in own if len(places)]
+    between = np.average((np.stack(means) - values.mean(axis=0)) ** 2, axis=0, weights=sizes)
+    whole = values.var(axis=0)
+    shares = np.divide(between, whole, out=np.zeros_like(whole), where=whole > 1e-12)
+    return [int(column) for column in np.argsort(-shares.max(axis=0), kind="stable")]
+
+
+def _starts(groups: list[NDArray[np.int64]]) -> list[int]:
+    return [int(start) for start in np.cumsum([0, *map(len, groups)])[:-1]]
