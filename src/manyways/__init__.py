@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from manyways.algorithms.training import Training
     from manyways.clustering.count import count_modes
     from manyways.clustering.initial_codes import ComponentCodes
-    from manyways.demonstrations import Demonstrations, Selection, load_modes
+    from manyways.demonstrations import Demonstrations, Edits, Selection, load_modes
     from manyways.evaluation import evaluate_continuous, evaluate_coverage, with_random_actions, with_switched_codes
     from manyways.latents import Categorical, Gaussian
     from manyways.networks.encoders import register_encoder
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from manyways.runs.workflow import evaluate, modes, robustness, train
     from manyways.search.settings import Search
     from manyways.tasks import Task, get_task, register_task, task_names
+    from manyways.visual.explore import explore
     from manyways.visual.report import report
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "ComponentCodes",
     "Demonstrations",
     "Diffusion",
+    "Edits",
     "Gaussian",
     "InfoGAIL",
     "InputError",
@@ -84,6 +86,7 @@ __all__ = [
     "evaluate_continuous",
     "evaluate_coverage",
     "evaluate_env",
+    "explore",
     "get_algorithm",
     "get_task",
     "load_modes",
@@ -109,7 +112,7 @@ _HOMES = {
     "manyways.algorithms.training": "Training",
     "manyways.clustering.count": "count_modes",
     "manyways.clustering.initial_codes": "ComponentCodes",
-    "manyways.demonstrations": "Demonstrations Selection load_modes",
+    "manyways.demonstrations": "Demonstrations Edits Selection load_modes",
     "manyways.evaluation": "evaluate_continuous evaluate_coverage with_random_actions with_switched_codes",
     "manyways.latents": "Categorical Gaussian",
     "manyways.networks.encoders": "register_encoder",
@@ -121,6 +124,7 @@ _HOMES = {
     "manyways.runs.workflow": "evaluate modes robustness train",
     "manyways.search.settings": "Search",
     "manyways.tasks": "Task get_task register_task task_names",
+    "manyways.visual.explore": "explore",
     "manyways.visual.report": "report",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import tyro
 
-from manyways.cli import data, runs
+from manyways.cli import data, exploring, runs
 from manyways.cli.experts import app as expert
 from manyways.cli.reproduce import app as reproduce
 from manyways.errors import ManywaysError
@@ -29,6 +29,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     data.inspect,
     data.convert,
     runs.modes,
+    exploring.explore,
     runs.name,
     runs.evaluate,
     runs.compare,

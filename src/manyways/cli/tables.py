@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from manyways.tasks import Task
 
 _COLUMNS_SHOWN = 40  # of a data set; beyond that only the remarkable ones
+_SUSPECTS_SHOWN = 10
 
 
 def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
@@ -95,6 +96,14 @@ def show_codes(found: "Codes") -> None:
     if found.segments is not None:
         changed = [len(each) - 1 for each in found.segments if len(each) > 1]
         say(f"{len(changed):,} trajectories change their code, {sum(changed):,} times in all")
+    if found.suspects:
+        rows = table("to look at")
+        rows.add_column("why")
+        for each in found.suspects[:_SUSPECTS_SHOWN]:
+            rows.add_row(escape(each.identity), escape(each.reason))
+        console.print(rows)
+        if len(found.suspects) > _SUSPECTS_SHOWN:
+            say(f"and {len(found.suspects) - _SUSPECTS_SHOWN:,} more in the file")
     say(f"mean loss of the trajectories under their codes {found.encoding.losses.mean():.4f}")
     if found.held_out is not None:
         held = found.held_out

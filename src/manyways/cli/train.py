@@ -61,6 +61,7 @@ def _train(name: str, settings_class: type, arguments: list[str]) -> None:
         chosen.out,
         data=chosen.data,
         selection=chosen.taken.selection(),
+        edits=chosen.edits,
         task=chosen.task,
         modes=getattr(chosen, "modes", None),
         code_size=getattr(chosen, "code_size", None),

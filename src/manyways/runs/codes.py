@@ -1,7 +1,7 @@
 """The codes of trajectories: what `manyways modes` finds."""
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from manyways.policies.modes import to_json
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manyways.demonstrations import Demonstrations
+    from manyways.demonstrations.suspects import Suspect
     from manyways.policies.explanation import Encoding
     from manyways.policies.policy import Policy
     from manyways.runs.held_out import HeldOut
@@ -40,6 +41,7 @@ class Codes:
         attributes: by attribute and value, how many trajectories have each code, (codes,); of attributes with few
             values only.
         names: of codes, where they have some.
+        suspects: trajectories to look at, where they were looked for.
     """
 
     encoding: "Encoding"
@@ -54,12 +56,14 @@ class Codes:
     segments: list[list[tuple[int, int, int]]] | None = None
     attributes: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    suspects: "list[Suspect] | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
         more: dict[str, Any] = {} if self.identities is None else {"identities": list(self.identities)}
         more |= {} if self.held_out is None else {"held_out": self.held_out.to_json()}
         more |= {} if self.segments is None else {"segments": self.segments}
+        more |= {} if self.suspects is None else {"suspects": [asdict(each) for each in self.suspects]}
         if self.codes is None or self.losses is None or self.counts is None:
             spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
             return {"codes": self.encoding.codes.tolist(), "losses": self.encoding.losses.tolist()} | spread | more

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from manyways.demonstrations import Demonstrations, Selection
+    from manyways.demonstrations import Demonstrations, Edits, Selection
     from manyways.latents import Prior
     from manyways.tasks import Task
 
@@ -44,7 +44,10 @@ def load_data(
             f"{source}, which {run.path} was trained on, is not there any more; give its place with --data"
         )
     taken = (selection or Selection()).over(run.selection if data is None else run.selection.columns())
-    return source, Demonstrations.load(source, **vars(taken)), load_modes(source, taken)
+    demonstrations = Demonstrations.load(source, **vars(taken))
+    if data is None and taken == run.selection:
+        demonstrations = run.edits.labelled(demonstrations)
+    return source, demonstrations, load_modes(source, taken)
 
 
 def task_of(run: Run, weights: str | Path | None = None) -> "Task | None":
@@ -88,8 +91,9 @@ def resolve_demonstrations(
     task: "Task | None",
     progress: Progress,
     selection: "Selection",
-) -> "tuple[str | None, Demonstrations]":
-    """Return where the demonstrations are (None: in memory), and them, checked against the task."""
+    edits: "Edits",
+) -> "tuple[str | None, Demonstrations, Selection]":
+    """Return where the demonstrations are (None: in memory), they, checked against the task, and what was selected."""
     if settings.runs_environments and task is None:
         raise InputError(f"{settings.name} runs the environment, so it needs a task; give --task NAME, or use sog-bc")
     if data is None and task is None:
@@ -100,12 +104,13 @@ def resolve_demonstrations(
     if isinstance(data, Demonstrations):
         if selection.to_json():
             raise InputError("the demonstrations are in memory, so nothing is selected of them; use select, or load")
-        demonstrations = data
+        demonstrations = edits.without_excluded(data)
     else:
         if data is None:
             assert task is not None
             data = collected(task, progress)
         source = str(Path(data).resolve()) if Path(data).exists() else str(data)  # else the id of a Minari data set
+        selection = edits.selecting(selection)
         with progress.section("reading the demonstrations"):
             demonstrations = Demonstrations.load(source, **vars(selection))
     if task is not None:
@@ -116,7 +121,7 @@ def resolve_demonstrations(
                 f"{share:.1%} of the actions lie outside the action space of {task.name}; rollouts clip them, so "
                 "scale the actions, or widen the space"
             )
-    return source, demonstrations
+    return source, demonstrations, selection
 
 
 def collected(task: "Task", progress: Progress) -> Path:

@@ -21,7 +21,7 @@ from manyways.runs.lock import LOCK
 from manyways.runs.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:
-    from manyways.demonstrations import Selection
+    from manyways.demonstrations import Edits, Selection
     from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
     from manyways.networks.encoders import Encoder
     from manyways.policies.policy import Policy
@@ -41,9 +41,9 @@ class Run:
         path: the folder.
         config: what config.json holds: `algorithm`, `settings`, `task`, `weights` (of the task's expert, where they are
             not those that ship), `data` (where the demonstrations were read from; None for those in memory),
-            `selection` (what of them was taken, where that is not all), `init` (the policy that training started from,
-            where there is one), `mode_count` (the evidence for the number of
-            modes, where it was counted), `provenance`.
+            `selection` (what of them was taken, where that is not all), `edits` (`Edits`, where there were some),
+            `init` (the policy that training started from, where there is one), `mode_count` (the evidence for the
+            number of modes, where it was counted), `provenance`.
         encoder: the module that training was given, to read the policy with; None if config.json has its name. It is
             not in the folder, so set it on a run that is opened again.
     """
@@ -143,6 +143,17 @@ class Run:
         from manyways.demonstrations import Selection
 
         return Selection.from_json(self.config.get("selection", {}))
+
+    @property
+    def edits(self) -> "Edits":
+        """What a person had decided about modes and demonstrations when training began; of a run without, nothing.
+
+        Raises:
+            InputError: config.json is damaged.
+        """
+        from manyways.demonstrations import Edits
+
+        return Edits.from_json(self.config.get("edits", {}), str(self.path / _CONFIG))
 
     @property
     def has_policy(self) -> bool:

@@ -4,14 +4,14 @@ The command line and the benchmarks call these functions and have no logic of th
 run's folder, return what they found, and print nothing: `Progress` receives what they say on their way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import write_json
-from manyways.policies.modes import to_json
+from manyways.policies.modes import from_json, to_json
 from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.inputs import (
     load_data,
@@ -30,7 +30,7 @@ from manyways.runs.starting import earlier_policy, origin, take_names
 if TYPE_CHECKING:
     from torch import nn
 
-    from manyways.demonstrations import Demonstrations, Selection
+    from manyways.demonstrations import Demonstrations, Edits, Selection
     from manyways.evaluation import ContinuousEvaluation, Coverage, Disturbed, Evaluation, Switching
     from manyways.policies.policy import Policy
     from manyways.runs.loop import Callback
@@ -47,6 +47,7 @@ def train(
     code_size: int | None = None,
     weights: str | Path | None = None,
     selection: "Selection | None" = None,
+    edits: "str | Path | Edits | Mapping[str, Any] | None" = None,
     init: "str | Path | Run | Policy | None" = None,
     names_from: "str | Path | Run | Policy | None" = None,
     loggers: Sequence[str | Logger] = ("tensorboard",),
@@ -66,6 +67,7 @@ def train(
         code_size: dimensions of a continuous code, instead of `modes`.
         weights: folder of the task's expert; the one that ships unless given.
         selection: which columns and episodes of the data to take; those of its format unless given.
+        edits: names, exclusions and labels, or their file, as the page of `manyways explore` saves it.
         init: an earlier run, or a policy, of the same architecture to start from; modes keep their codes and names.
             What the settings leave open of its architecture is its own.
         names_from: an earlier run, whose names the modes get that have its demonstrations: see `Policy.take_names`.
@@ -79,7 +81,7 @@ def train(
         KeyboardInterrupt: the user interrupted; the same call goes on from there.
         WriteError: the system refused to write; the same call goes on from the last checkpoint.
     """
-    from manyways.demonstrations import Selection
+    from manyways.demonstrations import Edits, Selection
     from manyways.runs.loop import resume, train_to_end
     from manyways.runs.provenance import data_fingerprint, provenance
 
@@ -88,14 +90,20 @@ def train(
     out = Path(out)
     require_room(out)
     require_loggers(loggers)
-    chosen, taken = resolve_task(task, weights), selection or Selection()
+    chosen, decided = resolve_task(task, weights), Edits.read(edits or {})
     first_policy = None if init is None else earlier_policy(init)
     named = first_policy if names_from is None else earlier_policy(names_from)
     if first_policy is not None:
         settings = _like(settings, first_policy, modes, code_size)
     if names_from is not None and not (settings.has_codes and named and named.discrete_prior):
         raise InputError(f"{settings.name} has no codes, so there is nothing to name; leave out names_from")
-    source, demonstrations = resolve_demonstrations(settings, data, chosen, progress, taken)
+    source, demonstrations, taken = resolve_demonstrations(
+        settings, data, chosen, progress, selection or Selection(), decided
+    )
+    if settings.has_codes:
+        demonstrations = decided.labelled(demonstrations)
+    elif decided.names or decided.labels:
+        progress.warn(f"{settings.name} has no codes, so the names and labels of the edits are not used")
     name = task if isinstance(task, str) else task.name if task is not None else None
     with training_in(out):
         prior, mode_count = getattr(settings, "prior", None), None
@@ -107,6 +115,10 @@ def train(
         elif modes is not None or code_size is not None:
             problem = "has its prior already" if settings.has_codes else "has no codes to choose from"
             raise InputError(f"{settings.name} {problem}; leave out modes and code_size")
+        names: dict[int, str] = {}
+        if settings.has_codes and edits is not None:
+            decided.require_codes(getattr(settings.prior, "size", None))
+            names = from_json(decided.names, getattr(settings.prior, "size", 0))
         environment = None
         if settings.runs_environments:
             assert chosen is not None
@@ -126,6 +138,7 @@ def train(
                 "weights": None if weights is None else str(Path(weights).resolve()),
                 "data": source,
                 **({"selection": taken.to_json()} if taken.to_json() else {}),
+                **({} if edits is None else {"edits": decided.to_json()}),
                 "mode_count": mode_count,
                 **origin(init, first_policy),
                 "provenance": provenance(
@@ -148,6 +161,9 @@ def train(
             groups = init is None and getattr(settings, "init", None) == "clusters"
             first = "grouping trajectories" if groups and not training.iteration else ""
             train_to_end(run, training, written, evaluator, callback, progress, first)
+            if names:
+                own = run.names  # given since then
+                run.set_names({code: name for code, name in names.items() if name not in own.values()} | own)
             if named is not None:
                 take_names(run, named, demonstrations, progress, aligned=named is first_policy)
         finally:
@@ -190,6 +206,8 @@ def modes(
 ) -> Codes:
     """Find the code of every trajectory, write modes.json, and score the codes by labels, if there are any.
 
+    Beside that stands what to look at: see `manyways.demonstrations.suspects`.
+
     Args:
         run: finished, of an algorithm with codes.
         data: demonstrations; those of the run unless given.
@@ -203,11 +221,14 @@ def modes(
         InputError: the run is not finished, its algorithm has no codes, or the data cannot be used.
         WriteError: the system refused to write.
     """
+    from manyways.demonstrations.suspects import find_suspects
+
     run = _opened(run)
     chosen = run.coded_policy(policy)
     source, demonstrations, labels = load_data(run, data, selection)
     with progress.section("searching the trajectories' codes"):
         found = find_codes(chosen, demonstrations, labels)
+        found = replace(found, suspects=find_suspects(demonstrations, found.encoding.losses))
     if data is None and (selection is None or not selection.to_json()):
         found = with_held_out(run, chosen, found, demonstrations)
     about = {"run": str(run.path), "data": source}

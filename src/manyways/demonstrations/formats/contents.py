@@ -135,6 +135,8 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
         if contents.form == "vector":
             seen, acted, lengths = _without_last(seen, acted, lengths)
     identities = contents.identities
+    if identities is None and (len(episodes) < len(contents.lengths) or selection.drop_bad):
+        identities = tuple(map(str, range(len(contents.lengths))))  # so that what is left keeps its place as its name
     return Trajectories(
         seen,
         acted,

@@ -1,0 +1,112 @@
+"""A server for the page on this machine alone, which saves what was decided on it as edits.json in the run's folder."""
+
+import json
+import secrets
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import parse_qs, urlsplit
+
+from manyways.demonstrations import Edits
+from manyways.errors import InputError, ManywaysError, WriteError
+from manyways.files import write_json
+from manyways.runs.progress import SILENT, Progress
+from manyways.runs.run import Run
+from manyways.visual.explore import page
+
+_HOST = "127.0.0.1"
+_LARGEST = 64 * 2**20  # bytes of edits
+
+
+class Server:
+    """Listens on 127.0.0.1 until it is closed. Every address needs the token, which only the one who started it knows.
+
+    Args:
+        run: finished, of an algorithm with codes.
+        port: to listen on; 0 for a free one.
+        progress: receives what is said on the way.
+
+    Raises:
+        InputError: the port is taken, or as `page`.
+    """
+
+    def __init__(self, run: Run, port: int = 0, progress: Progress = SILENT) -> None:
+        self.token = secrets.token_urlsafe(24)
+        content = page(run, served=True, progress=progress).encode()
+        try:
+            self._http = ThreadingHTTPServer((_HOST, port), _handler(run, content, self.token))
+        except OSError as error:
+            raise InputError(f"cannot listen on port {port} ({error.strerror}); give another --port") from error
+        self.port = int(self._http.server_address[1])
+        self.address = f"http://{_HOST}:{self.port}/?token={self.token}"
+
+    def run(self) -> None:
+        """Answer until `close` is called in another thread, or the user interrupts."""
+        try:
+            self._http.serve_forever()
+        except KeyboardInterrupt:
+            return
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._http.shutdown()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.server_close()
+
+
+def _handler(run: Run, content: bytes, token: str) -> type[BaseHTTPRequestHandler]:
+    """Return what answers: the page at /, and edits at /edits.json, which it writes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: an address has the token."""
+
+        def _allowed(self) -> bool:
+            given = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
+            # The name too, so that no other site's page reaches this one by a name of its own.
+            named = self.headers.get("Host", "").partition(":")[0] in (_HOST, "localhost")
+            if named and secrets.compare_digest(given.encode(), token.encode()):
+                return True
+            self._answer(403, "This address needs its token: open the one that manyways has printed.")
+            return False
+
+        def _answer(self, status: int, content: str | bytes, kind: str = "text/plain") -> None:
+            body = content.encode() if isinstance(content, str) else content
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            if not self._allowed():
+                return
+            if urlsplit(self.path).path == "/":
+                self._answer(200, content, "text/html")
+            else:
+                self._answer(404, "There is nothing here.")
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            self.close_connection = True
+            if not self._allowed():
+                return
+            if urlsplit(self.path).path != "/edits.json" or not length.isdecimal() or int(length) > _LARGEST:
+                self._answer(400, "There is nothing to save here.")
+                return
+            try:
+                edits = Edits.from_json(json.loads(self.rfile.read(int(length))), "the page")
+                write_json(run.path / "edits.json", edits.to_json())
+            except (ManywaysError, ValueError) as error:
+                self._answer(500 if isinstance(error, WriteError) else 400, f"Not saved: {error}")
+            else:
+                self._answer(200, f"saved as {run.path / 'edits.json'}")
+
+    return Handler

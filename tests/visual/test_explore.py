@@ -1,0 +1,281 @@
+import http.client
+import json
+import re
+import shutil
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import manyways
+from manyways.runs.codes import find_codes
+from manyways.visual.explore import contents, explore, page
+from manyways.visual.serving import Server
+
+EVIL = '</script><script>document.title = "run"</script><b>'
+plotly = pytest.importorskip("plotly")
+
+
+def dressed(demonstrations):
+    """Return the demonstrations with names from outside, of which one would be a script."""
+    identities = [f"demo_{place}" for place in range(len(demonstrations))]
+    identities[1] = EVIL
+    return replace(
+        demonstrations,
+        names={"observations": ("x", "y", EVIL), "actions": ("push", "turn")},
+        identities=tuple(identities),
+        attributes={"operator": np.array(["ann", EVIL] * 12), "speed": np.arange(24.0)},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, demonstrations):
+    folder = tmp_path_factory.mktemp("explored")
+    dressed(demonstrations).save(folder / "demo.parquet")
+    settings = manyways.SOGBC(iterations=60, hidden=16)
+    command = f"manyways train {folder / 'demo.parquet'} --modes 2 --out {folder / 'run'}"
+    return manyways.train(settings, folder / "run", data=folder / "demo.parquet", modes=2, command=command)
+
+
+def content_of(text):
+    return json.loads(re.search('<script id="data" type="application/json">(.*?)</script>', text)[1])
+
+
+def test_the_page_holds_all_it_needs_and_nothing_can_break_out_of_it(run):
+    text = page(run)
+    outside = text.replace(plotly.offline.get_plotlyjs(), "")
+    assert not re.search(r"<link|src=|url\(|@import", outside)
+    assert len(re.findall("<script", outside)) == len(re.findall("</script", outside)) == 3
+    found = content_of(text)
+    assert found["ids"][1] == EVIL
+    assert found["columns"][:3] == ["observation.x", "observation.y", f"observation.{EVIL}"]
+    assert found["columns"][3:] == ["action.push", "action.turn", "component 1", "component 2", "component 3"]
+
+
+def test_numbers_are_those_of_the_data(run, demonstrations):
+    found = content_of(page(run))
+    data, codes = dressed(demonstrations), manyways.modes(run)
+    assert found["codes"] == codes.codes.tolist()
+    assert found["losses"] == pytest.approx(codes.losses.min(axis=1), rel=1e-4)
+    assert found["margins"] == pytest.approx(np.abs(np.diff(codes.losses, axis=1))[:, 0], rel=1e-4)
+    assert found["drawn"] == list(range(24))
+    assert len(found["steps"]) == found["ends"][-1] == data.steps
+    assert found["attributes"]["speed"] == list(range(24))
+    mode = found["modes"][found["codes"][0]]
+    assert "push" in mode["words"][0]
+    order = np.argsort(codes.losses.min(axis=1), kind="stable")
+    assert mode["typical"] == [int(i) for i in order if codes.codes[i] == codes.codes[0]][:5]
+    assert found["low"][3] == pytest.approx(data.actions[:, 0].min())
+    assert found["high"][3] == pytest.approx(data.actions[:, 0].max())
+
+
+def test_of_many_demonstrations_some_are_drawn(policy, demonstrations):
+    many = manyways.Demonstrations.concatenate([demonstrations] * 20)
+    found = contents(many, find_codes(policy, many, None))
+    assert len(found["ids"]) == 480
+    assert len(found["drawn"]) == 400
+    assert {place for mode in found["modes"] for place in mode["typical"] + mode["worst"]} <= set(found["drawn"])
+    assert {suspect[0] for suspect in found["suspects"]} <= set(found["drawn"])
+    assert found["suspects_in_all"] > len(found["suspects"])  # copies
+    long = manyways.Demonstrations.from_arrays([(np.arange(5000.0)[:, None], np.ones((5000, 1)))] * 2)
+    policy = manyways.SOGBC(prior=manyways.Gaussian(1), iterations=3, hidden=8).fit(long)
+    found = contents(long, find_codes(policy, long, None))
+    assert found["sampled"]
+    assert found["ends"] == [160, 320]
+    assert len(found["coordinates"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "image"])
+def test_observations_of_any_kind_can_be_chosen(kind):
+    rng = np.random.default_rng(0)
+    draw = {
+        "dictionary": lambda: {"a": rng.normal(size=(9, 2)), "b": rng.normal(size=(9, 1))},
+        "image": lambda: rng.integers(256, size=(9, 12, 10, 3), dtype=np.uint8),
+    }[kind]
+    data = manyways.Demonstrations.from_arrays([(draw(), rng.integers(3, size=9)) for _ in range(9)])
+    policy = manyways.SOGBC(prior=manyways.Categorical(2), iterations=3, hidden=8).fit(data)
+    found = contents(data, find_codes(policy, data, None))
+    assert found["acted"] == 3
+    assert found["observed"] + found["acted"] + found["left_out"] == (6 if kind == "dictionary" else 195)
+    json.dumps(found, allow_nan=False)
+
+
+def test_without_plotly_it_says_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(manyways.InputError, match="manyways\\[explore\\]"):
+        explore(run)
+
+
+def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command):
+    code, printed, _ = command("explore", run.path)
+    assert code == 0
+    assert f"open {run.path / 'explore.html'} in a browser" in printed
+    data = run.config["data"]
+    code, _, errors = command("explore", data, "--modes", 2, "--iterations", 5, "--out", tmp_path / "new")
+    assert code == 0, errors
+    assert content_of((tmp_path / "new" / "explore.html").read_text())["command"][:2] == ["manyways", "train"]
+    for arguments, message in (
+        ((data,), "give --out RUN"),
+        ((run.path, "--modes", 2), "is a run already"),
+        ((run.path, "--serve", "--port", 99999), "the port is 99999"),
+        (("nowhere", "--out", tmp_path / "x"), "nowhere is no file"),
+    ):
+        code, _, errors = command("explore", *arguments)
+        assert code == 2
+        assert message in errors
+    without = manyways.train(manyways.MDN(iterations=3, hidden=8), tmp_path / "mdn", data=data)
+    code, _, errors = command("explore", without.path)
+    assert code == 2
+    assert "has no codes" in errors
+
+
+@pytest.fixture
+def server(run):
+    with Server(run) as served:
+        thread = threading.Thread(target=served.run)
+        thread.start()
+        yield served
+        served.close()
+        thread.join()
+    (run.path / "edits.json").unlink(missing_ok=True)
+
+
+def ask(server, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_the_server_answers_only_who_has_the_token(server, run):
+    token = f"token={server.token}"
+    assert ask(server, "GET", "/")[0] == ask(server, "GET", "/?token=x")[0] == 403
+    assert ask(server, "GET", f"/?{token}", Host="elsewhere.example")[0] == 403
+    assert ask(server, "POST", "/edits.json", "{}")[0] == 403
+    assert not (run.path / "edits.json").exists()
+    assert content_of(ask(server, "GET", f"/?{token}")[1])["served"]
+    assert ask(server, "GET", f"/config.json?{token}")[0] == 404
+    assert ask(server, "POST", f"/other?{token}", "{}")[0] == 400
+
+
+def test_the_server_saves_edits_and_no_other_files(server, run):
+    address = f"/edits.json?token={server.token}"
+    for body, message in (('{"exclude": 3}', "must be a list"), ("{", "Not saved"), ("\xff", "Not saved")):
+        status, text = ask(server, "POST", address, body.encode("latin1"))
+        assert status == 400
+        assert message in text
+    assert not (run.path / "edits.json").exists()
+    assert ask(server, "POST", address, '{"names": {"0": "over"}}')[0] == 200
+    assert json.loads((run.path / "edits.json").read_text())["names"] == {"0": "over"}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser, request):
+    """Return a page that fails the test on an error of its scripts, and on any address outside of this machine."""
+    problems = []
+    opened = browser.new_page(viewport={"width": 1366, "height": 800}, accept_downloads=True)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    local = ("file:", "blob:", "data:", "http://127.0.0.1")
+    opened.on("request", lambda asked: asked.url.startswith(local) or problems.append(asked.url))
+    yield opened
+    opened.close()
+    assert problems == []
+
+
+def click_line(tab, index):
+    """Click on the middle of a drawn demonstration."""
+    place = """index => {
+        const plot = document.getElementById("plot"), box = plot.getBoundingClientRect();
+        const pixels = (name, axis) => axis._offset + axis.l2p(values(+document.getElementById(name).value, index)[5]);
+        const {xaxis, yaxis} = plot._fullLayout;
+        return [box.left + pixels("x", xaxis), box.top + pixels("y", yaxis)];
+    }"""
+    tab.locator("#plot").scroll_into_view_if_needed()
+    x, y = tab.evaluate(place, index)
+    tab.mouse.move(x, y, steps=3)
+    tab.wait_for_selector("#plot .hoverlayer .hovertext")
+    hovered = tab.text_content("#plot .hoverlayer .hovertext")
+    tab.mouse.click(x, y)
+    tab.wait_for_selector("#one-body", state="visible")
+    return hovered
+
+
+def saved(tab):
+    with tab.expect_download() as download:
+        tab.click("#download")
+    return json.loads(open(download.value.path()).read())
+
+
+def test_a_person_looks_names_excludes_and_exports(run, tab):
+    tab.goto(explore(run).as_uri())
+    hovered = click_line(tab, 7)
+    title = tab.text_content("#one-title")
+    assert title in hovered or "…" in hovered  # lines may cross there, but both tell of the same one
+    assert tab.locator("#time .trace, #time path.js-line").count() > 0
+    tab.click("#modes .card:first-child button[data-demonstration] >> nth=0")
+    tab.click("#one-exclude")
+    first = tab.text_content("#one-title")
+    tab.fill("input[data-code='0']", EVIL[:20])
+    tab.press("input[data-code='0']", "Enter")
+    tab.fill("input[data-code='1']", "12")
+    tab.press("input[data-code='1']", "Enter")
+    codes = content_of(page(run))["codes"]
+    other = next(place for place in range(23, 0, -1) if codes[place] == 1 and f"demo_{place}" != first)
+    tab.evaluate("index => choose(index)", other)
+    tab.select_option("#one-mode", "0")
+    found = saved(tab)
+    assert found["names"] == {"0": EVIL[:20]}  # a number is no name
+    assert found["exclude"] == [first]
+    assert found["labels"] == {f"demo_{other}": 0}
+    assert set(found["anchors"].values()) == {0, 1}
+    assert not {first, f"demo_{other}"} & set(found["anchors"])
+    manyways.Edits.read(found).require_codes(2)
+    assert "--edits edits.json" in tab.text_content("#command")
+    assert tab.title() == f"manyways · {run.title}"  # no script of the data has run
+
+
+def test_merged_modes_are_numbered_anew(run, tab):
+    tab.goto(explore(run).as_uri())
+    tab.select_option("#modes .card:first-child select", "1")
+    found = saved(tab)
+    assert set(found["labels"].values()) == {0}
+    assert len(found["labels"]) == content_of(page(run))["codes"].count(0)
+    assert "--modes 1" in tab.text_content("#command")
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_every_choice_is_drawn_and_nothing_overflows(run, tab, width):
+    tab.set_viewport_size({"width": width, "height": 844})
+    tab.goto(explore(run).as_uri())
+    for choice in tab.locator("#colour option").evaluate_all("all => all.map(each => each.value)"):
+        tab.select_option("#colour", choice)
+        assert tab.locator("#plot .scatterlayer .trace").count() > 0
+    for choice in ("actions", "observations", "2"):
+        tab.evaluate("choose(1)")
+        tab.select_option("#series", choice)
+        tab.wait_for_selector("#time .scatterlayer .trace")
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_page_saves_into_the_runs_folder(run, server, tab):
+    tab.goto(server.address)
+    tab.fill("input[data-code='1']", "over")
+    tab.press("input[data-code='1']", "Enter")
+    tab.click("#save")
+    tab.wait_for_function("document.getElementById('saved').textContent.startsWith('saved as')")
+    assert json.loads((run.path / "edits.json").read_text())["names"] == {"1": "over"}
