@@ -413,6 +413,20 @@ def pusht() -> str:
     return table(["algorithm", "score", "success", "each seed's score", "processor time"], lines)
 
 
+def segments() -> str:
+    """Return how well changes of mode within trajectories are found."""
+    groups: dict[tuple[str, bool, str], list[dict[str, Any]]] = {}
+    for row in read("benchmarks/results/segments.json")["rows"]:
+        groups.setdefault((row["task"], not row["changing"], row["method"]), []).append(row)
+    lines = []
+    for (task, never, method), found in sorted(groups.items()):
+        name = TASKS.get(task, task) + (", no changes" if never else "")
+        values = [[row[what] for row in found if row[what] is not None] for what in ("agreement", "f1", "false_alarms")]
+        shown = [f"{statistics.mean(value):.2f}" if value else "" for value in values]
+        lines.append([name, "SOG-BC, --segments" if method == "segments" else method, *shown, str(len(found))])
+    return table(["task", "method", "steps with the right mode", "F1 of changes", "false alarms", "data sets"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "em-toy": em_toy,
     "equation-17": equation_17,
@@ -433,6 +447,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "versions": versions,
     "crossq": crossq,
     "experts": experts,
+    "segments": segments,
     "small-data": small_data,
     "pusht": pusht,
 }
