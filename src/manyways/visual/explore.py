@@ -62,8 +62,18 @@ def explore(
     return path
 
 
-def page(run: Run, *, data: str | Path | None = None, served: bool = False, progress: Progress = SILENT) -> str:
-    """Return the page as HTML; `served` gives it a button that saves into the run's folder. See `explore`."""
+def page(
+    run: Run,
+    *,
+    data: str | Path | None = None,
+    served: bool = False,
+    live: bool = False,
+    progress: Progress = SILENT,
+) -> str:
+    """Return the page as HTML, see `explore`.
+
+    `served` gives it a button that saves into the run's folder, and `live` the simulator of `Live`.
+    """
     plotly = _plotly()
     policy = run.coded_policy()
     _, demonstrations, _ = inputs.load_data(run, data)
@@ -78,6 +88,7 @@ def page(run: Run, *, data: str | Path | None = None, served: bool = False, prog
         "command": shlex.split(run.config["provenance"]["command"]),
         "of_the_mean": policy.uninformed_loss,
         "served": served,
+        "live": live,
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("manyways.visual"), autoescape=True)
     parts = {name: Markup(_template(f"explore.{name}")) for name in ("css", "js")}

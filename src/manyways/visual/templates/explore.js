@@ -313,6 +313,7 @@ function drawEdits() {
 function update(first = false) {
   changed = !first;
   if (!first) $("saved").textContent = "not saved yet";
+  if (data.live) fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), $("live-code").value || 0);
   if (discrete) $("modes").replaceChildren(...data.modes.map(modeCard));
   $("suspects").replaceChildren(...data.suspects.map(suspectRow));
   drawEdits();
@@ -334,6 +335,26 @@ $("save").onclick = async () => {
   changed = !(answer && answer.ok);
   $("saved").textContent = answer ? await answer.text() : "The server does not answer; start it again, or download the file.";
 };
+
+// The simulator.
+async function ask(what) {
+  const answer = await fetch("live" + location.search, { method: "POST", body: JSON.stringify(what) }).catch(() => null);
+  $("live-said").textContent = !answer ? "The server does not answer." : answer.ok ? "" : await answer.text();
+}
+if (data.live) {
+  $("live-section").hidden = false;
+  fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), 0);
+  $("live-code").onchange = () => ask({ code: +$("live-code").value });
+  $("live-reset").onclick = () => ask({ reset: true });
+  $("live-nudge").onclick = () => ask({ nudge: true });
+  $("live").onerror = () => { if (!$("live").hidden) ask({ code: +$("live-code").value }); }; // which says what failed
+  $("live-stop").onclick = () => {
+    const start = $("live").hidden;
+    $("live").hidden = !start;
+    if (start) $("live").src = "live" + location.search; else $("live").removeAttribute("src");
+    $("live-stop").textContent = start ? "Stop" : "Start";
+  };
+}
 window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
 
 // The start.
