@@ -106,3 +106,24 @@ def test_the_command_asks_for_serving(run, command):
     code, _, errors = command("explore", run.path, "--env", "CartPole-v1")
     assert code == 2
     assert "give --serve too" in errors
+
+
+def test_a_person_watches_and_switches(run, tab):
+    with Server(run, live=_live(run, None, {})) as server:
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            tab.goto(server.address)
+            tab.click("#live-stop")
+            tab.wait_for_function("document.getElementById('live').naturalWidth === 480")
+            tab.select_option("#live-code", "1")
+            tab.click("#live-nudge")
+            with tab.expect_response("**/live?*") as answer:
+                tab.click("#live-reset")
+            assert answer.value.ok
+            assert tab.text_content("#live-said") == ""
+            tab.click("#live-stop")
+        finally:
+            tab.goto("about:blank")
+            server.close()
+            thread.join()

@@ -35,6 +35,7 @@ _COLUMNS = 60  # that can be chosen
 _LISTED = 5  # typical trajectories of a mode, and as many of the others
 _SUSPECTS = 100  # that are listed
 _COMPONENTS = 3
+_ALIKE = 0.8  # correlation of two columns that would show about a line
 _ROWS = 50_000  # from which the components are measured
 _LEVELS = 65_535  # of a number on the page, over the range of its column
 
@@ -195,13 +196,13 @@ def _lines(demonstrations: Demonstrations, first: list[int], best: list[int]) ->
     names += [f"component {number + 1}" for number in range(table.shape[1] - len(names))]
     order = [int(np.flatnonzero(take_observations == column)[0]) for column in best if column in take_observations]
     vectors = len(take_observations)
-    axes = (order or list(range(vectors)))[:2]
+    axes = _axes(table, order or list(range(vectors)))
     return {
         "columns": names,
         "observed": vectors,
         "acted": len(take_actions),
         "left_out": len(spread(demonstrations)[0]) + len(spread(demonstrations)[1]) - vectors - len(take_actions),
-        "axes": axes if len(axes) == 2 else [-1, axes[0] if axes else 0],
+        "axes": axes,
         "drawn": drawn.tolist(),
         "ends": ends,
         "steps": steps,
@@ -210,6 +211,16 @@ def _lines(demonstrations: Demonstrations, first: list[int], best: list[int]) ->
         "points": base64.b64encode(np.ascontiguousarray(levels.T).tobytes()).decode(),
         "sampled": points < int(demonstrations.lengths.max()),
     }
+
+
+def _axes(table: NDArray[np.float64], order: list[int]) -> list[int]:
+    """Return what is across and up at first: the best column, and the next that is no copy of it; -1 is the step."""
+    first, *others = order
+    for column in others:
+        pair = table[:, [first, column]]
+        if pair.std(axis=0).all() and abs(np.corrcoef(pair.T)[0, 1]) < _ALIKE:
+            return [first, column]
+    return [first, others[0]] if others else [-1, first]
 
 
 def _columns(demonstrations: Demonstrations, best: list[int]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,8 @@ const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count ==
 const count = data.ids.length, discrete = Boolean(data.codes), STEP = -1;
 const GREY = "#b5b5b5", SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#9fda3a", "#fde725"];
 const place = new Map(data.drawn.map((demonstration, index) => [demonstration, index]));
-const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
+const config = { displaylogo: false, responsive: true, 
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "sendChartToCloud"] }; // the last would upload the data
 
 // The numbers: 16 bits each, column by column.
 const bytes = Uint8Array.from(atob(data.points), (letter) => letter.charCodeAt(0));
