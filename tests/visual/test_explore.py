@@ -10,6 +10,7 @@ import pytest
 
 import manyways
 from manyways.runs.codes import find_codes
+from manyways.runs.progress import Progress
 from manyways.visual.explore import contents, explore, page
 from manyways.visual.serving import Server
 
@@ -100,6 +101,22 @@ def test_observations_of_any_kind_can_be_chosen(kind):
     assert len(set(found["axes"])) == 2
     assert found["observed"] + found["acted"] + found["left_out"] == (6 if kind == "dictionary" else 195)
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "edits.json"), ('{"anchors": {"demo_0": 7}}', "numbers the modes otherwise")]
+)
+def test_saved_edits_that_do_not_fit_are_left_aside(run, text, message):
+    class Told(Progress):
+        def warn(self, text):
+            warned.append(text)
+
+    warned = []
+    (run.path / "edits.json").write_text(text)
+    found = content_of(page(run, progress=Told()))
+    (run.path / "edits.json").unlink()
+    assert found["edits"]["exclude"] == []
+    assert message in warned[0]
 
 
 def test_without_plotly_it_says_what_to_install(run, monkeypatch):
@@ -256,3 +273,6 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     tab.click("#save")
     tab.wait_for_function("document.getElementById('saved').textContent.startsWith('saved as')")
     assert json.loads((run.path / "edits.json").read_text())["names"] == {"1": "over"}
+    tab.goto(explore(run).as_uri())  # which begins with what was saved
+    assert tab.input_value("input[data-code='1']") == "over"
+    assert saved(tab)["names"] == {"1": "over"}

@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 import manyways
-from manyways.demonstrations import Demonstrations
+from manyways.demonstrations import Demonstrations, Edits
 from manyways.demonstrations.differences import clearest_columns, distinguishing
 from manyways.demonstrations.suspects import find_suspects
 from manyways.demonstrations.vectors import column_names, identities_of, spread
@@ -82,10 +83,9 @@ def page(
         codes = find_codes(policy, demonstrations, None)
     with progress.section("looking at the trajectories"):
         content = contents(demonstrations, codes)
-    own = run.edits if data is None else type(run.edits)()
     content |= {
         "title": run.title,
-        "edits": {"exclude": list(own.exclude), "labels": dict(own.labels)},
+        "edits": {} if data is not None else _decided(run, content, progress).to_json(),
         "command": shlex.split(run.config["provenance"]["command"]),
         "of_the_mean": policy.uninformed_loss,
         "served": served,
@@ -96,6 +96,23 @@ def page(
     return environment.get_template("explore.html.jinja").render(
         title=run.title, version=manyways.__version__, plotly=Markup(plotly), data=Markup(_json(content)), **parts
     )
+
+
+def _decided(run: Run, content: dict[str, Any], progress: Progress) -> Edits:
+    """Return what the page begins with: what it saved in the folder before, or what the run was trained with."""
+    path, own = run.path / "edits.json", replace(run.edits, names={})  # the policy has the names
+    if not path.exists():
+        return own
+    try:
+        saved = Edits.read(path)
+    except InputError as error:
+        progress.warn(f"{error}; the page begins without it")
+        return own
+    codes = dict(zip(content["ids"], content.get("codes", []), strict=False))
+    if any(codes.get(name, code) != code for name, code in saved.anchors.items()):
+        progress.warn(f"{path} numbers the modes otherwise, since some were merged; the page begins without it")
+        return own
+    return saved
 
 
 def _json(value: Any) -> str:
@@ -218,7 +235,8 @@ def _axes(table: NDArray[np.float64], order: list[int]) -> list[int]:
     first, *others = order
     for column in others:
         pair = table[:, [first, column]]
-        if pair.std(axis=0).all() and abs(np.corrcoef(pair.T)[0, 1]) < _ALIKE:
+        matrix: NDArray[np.float64] = np.cov(pair.T)
+        if matrix[0, 1] ** 2 < _ALIKE**2 * matrix[0, 0] * matrix[1, 1]:
             return [first, column]
     return [first, others[0]] if others else [-1, first]
 

@@ -30,8 +30,12 @@ const columnName = (column) => (column === STEP ? "step" : data.columns[column])
 // What a person has decided.
 const names = discrete ? data.modes.map((mode) => mode.name) : [];
 const labels = new Map(), excluded = new Set(), position = new Map(data.ids.map((id, index) => [id, index]));
-const gone = new Set(data.edits.exclude.filter((id) => !position.has(id))); // left out when this run was trained
-for (const [id, code] of Object.entries(data.edits.labels)) if (position.has(id)) labels.set(position.get(id), code);
+const gone = new Set(); // left out when this run was trained
+for (const id of data.edits.exclude || []) { if (position.has(id)) excluded.add(position.get(id)); else gone.add(id); }
+for (const [id, code] of Object.entries(data.edits.labels || {})) {
+  if (discrete && position.has(id) && code < names.length) labels.set(position.get(id), code);
+}
+for (const [code, name] of Object.entries(data.edits.names || {})) if (+code < names.length) names[code] = name;
 let merged = false, changed = false, chosen = null;
 const codeOf = (index) => (labels.has(index) ? labels.get(index) : data.codes[index]);
 const nameOf = (code) => (names[code] ? `${code} ${names[code]}` : `code ${code}`);
