@@ -1,7 +1,6 @@
 import http.client
 import json
 import re
-import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pytest
 
 import manyways
 from manyways.runs.codes import find_codes
+from manyways.runs.progress import Progress
 from manyways.visual.explore import contents, explore, page
 from manyways.visual.serving import Server
 
@@ -98,8 +98,25 @@ def test_observations_of_any_kind_can_be_chosen(kind):
     policy = manyways.SOGBC(prior=manyways.Categorical(2), iterations=3, hidden=8).fit(data)
     found = contents(data, find_codes(policy, data, None))
     assert found["acted"] == 3
+    assert len(set(found["axes"])) == 2
     assert found["observed"] + found["acted"] + found["left_out"] == (6 if kind == "dictionary" else 195)
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "edits.json"), ('{"anchors": {"demo_0": 7}}', "numbers the modes otherwise")]
+)
+def test_saved_edits_that_do_not_fit_are_left_aside(run, text, message):
+    class Told(Progress):
+        def warn(self, text):
+            warned.append(text)
+
+    warned = []
+    (run.path / "edits.json").write_text(text)
+    found = content_of(page(run, progress=Told()))
+    (run.path / "edits.json").unlink()
+    assert found["edits"]["exclude"] == []
+    assert message in warned[0]
 
 
 def test_without_plotly_it_says_what_to_install(run, monkeypatch):
@@ -169,31 +186,6 @@ def test_the_server_saves_edits_and_no_other_files(server, run):
     assert not (run.path / "edits.json").exists()
     assert ask(server, "POST", address, '{"names": {"0": "over"}}')[0] == 200
     assert json.loads((run.path / "edits.json").read_text())["names"] == {"0": "over"}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def tab(browser, request):
-    """Return a page that fails the test on an error of its scripts, and on any address outside of this machine."""
-    problems = []
-    opened = browser.new_page(viewport={"width": 1366, "height": 800}, accept_downloads=True)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    local = ("file:", "blob:", "data:", "http://127.0.0.1")
-    opened.on("request", lambda asked: asked.url.startswith(local) or problems.append(asked.url))
-    yield opened
-    opened.close()
-    assert problems == []
 
 
 def click_line(tab, index):
@@ -269,6 +261,8 @@ def test_every_choice_is_drawn_and_nothing_overflows(run, tab, width):
         tab.select_option("#series", choice)
         tab.wait_for_selector("#time .scatterlayer .trace")
     tab.wait_for_timeout(300)
+    buttons = tab.locator(".modebar-btn").evaluate_all("all => all.map(each => each.dataset.title)")
+    assert set(buttons) <= {"Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"}  # nothing that uploads
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -279,3 +273,6 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     tab.click("#save")
     tab.wait_for_function("document.getElementById('saved').textContent.startsWith('saved as')")
     assert json.loads((run.path / "edits.json").read_text())["names"] == {"1": "over"}
+    tab.goto(explore(run).as_uri())  # which begins with what was saved
+    assert tab.input_value("input[data-code='1']") == "over"
+    assert saved(tab)["names"] == {"1": "over"}

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from manyways.cli.arguments import DataOptions, Taken
+from manyways.cli.runs import json_object
 from manyways.errors import InputError
 
 if TYPE_CHECKING:
     from manyways.runs.run import Run
+    from manyways.visual.live import Live
 
 _optional = tyro.conf.arg(help_behavior_hint="(optional)")
 
@@ -25,6 +27,8 @@ def explore(
     taken: Taken = DataOptions(),  # noqa: B008 (it is frozen)
     serve: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     port: int = 0,
+    env: Annotated[str | None, _optional] = None,
+    env_kwargs: Annotated[str | None, _optional, tyro.conf.arg(metavar="JSON")] = None,
 ) -> None:
     """Write RUN/explore.html: every demonstration as a line, modes in words, what to look at; to name and to clean.
 
@@ -38,6 +42,9 @@ def explore(
         taken: For demonstrations: what to take of them.
         serve: Show the page on this machine alone, where it saves edits.json into the run's folder, until interrupted.
         port: To listen on; a free one unless given.
+        env: With --serve: environment to run live beside the page, a Gymnasium id or MODULE:FACTORY that renders; that
+            of the run's task unless given, where there is one.
+        env_kwargs: Arguments of the environment as JSON.
     """
     folder = Path(source)
     is_run = (folder / "config.json").is_file() and not (folder / "meta" / "info.json").is_file()
@@ -47,6 +54,10 @@ def explore(
         raise InputError(f"{source} is no run; give --out RUN, a folder to train in, to explore demonstrations")
     if not 0 <= port < 65_536:
         raise InputError(f"the port is {port}; give one from 1 to 65535, or 0 for a free one")
+
+    if not serve and (env is not None or env_kwargs is not None):
+        raise InputError("an environment runs beside a page that is served; give --serve too")
+    arguments = {} if env_kwargs is None else json_object(env_kwargs, "--env-kwargs")
 
     from manyways.cli.console import progress, say, what_next
     from manyways.runs.run import Run
@@ -65,10 +76,23 @@ def explore(
         return
     from manyways.visual.serving import Server
 
-    with Server(run, port, progress=progress) as server:
+    with Server(run, port, progress=progress, live=_live(run, env, arguments)) as server:
         say(f"Wrote {path}")
         say(f"Open {server.address} in a browser on this machine; end with Ctrl-C")
         server.run()
+
+
+def _live(run: "Run", env: str | None, env_kwargs: dict[str, Any]) -> "Live | None":
+    """Return the simulator to show; None where there is no environment, or codes are no list."""
+    from manyways.runs.inputs import task_of
+    from manyways.visual.live import Live
+
+    policy, task = run.coded_policy(), task_of(run)
+    if env is not None:
+        return Live.of(policy, env, env_kwargs, env)
+    if task is None or not policy.modes:
+        return None
+    return Live.of(policy, task.make, env_kwargs, task.name)
 
 
 def _trained(source: str, out: Path, modes: int | Literal["auto"], iterations: int, taken: DataOptions) -> "Run":

@@ -85,7 +85,7 @@ def evaluate(
         from manyways.cli.tables import show_environment
         from manyways.runs.environments import evaluate_env
 
-        arguments = {} if env_kwargs is None else _json_object(env_kwargs, "--env-kwargs")
+        arguments = {} if env_kwargs is None else json_object(env_kwargs, "--env-kwargs")
         found_there = evaluate_env(
             run,
             env,
@@ -301,7 +301,12 @@ def robustness(
     what_next(picture, _next("film", run))
 
 
-def _json_object(text: str, option: str) -> dict[str, Any]:
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """Return what an option says as JSON.
+
+    Raises:
+        InputError: it is no object.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:

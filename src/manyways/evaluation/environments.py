@@ -215,7 +215,7 @@ def evaluate_in(
     name = environment if isinstance(environment, str) else _name_of(environment)
     made = make_environment(environment, env_kwargs or {})
     try:
-        _require_fit(policy, made, name)
+        require_fit(policy, made, name)
         limit = max_steps or getattr(made.spec, "max_episode_steps", None) or _LONGEST
         roll = _Roller(policy, made, name, wanted, limit, seed)
         found = []
@@ -258,11 +258,11 @@ class _Roller:
         observation, _ = self._guarded(env.reset, seed=FIRST_SEED + self._seed + number)
         start: bool = code is None
         while not ended and length < self._limit:
-            fitted = _observed(observation, policy.observation_space)
+            fitted = observed_by(observation, policy.observation_space)
             deterministic = policy.prior is not None
             action, state = policy.predict(fitted, state, [True] if start else None, deterministic)
             start = False
-            act = self._for_environment(action)
+            act = as_action(env.action_space, action)
             observation, reward, terminated, truncated, info = self._guarded(env.step, act)
             total, length, ended = total + float(reward), length + 1, bool(terminated or truncated)
             if self._success is None:
@@ -278,11 +278,6 @@ class _Roller:
             assert self._success is not None
             raise InputError(f"info of {self._name} has no {self._success.key!r}; it has {has}: give another --success")
         return _Episode(total, length, reached, not ended)
-
-    def _for_environment(self, action: Any) -> Any:
-        space = self._env.action_space
-        action = within(space, np.asarray(action)[None])[0]
-        return int(action) if isinstance(space, gym.spaces.Discrete) else action.astype(space.dtype)
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         try:
@@ -342,7 +337,7 @@ def _name_of(environment: Any) -> str:
     return str(getattr(spec, "id", None) or getattr(environment, "__name__", type(environment).__name__))
 
 
-def _require_fit(policy: Policy, env: Any, name: str) -> None:
+def require_fit(policy: Policy, env: Any, name: str) -> None:
     """Raise `InputError` unless the policy can observe and act in the environment."""
     own, other = policy.observation_space, env.observation_space
     if not _fits(own, other):
@@ -377,10 +372,16 @@ def _described(space: Any) -> str:
         return str(space)
 
 
-def _observed(observation: Any, space: Any) -> Any:
+def as_action(space: Any, action: Any) -> Any:
+    """Return a policy's action as the environment of this action space takes it."""
+    action = within(space, np.asarray(action)[None])[0]
+    return int(action) if isinstance(space, gym.spaces.Discrete) else action.astype(space.dtype)
+
+
+def observed_by(observation: Any, space: Any) -> Any:
     """Return what the policy observes of an environment's observation, in the shape that it knows."""
     if isinstance(space, gym.spaces.Dict):
-        return {name: _observed(observation[name], part) for name, part in space.items()}
+        return {name: observed_by(observation[name], part) for name, part in space.items()}
     return np.asarray(observation).reshape(space.shape)
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 import manyways
-from manyways.demonstrations import Demonstrations
+from manyways.demonstrations import Demonstrations, Edits
 from manyways.demonstrations.differences import clearest_columns, distinguishing
 from manyways.demonstrations.suspects import find_suspects
 from manyways.demonstrations.vectors import column_names, identities_of, spread
@@ -35,6 +36,7 @@ _COLUMNS = 60  # that can be chosen
 _LISTED = 5  # typical trajectories of a mode, and as many of the others
 _SUSPECTS = 100  # that are listed
 _COMPONENTS = 3
+_ALIKE = 0.8  # correlation of two columns that would show about a line
 _ROWS = 50_000  # from which the components are measured
 _LEVELS = 65_535  # of a number on the page, over the range of its column
 
@@ -62,8 +64,18 @@ def explore(
     return path
 
 
-def page(run: Run, *, data: str | Path | None = None, served: bool = False, progress: Progress = SILENT) -> str:
-    """Return the page as HTML; `served` gives it a button that saves into the run's folder. See `explore`."""
+def page(
+    run: Run,
+    *,
+    data: str | Path | None = None,
+    served: bool = False,
+    live: bool = False,
+    progress: Progress = SILENT,
+) -> str:
+    """Return the page as HTML, see `explore`.
+
+    `served` gives it a button that saves into the run's folder, and `live` the simulator of `Live`.
+    """
     plotly = _plotly()
     policy = run.coded_policy()
     _, demonstrations, _ = inputs.load_data(run, data)
@@ -71,19 +83,36 @@ def page(run: Run, *, data: str | Path | None = None, served: bool = False, prog
         codes = find_codes(policy, demonstrations, None)
     with progress.section("looking at the trajectories"):
         content = contents(demonstrations, codes)
-    own = run.edits if data is None else type(run.edits)()
     content |= {
         "title": run.title,
-        "edits": {"exclude": list(own.exclude), "labels": dict(own.labels)},
+        "edits": {} if data is not None else _decided(run, content, progress).to_json(),
         "command": shlex.split(run.config["provenance"]["command"]),
         "of_the_mean": policy.uninformed_loss,
         "served": served,
+        "live": live,
     }
     environment = jinja2.Environment(loader=jinja2.PackageLoader("manyways.visual"), autoescape=True)
     parts = {name: Markup(_template(f"explore.{name}")) for name in ("css", "js")}
     return environment.get_template("explore.html.jinja").render(
         title=run.title, version=manyways.__version__, plotly=Markup(plotly), data=Markup(_json(content)), **parts
     )
+
+
+def _decided(run: Run, content: dict[str, Any], progress: Progress) -> Edits:
+    """Return what the page begins with: what it saved in the folder before, or what the run was trained with."""
+    path, own = run.path / "edits.json", replace(run.edits, names={})  # the policy has the names
+    if not path.exists():
+        return own
+    try:
+        saved = Edits.read(path)
+    except InputError as error:
+        progress.warn(f"{error}; the page begins without it")
+        return own
+    codes = dict(zip(content["ids"], content.get("codes", []), strict=False))
+    if any(codes.get(name, code) != code for name, code in saved.anchors.items()):
+        progress.warn(f"{path} numbers the modes otherwise, since some were merged; the page begins without it")
+        return own
+    return saved
 
 
 def _json(value: Any) -> str:
@@ -184,13 +213,13 @@ def _lines(demonstrations: Demonstrations, first: list[int], best: list[int]) ->
     names += [f"component {number + 1}" for number in range(table.shape[1] - len(names))]
     order = [int(np.flatnonzero(take_observations == column)[0]) for column in best if column in take_observations]
     vectors = len(take_observations)
-    axes = (order or list(range(vectors)))[:2]
+    axes = _axes(table, order or list(range(vectors)))
     return {
         "columns": names,
         "observed": vectors,
         "acted": len(take_actions),
         "left_out": len(spread(demonstrations)[0]) + len(spread(demonstrations)[1]) - vectors - len(take_actions),
-        "axes": axes if len(axes) == 2 else [-1, axes[0] if axes else 0],
+        "axes": axes,
         "drawn": drawn.tolist(),
         "ends": ends,
         "steps": steps,
@@ -199,6 +228,17 @@ def _lines(demonstrations: Demonstrations, first: list[int], best: list[int]) ->
         "points": base64.b64encode(np.ascontiguousarray(levels.T).tobytes()).decode(),
         "sampled": points < int(demonstrations.lengths.max()),
     }
+
+
+def _axes(table: NDArray[np.float64], order: list[int]) -> list[int]:
+    """Return what is across and up at first: the best column, and the next that is no copy of it; -1 is the step."""
+    first, *others = order
+    for column in others:
+        pair = table[:, [first, column]]
+        matrix: NDArray[np.float64] = np.cov(pair.T)
+        if matrix[0, 1] ** 2 < _ALIKE**2 * matrix[0, 0] * matrix[1, 1]:
+            return [first, column]
+    return [first, others[0]] if others else [-1, first]
 
 
 def _columns(demonstrations: Demonstrations, best: list[int]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:

@@ -52,7 +52,7 @@ def film(
         import imageio_ffmpeg
     except ImportError as error:
         raise InputError("films need imageio-ffmpeg; pip install manyways[film]") from error
-    _choose_renderer()
+    choose_renderer()
     environment = _rendering(task, lambda: task.make(mode, render_mode="rgb_array"))
     try:
         every, rate = pace(environment)
@@ -117,7 +117,7 @@ def _rendering(task: Task, draw: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _choose_renderer() -> None:
+def choose_renderer() -> None:
     """Make MuJoCo draw in software where there is neither a screen nor a choice of the user's."""
     if sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl" if Path("/dev/dri").exists() else "osmesa")

@@ -12,8 +12,10 @@ from manyways.files import write_json
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
 from manyways.visual.explore import page
+from manyways.visual.live import Live
 
 _HOST = "127.0.0.1"
+_BOUNDARY = "frame"
 _LARGEST = 64 * 2**20  # bytes of edits
 
 
@@ -24,16 +26,18 @@ class Server:
         run: finished, of an algorithm with codes.
         port: to listen on; 0 for a free one.
         progress: receives what is said on the way.
+        live: a simulator to show beside it.
 
     Raises:
         InputError: the port is taken, or as `page`.
     """
 
-    def __init__(self, run: Run, port: int = 0, progress: Progress = SILENT) -> None:
+    def __init__(self, run: Run, port: int = 0, progress: Progress = SILENT, live: Live | None = None) -> None:
         self.token = secrets.token_urlsafe(24)
-        content = page(run, served=True, progress=progress).encode()
+        content = page(run, served=True, live=live is not None, progress=progress).encode()
         try:
-            self._http = ThreadingHTTPServer((_HOST, port), _handler(run, content, self.token))
+            self._http = ThreadingHTTPServer((_HOST, port), _handler(run, content, self.token, live))
+            self._http.daemon_threads = True  # an onlooker of the simulator does not keep it from ending
         except OSError as error:
             raise InputError(f"cannot listen on port {port} ({error.strerror}); give another --port") from error
         self.port = int(self._http.server_address[1])
@@ -59,8 +63,8 @@ class Server:
         self._http.server_close()
 
 
-def _handler(run: Run, content: bytes, token: str) -> type[BaseHTTPRequestHandler]:
-    """Return what answers: the page at /, and edits at /edits.json, which it writes."""
+def _handler(run: Run, content: bytes, token: str, live: Live | None) -> type[BaseHTTPRequestHandler]:
+    """Return what answers: the page at /, edits at /edits.json, which it writes, and the simulator at /live."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -90,19 +94,46 @@ def _handler(run: Run, content: bytes, token: str) -> type[BaseHTTPRequestHandle
                 return
             if urlsplit(self.path).path == "/":
                 self._answer(200, content, "text/html")
+            elif urlsplit(self.path).path == "/live" and live is not None:
+                self._stream(live)
             else:
                 self._answer(404, "There is nothing here.")
+
+        def _stream(self, live: Live) -> None:
+            """Send pictures, each in the place of the one before, until the browser has seen enough."""
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            frames = live.frames()
+            try:
+                for frame in frames:
+                    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
+                    self.wfile.write(head.encode() + frame + b"\r\n")
+            except OSError:
+                return
+            finally:
+                frames.close()
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
             self.close_connection = True
             if not self._allowed():
                 return
-            if urlsplit(self.path).path != "/edits.json" or not length.isdecimal() or int(length) > _LARGEST:
+            place = urlsplit(self.path).path
+            if place not in ("/edits.json", "/live") or not length.isdecimal() or int(length) > _LARGEST:
                 self._answer(400, "There is nothing to save here.")
                 return
             try:
-                edits = Edits.from_json(json.loads(self.rfile.read(int(length))), "the page")
+                asked = json.loads(self.rfile.read(int(length)))
+                if place == "/live":
+                    if live is None:
+                        raise InputError("no simulator is running; start the server with --env")
+                    live.command(asked)
+                    self._answer(200, "done")
+                    return
+                edits = Edits.from_json(asked, "the page")
                 write_json(run.path / "edits.json", edits.to_json())
             except (ManywaysError, ValueError) as error:
                 self._answer(500 if isinstance(error, WriteError) else 400, f"Not saved: {error}")

@@ -10,7 +10,8 @@ const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count ==
 const count = data.ids.length, discrete = Boolean(data.codes), STEP = -1;
 const GREY = "#b5b5b5", SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#9fda3a", "#fde725"];
 const place = new Map(data.drawn.map((demonstration, index) => [demonstration, index]));
-const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] };
+const config = { displaylogo: false, responsive: true, 
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "sendChartToCloud"] }; // the last would upload the data
 
 // The numbers: 16 bits each, column by column.
 const bytes = Uint8Array.from(atob(data.points), (letter) => letter.charCodeAt(0));
@@ -29,8 +30,12 @@ const columnName = (column) => (column === STEP ? "step" : data.columns[column])
 // What a person has decided.
 const names = discrete ? data.modes.map((mode) => mode.name) : [];
 const labels = new Map(), excluded = new Set(), position = new Map(data.ids.map((id, index) => [id, index]));
-const gone = new Set(data.edits.exclude.filter((id) => !position.has(id))); // left out when this run was trained
-for (const [id, code] of Object.entries(data.edits.labels)) if (position.has(id)) labels.set(position.get(id), code);
+const gone = new Set(); // left out when this run was trained
+for (const id of data.edits.exclude || []) { if (position.has(id)) excluded.add(position.get(id)); else gone.add(id); }
+for (const [id, code] of Object.entries(data.edits.labels || {})) {
+  if (discrete && position.has(id) && code < names.length) labels.set(position.get(id), code);
+}
+for (const [code, name] of Object.entries(data.edits.names || {})) if (+code < names.length) names[code] = name;
 let merged = false, changed = false, chosen = null;
 const codeOf = (index) => (labels.has(index) ? labels.get(index) : data.codes[index]);
 const nameOf = (code) => (names[code] ? `${code} ${names[code]}` : `code ${code}`);
@@ -313,6 +318,7 @@ function drawEdits() {
 function update(first = false) {
   changed = !first;
   if (!first) $("saved").textContent = "not saved yet";
+  if (data.live) fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), $("live-code").value || 0);
   if (discrete) $("modes").replaceChildren(...data.modes.map(modeCard));
   $("suspects").replaceChildren(...data.suspects.map(suspectRow));
   drawEdits();
@@ -334,6 +340,26 @@ $("save").onclick = async () => {
   changed = !(answer && answer.ok);
   $("saved").textContent = answer ? await answer.text() : "The server does not answer; start it again, or download the file.";
 };
+
+// The simulator.
+async function ask(what) {
+  const answer = await fetch("live" + location.search, { method: "POST", body: JSON.stringify(what) }).catch(() => null);
+  $("live-said").textContent = !answer ? "The server does not answer." : answer.ok ? "" : await answer.text();
+}
+if (data.live) {
+  $("live-section").hidden = false;
+  fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), 0);
+  $("live-code").onchange = () => ask({ code: +$("live-code").value });
+  $("live-reset").onclick = () => ask({ reset: true });
+  $("live-nudge").onclick = () => ask({ nudge: true });
+  $("live").onerror = () => { if (!$("live").hidden) ask({ code: +$("live-code").value }); }; // which says what failed
+  $("live-stop").onclick = () => {
+    const start = $("live").hidden;
+    $("live").hidden = !start;
+    if (start) $("live").src = "live" + location.search; else $("live").removeAttribute("src");
+    $("live-stop").textContent = start ? "Stop" : "Start";
+  };
+}
 window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
 
 // The start.
