@@ -30,6 +30,9 @@ CODED: dict[str, Any] = PLANS | {"linear": True, "trajectories_per_batch": 64, "
 ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
 ALGORITHMS: dict[str, Any] = {
     "sog-bc, default": lambda more: manyways.SOGBC(prior=ONE, **more),
+    "sog-bc, 512 wide, 100 passes": lambda more: manyways.SOGBC(
+        prior=ONE, **({"network": "residual", "hidden": 512, "iterations": 10_020, "linear": False} | more)
+    ),
     "sog-bc": lambda more: manyways.SOGBC(prior=ONE, init="random", **(CODED | {"details": 16} | more)),
     "sog-bc, 4 codes": lambda more: manyways.SOGBC(prior=CODES, **(CODED | {"details": 16} | more)),
     "bc": lambda more: manyways.BC(**(CODED | more)),

@@ -145,7 +145,8 @@ def test_a_large_network_for_much_of_peoples_data_keeps_its_last_weights(monkeyp
     settings = manyways.SOGBC(prior=manyways.Categorical(2))
     much, little = (noisy(trajectories=count, steps=60, persistent=0.9) for count in (40, 20))
     found = defaults.resolve(settings, much)
-    assert (found.network, found.hidden, found.keep, found.iterations) == ("residual", 512, "last", 3000)
+    assert (found.network, found.hidden, found.keep, found.iterations) == ("residual", 256, "last", 3000)
+    assert found.linear
     found = defaults.resolve(settings, little)
     assert (found.network, found.hidden, found.keep, found.iterations) == ("paper", None, "best", 3000)
     own = dataclasses.replace(settings, network="paper", hidden=64, iterations=5)
@@ -156,7 +157,7 @@ def test_a_large_network_for_much_of_peoples_data_keeps_its_last_weights(monkeyp
 def test_the_length_of_a_large_networks_training_follows_from_the_data(monkeypatch):
     monkeypatch.setattr(defaults, "_BATCH", 1)
     settings = manyways.SOGBC(prior=manyways.Categorical(2), network="residual")
-    assert defaults.resolve(settings, noisy(trajectories=20, steps=3)).iterations == 20 * 3 * 100
+    assert defaults.resolve(settings, noisy(trajectories=30, steps=3)).iterations == 30 * 3 * 60
     assert defaults.resolve(settings, noisy(trajectories=30, steps=20)).iterations == 12_000
 
 

@@ -26,7 +26,7 @@ _RIDGES = (1e-4, 1e-2, 1.0)  # penalties, as shares of the steps; the one with t
 _FARTHEST = 10.0  # standard deviations
 _MUCH = 15_000  # steps, from which a large network overfits less than a small one lacks
 # Of the large network's training.
-_PASSES = 100
+_PASSES = 60
 _BATCH = 256  # steps
 _ITERATIONS = (3000, 12_000)
 
@@ -100,4 +100,5 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
 
 def _filled(settings: Settings, values: dict[str, Any]) -> Settings:
     """Return the settings with these values where they have None."""
-    return replace(settings, **{name: value for name, value in values.items() if getattr(settings, name) is None})
+    open_ = {name: value for name, value in values.items() if getattr(settings, name, value) is None}
+    return replace(settings, **open_)

@@ -120,7 +120,7 @@ class Cloning(Algorithm):
     Those without a default follow from the demonstrations: see `algorithms.defaults`.
 
     Args:
-        iterations: gradient steps; 3,000 unless given, or 100 passes over the data for a large network, at most 12,000.
+        iterations: gradient steps; 3,000 unless given, or 60 passes over the data for a large network, at most 12,000.
         learning_rate: the greatest; it falls to 0. By the optimizer unless given.
         history: observations that the policy sees, the current one included. Unless given, 2 where errors persist from
             step to step, as those of people do, else 1.
@@ -132,7 +132,7 @@ class Cloning(Algorithm):
             residual network, whose actions go on improving when its held-out loss does not, else best.
         patience: with best weights, share of the iterations without a lower held-out loss after which training stops.
         network: paper has the layers of Figure 8a; residual has deeper ones with dropout. Unless given, residual and
-            512 wide where errors persist over 15,000 steps or more, else paper.
+            256 wide where errors persist over 15,000 steps or more, else paper.
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
@@ -140,7 +140,11 @@ class Cloning(Algorithm):
 
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
     person: ClassVar[dict[str, Any]] = {"history": 2, "horizon": 16, "optimizer": "adamw"}
-    large: ClassVar[dict[str, Any]] = {"network": "residual", "hidden": 512}  # for much of people's data
+    large: ClassVar[dict[str, Any]] = {
+        "network": "residual",
+        "hidden": 256,
+        "linear": True,
+    }  # for much of people's data
     small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best"}
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
@@ -199,7 +203,8 @@ class SOGBC(Cloning):
         warm_up: share of the iterations with the initial codes.
         details: codes below the mode, one for each plan, which nobody chooses: searched together with the mode, and
             chosen by a gate, p(detail | observations, code).
-        linear: whether the network learns what a linear answer to the observations leaves.
+        linear: whether the network learns what a linear answer to the observations leaves; unless given, where much of
+            people's data gets a large network.
         segments: whether the code may change within a trajectory, as where people change their mind. The horizon is
             then 1 unless given.
     """
@@ -217,7 +222,7 @@ class SOGBC(Cloning):
     init: Literal["clusters", "random"] = "clusters"
     warm_up: float = 0.1
     details: int = 1
-    linear: bool = False
+    linear: bool | None = None
     segments: bool = False
 
     def __post_init__(self) -> None:

@@ -104,7 +104,7 @@ class SOGBCTraining(CloningTraining):
                 **settings.window(),
                 **residual_settings(settings),
                 details=settings.details,
-                linear=settings.linear,
+                linear=bool(settings.linear),
             )
 
         network = make_network(settings.hidden or _WIDTH)
