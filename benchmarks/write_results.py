@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from manyways.reproduce.paper import ratio
+from manyways.reproduce.paper import NAMES, ratio
 from manyways.reproduce.records import Records
 from manyways.reproduce.report import all_claims, claim_cells, cost_cells
 from manyways.reproduce.tables import cells as paper_cells
@@ -26,17 +26,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 STALE = "†"
 
-TASKS = {
-    "circles": "Circles",
-    "circles-images": "Circles from pictures",
-    "ant-fwd-back": "Ant-Fwd-Back",
-    "ant-dir-6": "Ant-Dir-6",
-    "halfcheetah-fwd-back": "HalfCheetah-Fwd-Back",
-    "walker2d-vel-6": "Walker2d-Vel-6",
-    "hopper-vel-6": "Hopper-Vel-6",
-    "humanoid-dir-6": "Humanoid-Dir-6",
-}
-RANGES = {"halfcheetah-vel": "HalfCheetah-Vel", "fetch-reach": "FetchReach"}
+RANGES = {task: NAMES[task] for task in ("halfcheetah-vel", "fetch-reach")}
+TASKS = {task: name for task, name in NAMES.items() if task not in RANGES}
 ALGORITHMS = ("sog-bc", "sog-gail", "infogail", "vae-gail", "gail", "bc", "mdn", "bet", "diffusion")
 
 
