@@ -6,11 +6,12 @@ persist. Where they do, the policy sees two observations and plans a stretch of 
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.columns import normalized
 from manyways.demonstrations.spaces import entry_spaces
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ _STEPS = 20_000  # about as many are enough
 _LEAST_TRAJECTORIES = 10
 _FEATURES = 500  # random, of an observation
 _RIDGES = (1e-4, 1e-2, 1.0)  # penalties, as shares of the steps; the one with the least errors counts
-_FARTHEST = 10.0  # standard deviations
 _MUCH = 15_000  # steps, from which a large network overfits less than a small one lacks
 # Of the large network's training.
 _PASSES = 60
@@ -66,14 +66,6 @@ def persistence(demonstrations: Demonstrations, seed: int = 0) -> float:
     before, now = errors[rows - 1], errors[rows]
     slope = (before * now).sum(axis=0) / np.maximum((before**2).sum(axis=0), 1e-12)
     return float(1 - ((now - slope * before) ** 2).sum() / max((now**2).sum(), 1e-12))
-
-
-def normalized(values: Any) -> Any:
-    """Return columns with mean 0 and variance 1, clipped far away; constant ones are 0."""
-    values = np.asarray(values, np.float64)
-    std = values.std(axis=0)
-    scaled = (values - values.mean(axis=0)) / np.where(std > 1e-12 * np.abs(values).max(axis=0), std, np.inf)
-    return scaled.clip(-_FARTHEST, _FARTHEST)
 
 
 def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.algorithms.defaults import normalized
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.mixture import cluster
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.columns import normalized
 from manyways.policies.segments import price_of_change, surprise
 from manyways.search.segments import best_paths, count_changes
 

@@ -1,4 +1,4 @@
-"""Trajectories of any length as points in a few dimensions: the principal components of three kinds of features.
+"""Trajectories of any length as points in a few dimensions: the principal components of features of several kinds.
 
 - The kernel mean embedding of the (state, action) pairs: the mean of random Fourier features (Rahimi & Recht 2007). It
   says which pairs occur, whatever the length or the order. States are relative to the trajectory's mean, so the start
@@ -7,6 +7,8 @@
 - Response correlations: the correlations of the changes of actions with the changes of states, from step to step. Only
   combinations in which the two halves of a trajectory agree are used: the noise of hundreds of state dimensions would
   hide one relation, and smooth motions have noise alone.
+- How badly each of some linear policies explains the trajectory, if there are such policies
+  (`clustering.linear_policies`). These are never mixed with the others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +21,7 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from manyways.demonstrations import Demonstrations
-from manyways.demonstrations.columns import inverse_std
+from manyways.demonstrations.columns import FARTHEST, inverse_std
 
 _FEATURES = 512
 _STEPS_PER_TRAJECTORY = 128  # of the kernel mean embedding; more hardly change it
@@ -34,6 +36,7 @@ _LEAST_CHANGE = 0.01  # variance of changes, as a share of all trajectories'; be
 _AGREEMENT_OVER_CHANCE = 3.0  # least covariance of the halves over the most negative one, which is chance
 _RELIABLE = 0.8  # least share of the variance that the halves have in common
 _COMPONENTS = 12
+_LEAST_ERROR = 1e-6  # of a linear policy, in variances of the action
 
 Floats = NDArray[np.floating[Any]]
 
@@ -51,6 +54,7 @@ class Embedding:
         components: (features, dimensions), from features to the result.
         change_scale: (pair,), inverse standard deviations of the changes from step to step.
         response_correlations: (observation size x action size, combinations), from correlations to features.
+        policies: (policies, observation size + 1, action size), of normalised states and actions.
     """
 
     mean: Floats
@@ -62,13 +66,18 @@ class Embedding:
     components: Floats
     change_scale: Floats
     response_correlations: Floats
+    policies: Floats
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, seed: int) -> "Embedding":
-        """Measure the embedding on demonstrations.
+        """Measure the embedding by features of all kinds, with the same variance for each kind."""
+        return next(cls.fit_kinds(demonstrations, seed))
 
-        The kernel is Gaussian on normalised pairs, its bandwidth the median distance of two pairs. All kinds of
-        features get the same variance before the principal components.
+    @classmethod
+    def fit_kinds(cls, demonstrations: Demonstrations, seed: int) -> Iterator["Embedding"]:
+        """Measure the embedding by features of all kinds, then by those of each kind alone.
+
+        The kernel is Gaussian on normalised pairs, its bandwidth the median distance of two pairs.
         """
         rng = np.random.default_rng(seed)
         observations, actions = demonstrations.vectors(), demonstrations.action_vectors()
@@ -83,7 +92,8 @@ class Embedding:
         frequencies, phases = fourier_features(pairs * own_scale, rng)
         change_scale = _inverse_change(observations, actions, demonstrations)
         nothing = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
-        raw = cls(mean, scale, own_scale, frequencies, phases, *nothing, change_scale, nothing[1])
+        no_policies = np.zeros((0, observations.shape[1] + 1, actions.shape[1]), np.float32)
+        raw = cls(mean, scale, own_scale, frequencies, phases, *nothing, change_scale, nothing[1], no_policies)
         raw = replace(raw, response_correlations=raw._reliable_responses(demonstrations, seed))
 
         some = np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES])
@@ -93,15 +103,24 @@ class Embedding:
         last = features.shape[1] - raw.response_correlations.shape[1]
         sizes = (_FEATURES, last - _FEATURES, raw.response_correlations.shape[1])
         totals = [part.sum() for part in np.split(variance, [_FEATURES, last])]
-        weights = np.repeat([1 / np.sqrt(total) if total > 1e-12 else 0.0 for total in totals], sizes)
-        dimensions = min(_COMPONENTS, len(some) - 1, features.shape[1])
-        if dimensions < 1 or not weights.any():  # one trajectory, or all the same
-            components = np.zeros((features.shape[1], 1))
-        else:
-            pca = PCA(dimensions, random_state=seed).fit((features - centre) * weights)
-            varies = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
-            components = weights[:, None] * pca.components_[varies].T
-        return replace(raw, centre=centre, components=np.ascontiguousarray(components, dtype=np.float32))
+        weights = np.array([1 / np.sqrt(total) if total > 1e-12 else 0.0 for total in totals])
+        yield replace(raw, centre=centre, components=_components(features - centre, np.repeat(weights, sizes), seed))
+        if np.count_nonzero(weights) > 1:
+            for kind in np.flatnonzero(weights):
+                alone = np.where(np.arange(len(sizes)) == kind, weights, 0.0)
+                components = _components(features - centre, np.repeat(alone, sizes), seed)
+                yield replace(raw, centre=centre, components=components)
+
+    def by_policies(self, policies: Floats) -> "Embedding":
+        """Return the embedding by how badly linear policies explain a trajectory, a dimension for each.
+
+        Args:
+            policies: (policies, observation size + 1, action size), of normalised states and actions.
+        """
+        count = len(self.centre)
+        components = np.concatenate([np.zeros((count, len(policies))), np.eye(len(policies))]).astype(np.float32)
+        centre = np.concatenate([self.centre, np.zeros(len(policies))]).astype(np.float32)
+        return replace(self, policies=policies.astype(np.float32), centre=centre, components=components)
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
@@ -125,7 +144,16 @@ class Embedding:
         features = [kernel_mean, in_order.ravel()]
         if self.response_correlations.shape[1]:
             features.append(self._correlations(observations, actions) @ self.response_correlations)
+        if len(self.policies):
+            features.append(self._log_errors(pairs))
         return np.concatenate(features).astype(np.float32)
+
+    def _log_errors(self, pairs: Floats) -> Floats:
+        """Return the logarithm of each linear policy's mean squared error, (policies,), from normalised pairs."""
+        states, actions = np.split(pairs.clip(-FARTHEST, FARTHEST), [self.policies.shape[1] - 1], axis=1)
+        predicted = states @ self.policies[:, :-1] + self.policies[:, -1:]
+        errors: Floats = np.log(np.square(predicted - actions).mean(axis=(1, 2)) + _LEAST_ERROR)
+        return errors
 
     def _correlations(self, observations: Floats, actions: Floats) -> Floats:
         """Return the correlation of the changes of each state dimension and each action dimension, as one row."""
@@ -160,6 +188,25 @@ class Embedding:
         whole = ((one @ directions) ** 2 + (other @ directions) ** 2).mean(axis=0) / 2
         reliable = (shared > _AGREEMENT_OVER_CHANCE * max(0.0, -shared[0])) & (shared > _RELIABLE * whole) & (whole > 0)
         return np.ascontiguousarray(components @ directions[:, reliable], dtype=np.float32)
+
+
+def _components(features: Floats, weights: Floats, seed: int) -> Floats:
+    """Return the principal components of weighted features, (features, dimensions), from features to the result.
+
+    Args:
+        features: (trajectories, features), with mean 0.
+        weights: (features,).
+        seed: of the solver.
+    """
+    dimensions = min(_COMPONENTS, len(features) - 1, features.shape[1])
+    if dimensions < 1 or not weights.any():  # one trajectory, or all the same
+        return np.zeros((features.shape[1], 1), np.float32)
+    used = np.flatnonzero(weights)
+    pca = PCA(min(dimensions, len(used)), random_state=seed).fit(features[:, used] * weights[used])
+    varies = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+    components = np.zeros((features.shape[1], varies.sum()), np.float32)
+    components[used] = weights[used, None] * pca.components_[varies].T
+    return components
 
 
 def fourier_features(pairs: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -8,20 +8,24 @@ A mishap lies far from everything. As a group of its own it would force two mode
 trajectories are left out of the fit, and trajectories far from all groups have equal likelihoods.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
+from scipy.stats import wilcoxon
 from torch import Tensor
 
 from manyways.clustering.embedding import Embedding
+from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
+from manyways.clustering.regressions import Regressions
 from manyways.demonstrations import Demonstrations
 
 _TRAJECTORIES_FOR_CENTRES = 10_000
+_SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
 _Array = TypeVar("_Array", Tensor, NDArray[np.float64])
@@ -50,11 +54,27 @@ class Groups:
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
-        Trajectories with a label are in the group of that number.
+        Trajectories with a label are in the group of that number. Groups are sought in an embedding by all features
+        together, in embeddings by each kind of features alone, and among linear policies. Those of all features count,
+        unless others explain held-out actions better by more than chance (`clustering.regressions`).
         """
-        embedding = Embedding.fit(demonstrations, seed)
+        found = [cls._in(embedding, demonstrations, groups, seed) for embedding in _embeddings(demonstrations, groups, seed)]
+        if len(found) == 1:
+            return found[0]
+        regressions = Regressions.of(demonstrations, seed)
+        nll = [regressions.held_out_nll(one.relative_nll(demonstrations).argmin(axis=1)) for one in found]
+        best = int(np.argmin([one.sum() for one in nll]))
+        gain = nll[0] - nll[best]
+        surely = gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE
+        return found[best if surely else 0]
+
+    @classmethod
+    def _in(cls, embedding: Embedding, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
+        """Find groups in this embedding."""
         rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
         points, known = embedding(demonstrations), demonstrations.labels
+        if known is None and len(embedding.policies):  # each policy has its group, also where clusters would differ
+            known = points.argmin(axis=1)
         if known is not None:
             rows = np.union1d(rows, np.flatnonzero(known >= 0))
             known = known[rows]
@@ -118,6 +138,19 @@ class Groups:
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
         max_distance, variance = (float(tensors[name]) for name in ("max_distance", "residual_variance"))
         return cls(embedding, tensors["metric"], tensors["centres"], max_distance, variance)
+
+
+def _embeddings(demonstrations: Demonstrations, groups: int, seed: int) -> Iterator[Embedding]:
+    """Yield the embeddings in which groups are sought: by all features, by each kind alone, by linear policies."""
+    if groups == 1:
+        yield Embedding.fit(demonstrations, seed)
+        return
+    embedding = None
+    for embedding in Embedding.fit_kinds(demonstrations, seed):
+        yield embedding
+    policies = linear_policies(demonstrations, groups, seed)
+    if policies is not None and embedding is not None:
+        yield embedding.by_policies(policies)
 
 
 def nll_as_loss(nll: _Array, lengths: _Array, residual_variance: Any) -> _Array:

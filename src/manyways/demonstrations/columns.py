@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from manyways.errors import InputError
 
 _ROUNDING = 8  # units in the last place; a smaller standard deviation is rounding, not information
+FARTHEST = 10.0  # standard deviations at which normalised values are clipped
 _LEAST_RESOLVED = 1000  # steps of single precision in a standard deviation; with fewer a column stays double
 
 
@@ -24,6 +25,14 @@ def inverse_std(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return the inverse standard deviation of each column of `values` (rows, ...), 0 where it does not vary."""
     std = values.std(axis=0, dtype=np.float64)
     return np.divide(1, std, out=np.zeros_like(std), where=varying(values) & (std > 0)).astype(np.float32)
+
+
+def normalized(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return columns (rows, n) with mean 0 and variance 1 in double precision, clipped far away; constant ones are 0."""
+    values = np.asarray(values, np.float64)
+    std = values.std(axis=0)
+    scaled = (values - values.mean(axis=0)) / np.where(std > 1e-12 * np.abs(values).max(axis=0), std, np.inf)
+    return scaled.clip(-FARTHEST, FARTHEST)
 
 
 def as_numbers(value: Any, name: str) -> NDArray[Any]:
