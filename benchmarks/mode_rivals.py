@@ -92,8 +92,8 @@ def spectral(points: Floats, groups: int, seed: int) -> Integers:
 
 def time_warping(demonstrations: Demonstrations, groups: int, seed: int) -> Integers:
     """Return k-medoids (Schubert and Rousseeuw 2021) of distances by dynamic time warping."""
-    import kmedoids
-    from dtaidistance import dtw_ndim
+    import kmedoids  # type: ignore[import-not-found]
+    from dtaidistance import dtw_ndim  # type: ignore[import-not-found]
 
     if len(demonstrations) > TRAJECTORIES:
         raise TooLarge

@@ -141,7 +141,7 @@ def stretch_any_time(seed: int) -> Drawn:
 def few_turns(seed: int) -> Drawn:
     """Modes differ in how fast one turns; 8 to 60 short trajectories with any first heading."""
     rng = _random("few turns", seed)
-    modes = rng.integers(2, 5)
+    modes = int(rng.integers(2, 5))
     labels, steps = _labels(rng, modes, _size(rng, 4 * modes, 60)), _size(rng, 15, 40)
     rates = 1.5 * (np.arange(modes) - rng.integers(modes))
     paths = []
@@ -174,8 +174,8 @@ def any_heading(seed: int) -> Drawn:
 def unequal(seed: int) -> Drawn:
     """Modes differ in their curve; the most frequent is 20 to 100 times as frequent as the rarest."""
     rng = _random("unequal", seed)
-    settings = {"kinds": int(rng.integers(3, 7)), "per_kind": _size(rng, 80, 150), "imbalance": rng.uniform(20, 100)}
-    return Motions(noise=0.02, **settings).draw(seed)
+    kinds, per_kind, imbalance = int(rng.integers(3, 7)), _size(rng, 80, 150), rng.uniform(20, 100)
+    return Motions(kinds=kinds, per_kind=per_kind, noise=0.02, imbalance=imbalance).draw(seed)
 
 
 def one_mode(seed: int) -> Drawn:
@@ -248,7 +248,7 @@ def _size(rng: np.random.Generator, least: int, most: int) -> int:
     return round(float(np.exp(rng.uniform(np.log(least), np.log(most)))))
 
 
-def _labels(rng: np.random.Generator, modes: int, count: int) -> Integers:
+def _labels(rng: np.random.Generator, modes: int | np.integer, count: int) -> Integers:
     """Return modes with nearly equal shares in random order, (count,)."""
     return rng.permutation(np.arange(max(count, 4 * modes)) % modes)
 
@@ -370,7 +370,7 @@ def _turns(states: Floats, actions: Floats) -> Floats:
 def _height(states: Floats, actions: Floats) -> float:
     """Return the height at x = 0, by a line through what is near."""
     near = np.argsort(np.abs(states[:, 0]))[: max(4, len(states) // 8)]
-    return float(np.polyfit(*states[near].T, 1)[1])
+    return float(np.polyfit(states[near, 0], states[near, 1], 1)[1])
 
 
 def _visits(states: Floats, actions: Floats) -> Integers:

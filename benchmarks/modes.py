@@ -13,6 +13,7 @@ an NPZ file with labels (`modes`) in the folder `--data`. Time warping needs `pi
 
 import multiprocessing
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ def main(options: Options) -> None:
             if not cells:
                 continue
             demonstrations, modes = draw(group, name, seed, options)
-            about = {"modes": len(np.unique(modes)), "trajectories": len(modes)}
+            about: Row = {"modes": len(np.unique(modes)), "trajectories": len(modes)}
             about |= {"data": data_fingerprint(demonstrations)[:16], "commit": provenance()["commit"]}
             for cell in cells:
                 rows.append(cell | about | measured(cell, demonstrations, modes, options))
@@ -137,6 +138,7 @@ def listed_tasks() -> list[str]:
 
 def draw(group: str, name: str, seed: int, options: Options) -> tuple[manyways.Demonstrations, Integers]:
     """Return a set's demonstrations and the mode of each."""
+    modes: NDArray[Any] | None
     if group == "kinds":
         demonstrations, modes = mode_sets.SETS[name].draw(seed)
     elif group == "motions":
@@ -150,6 +152,7 @@ def draw(group: str, name: str, seed: int, options: Options) -> tuple[manyways.D
         assert options.data is not None
         path = options.data / f"{name}.npz"
         demonstrations, modes = manyways.Demonstrations.load(path), manyways.load_modes(path)
+    assert modes is not None
     if options.trajectories is not None and len(demonstrations) > options.trajectories:
         some = np.arange(options.trajectories)
         demonstrations, modes = demonstrations.select(some), modes[some]
@@ -166,9 +169,9 @@ def measured(cell: Row, demonstrations: manyways.Demonstrations, modes: Integers
     try:
         found: Row = here.recv()
     except EOFError:
-        found = {"failed": "too slow"}
+        found = {}
     process.join()
-    return found
+    return found or {"failed": "too slow" if process.exitcode == -signal.SIGXCPU else f"died ({process.exitcode})"}
 
 
 def answer(
@@ -180,7 +183,7 @@ def answer(
     options: Options,
 ) -> None:
     """Send what a method finds; the system ends this process when its time is over."""
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     try:
         pipe.send(find(cell, demonstrations, modes, options))
     except CANNOT as error:
