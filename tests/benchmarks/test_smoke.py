@@ -40,7 +40,7 @@ SMALLEST = {
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
     "modes": (
-        *("few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
+        *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
         *("--counting", "count_modes", "HDBSCAN", "--iterations", 3, "--data", "OUT", "--out", "OUT/modes.json"),
     ),
     "motions": (
