@@ -401,7 +401,7 @@ def _level(demonstrations: Demonstrations, seed: int) -> Floats:
 SETS: dict[str, Kind] = {
     "start": Kind(start, _each(lambda states, actions: states[:2].mean(axis=0))),
     "passing": Kind(passing, _each(_height)),
-    "end": Kind(end, _each(lambda states, actions: states[-2:].mean(axis=0))),
+    "end": Kind(end, _each(lambda states, actions: states[-1])),
     "order": Kind(order, _each(_visits)),
     "speed": Kind(speed, _each(lambda states, actions: np.log(np.linalg.norm(actions, axis=1)).mean())),
     "one column": Kind(column, _level),
