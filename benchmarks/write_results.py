@@ -21,6 +21,7 @@ from manyways.reproduce.report import all_claims, claim_cells, cost_cells
 from manyways.reproduce.tables import cells as paper_cells
 from manyways.runs.provenance import expert_fingerprint
 from manyways.tasks import get_task
+from mode_tables import REPORTED
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -373,8 +374,7 @@ def small_data() -> str:
             line.append(f"{statistics.mean(success):.2f} ({min(success):.2f})" if success else "")
         ours = [*found.get("default", []), *found.get("small network", [])]
         agreement = [row["agreement"] for row in ours]
-        line.append(f"{statistics.mean(agreement):.2f}" if agreement else "")
-        line.append(str(len(ours)))
+        line += [f"{statistics.mean(agreement):.2f}" if agreement else "", str(len(ours))]
         lines.append(line)
         for name in ("bc", "mdn", "bet", "diffusion"):
             line.append(", ".join(f"{row['success'][0]:.2f}" for row in found.get(name, [])))
@@ -441,6 +441,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "segments": segments,
     "small-data": small_data,
     "pusht": pusht,
+    **{name: partial(lambda cells: table(*cells()), cells) for name, cells in REPORTED.items()},
 }
 
 

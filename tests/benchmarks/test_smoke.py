@@ -13,7 +13,7 @@ import manyways
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-LIBRARIES = {"common", "families", "yardstick"}
+LIBRARIES = {"common", "families", "mode_rivals", "mode_sets", "mode_tables", "yardstick"}
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in LIBRARIES)
 
 # Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),
@@ -39,6 +39,10 @@ SMALLEST = {
     "environments": ("--tasks", "circles", "--sizes", 1, "--rounds", 1, "--seconds", 0.01, "--out", "OUT/speed.json"),
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
+    "modes": (
+        *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
+        *("--counting", "count_modes", "HDBSCAN", "--iterations", 3, "--data", "OUT", "--out", "OUT/modes.json"),
+    ),
     "motions": (
         *("plain, 5 x 10", "--seeds", 1, "--iterations", 10, "--counting", 0),
         *("--out", "OUT/motions", "--picture", "OUT/motions.png"),
@@ -99,10 +103,10 @@ def test_every_benchmark_runs_at_its_smallest(name, tmp_path, cache):
         pytest.importorskip(NEEDS[name])
     out = tmp_path / "out"
     out.mkdir()
-    if name == "pusht":  # which takes demonstrations of people as a file
+    if name in ("modes", "pusht"):  # which take demonstrations of people as a file
         rng = np.random.default_rng(0)
         pairs = [(rng.uniform(0, 500, (8, 6)), rng.uniform(0, 500, (8, 2))) for _ in range(4)]
-        manyways.Demonstrations.from_arrays(pairs).save(out / "data.npz")
+        manyways.Demonstrations.from_arrays(pairs).save(out / "data.npz", modes=[0, 1, 0, 1])
     kept = [ROOT / "results", ROOT / "benchmarks" / "results", ROOT / "docs"]
     before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
     result = run(name, [str(argument).replace("OUT", str(out)) for argument in SMALLEST[name]], tmp_path, cache)

@@ -1,0 +1,103 @@
+"""Tables of `benchmarks/results/modes.json`: grouping and counting, a row for each kind of set."""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mode_sets import REPORT
+
+OURS_GROUPING = ("groups", "SOG-BC")
+OURS_COUNTING = "count_modes"
+SCORE = "normalized_mutual_information"
+Row = dict[str, Any]
+Cells = tuple[list[str], list[list[str]]]
+
+
+def reported() -> list[Row]:
+    """Return the rows of the result file with the seeds that are reported."""
+    rows = json.loads((Path(__file__).parent / "results" / "modes.json").read_text())["rows"]
+    return [row for row in rows if row["seed"] in REPORT]
+
+
+def grouping_cells(rows: Iterable[Row]) -> Cells:
+    """Return head and lines: each set's best rival by its mean, and ours."""
+    lines = []
+    for name, methods in _by_set(rows, "grouping").items():
+        rival = best_rival(methods)
+        cells = [_scores(methods[method]) if method in methods else "" for method in OURS_GROUPING]
+        lines.append([name, "" if rival is None else rival, _scores(methods[rival]) if rival else "", *cells])
+    return ["set", "best rival", "its NMI, ARI", *OURS_GROUPING], lines
+
+
+def counting_cells(rows: Iterable[Row]) -> Cells:
+    """Return head and lines: how often each method counts right, and to within one."""
+    sets = _by_set(rows, "counting")
+    methods = list(dict.fromkeys(method for found in sets.values() for method in found))
+    methods.sort(key=lambda method: method != OURS_COUNTING)
+    lines = [[name, *(_counts(found.get(method, [])) for method in methods)] for name, found in sets.items()]
+    every = [[row for found in sets.values() for row in found.get(method, [])] for method in methods]
+    if lines:
+        lines.append(["all", *map(_counts, every)])
+    return ["set", *methods], lines
+
+
+def behind(rows: list[Row], margin: float = 0.01) -> str:
+    """Return where ours groups worse than the best rival, seed by seed, and where it counts wrongly."""
+    lines = []
+    for name, methods in _by_set(rows, "grouping").items():
+        rival = best_rival(methods)
+        for own in OURS_GROUPING:
+            if rival is not None and own in methods and mean(methods[rival]) - mean(methods[own]) > margin:
+                lines.append(f"{name}: {own} {_each(methods[own])}; {rival} {_each(methods[rival])}")
+    for name, methods in _by_set(rows, "counting").items():
+        wrong = [row for row in methods.get(OURS_COUNTING, []) if row.get("count") != row["modes"]]
+        told = [f"{row.get('count', row.get('failed'))} of {row['modes']} (seed {row['seed']})" for row in wrong]
+        lines += [f"{name}: counted {', '.join(told)}"] if told else []
+    return "\n".join(lines) or "ours is nowhere behind"
+
+
+def best_rival(methods: dict[str, list[Row]]) -> str | None:
+    """Return the rival with the greatest mean; None if there is none."""
+    rivals = [
+        method for method in methods if method not in OURS_GROUPING and any(SCORE in row for row in methods[method])
+    ]
+    return max(rivals, key=lambda method: mean(methods[method]), default=None)
+
+
+def mean(rows: list[Row]) -> float:
+    """Return the mean score; a method that failed has none, which counts as 0."""
+    return statistics.mean(row.get(SCORE, 0.0) for row in rows)
+
+
+def _by_set(rows: Iterable[Row], table: str) -> dict[str, dict[str, list[Row]]]:
+    sets: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        if row["table"] == table:
+            sets.setdefault(row["set"], {}).setdefault(row["method"], []).append(row)
+    return sets
+
+
+def _scores(rows: list[Row]) -> str:
+    """Return the means of both scores, with how many there are."""
+    rand = statistics.mean(row.get("adjusted_rand_index", 0.0) for row in rows)
+    return f"{mean(rows):.3f}, {rand:.3f} ({len(rows)})"
+
+
+def _each(rows: list[Row]) -> str:
+    return " ".join(f"{row[SCORE]:.3f}" if SCORE in row else str(row["failed"]) for row in rows)
+
+
+def _counts(rows: list[Row]) -> str:
+    """Return the shares of counts that are right, and right to within one."""
+    if not rows:
+        return ""
+    off = [abs(row["count"] - row["modes"]) if "count" in row else 999 for row in rows]
+    return f"{sum(each == 0 for each in off) / len(off):.0%}, {sum(each <= 1 for each in off) / len(off):.0%}"
+
+
+REPORTED: dict[str, Callable[[], Cells]] = {
+    "modes": lambda: grouping_cells(reported()),
+    "modes-counted": lambda: counting_cells(reported()),
+}
