@@ -62,9 +62,7 @@ def test_modes_predict_held_out_actions_and_random_groups_do_not():
         states = rng.normal(size=(50, 3))
         pairs.append((states, (2 * label - 1) * states[:, :1] + 0.1 * rng.normal(size=(50, 1))))
     regressions = Regressions.of(Demonstrations.from_arrays(pairs), seed=0)
-    one, true, random = (
-        regressions.held_out_nll(groups).sum() / 2000 for groups in (0 * labels, labels, rng.permutation(labels))
-    )
+    one, true, random = (nll.sum() / 2000 for nll in regressions.held_out_nll([labels, rng.permutation(labels)]))
     # The action has variance 1.01, of which 0.01 is noise: half the logarithm of 100 nats a step.
     assert one - true == pytest.approx(np.log(101) / 2, abs=0.3)
     assert random > one

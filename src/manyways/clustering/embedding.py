@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
+from manyways.clustering.linear_policies import policy_pairs
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import FARTHEST, inverse_std
 
@@ -54,7 +55,7 @@ class Embedding:
         components: (features, dimensions), from features to the result.
         change_scale: (pair,), inverse standard deviations of the changes from step to step.
         response_correlations: (observation size x action size, combinations), from correlations to features.
-        policies: (policies, observation size + 1, action size), of normalised states and actions.
+        policies: (policies, inputs, action size), linear ones; see `linear_policies.policy_pairs`.
     """
 
     mean: Floats
@@ -115,7 +116,7 @@ class Embedding:
         """Return the embedding by how badly linear policies explain a trajectory, a dimension for each.
 
         Args:
-            policies: (policies, observation size + 1, action size), of normalised states and actions.
+            policies: (policies, inputs, action size), of normalised states and actions.
         """
         count = len(self.centre)
         components = np.concatenate([np.zeros((count, len(policies))), np.eye(len(policies))]).astype(np.float32)
@@ -150,9 +151,11 @@ class Embedding:
 
     def _log_errors(self, pairs: Floats) -> Floats:
         """Return the logarithm of each linear policy's mean squared error, (policies,), from normalised pairs."""
-        states, actions = np.split(pairs.clip(-FARTHEST, FARTHEST), [self.policies.shape[1] - 1], axis=1)
-        predicted = states @ self.policies[:, :-1] + self.policies[:, -1:]
-        errors: Floats = np.log(np.square(predicted - actions).mean(axis=(1, 2)) + _LEAST_ERROR)
+        size = self.policies.shape[2]
+        states, actions = np.split(pairs.clip(-FARTHEST, FARTHEST), [pairs.shape[1] - size], axis=1)
+        before = self.policies.shape[1] > states.shape[1] + 1
+        inputs, actions = policy_pairs(states, actions, np.zeros(1, np.int64), before)
+        errors: Floats = np.log(np.square(inputs @ self.policies - actions).mean(axis=(1, 2)) + _LEAST_ERROR)
         return errors
 
     def _correlations(self, observations: Floats, actions: Floats) -> Floats:

@@ -61,8 +61,8 @@ class Groups:
         found = [cls._in(embedding, demonstrations, groups, seed) for embedding in _embeddings(demonstrations, groups, seed)]
         if len(found) == 1:
             return found[0]
-        regressions = Regressions.of(demonstrations, seed)
-        nll = [regressions.held_out_nll(one.relative_nll(demonstrations).argmin(axis=1)) for one in found]
+        partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]
+        nll = Regressions.of(demonstrations, seed).held_out_nll(partitions)[1:]
         best = int(np.argmin([one.sum() for one in nll]))
         gain = nll[0] - nll[best]
         surely = gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE
@@ -148,9 +148,11 @@ def _embeddings(demonstrations: Demonstrations, groups: int, seed: int) -> Itera
     embedding = None
     for embedding in Embedding.fit_kinds(demonstrations, seed):
         yield embedding
-    policies = linear_policies(demonstrations, groups, seed)
-    if policies is not None and embedding is not None:
-        yield embedding.by_policies(policies)
+    assert embedding is not None
+    for before in (False, True):
+        policies = linear_policies(demonstrations, groups, seed, before)
+        if policies is not None:
+            yield embedding.by_policies(policies)
 
 
 def nll_as_loss(nll: _Array, lengths: _Array, residual_variance: Any) -> _Array:

@@ -1,7 +1,7 @@
 """Groups of trajectories with one linear policy each, by hard EM from random starts.
 
 That is SOG with the simplest policy. It finds modes that no distance of trajectories shows: turning at one of three
-rates, from any first heading.
+rates, from any first heading. The policy may know the action before, as where velocity is not part of the state.
 """
 
 from dataclasses import dataclass
@@ -84,8 +84,27 @@ class _Sums:
         return np.maximum(self.squares[:, None] - 2 * cross + squares, 0)
 
 
-def linear_policies(demonstrations: Demonstrations, groups: int, seed: int) -> Floats | None:
-    """Return the linear policies of groups, (groups, state size + 1, action size), of normalised states and actions.
+def policy_pairs(states: Floats, actions: Floats, starts: Labels, before: bool) -> tuple[Floats, Floats]:
+    """Return the inputs of linear policies (steps, inputs), a state, the action before it if wanted, and 1; and actions.
+
+    The first step of a trajectory has no action before it. It is 0, as input and as action, so that it does not count.
+
+    Args:
+        states: (steps, state size), normalised.
+        actions: (steps, action size), normalised.
+        starts: the first step of each trajectory.
+        before: whether the action before is an input.
+    """
+    ones = np.ones((len(states), 1), states.dtype)
+    if not before:
+        return np.concatenate([states, ones], axis=1), actions
+    inputs, own = np.concatenate([states, np.roll(actions, 1, axis=0), ones], axis=1), actions.copy()
+    inputs[starts], own[starts] = 0, 0
+    return inputs, own
+
+
+def linear_policies(demonstrations: Demonstrations, groups: int, seed: int, before: bool = False) -> Floats | None:
+    """Return the linear policies of groups, (groups, inputs, action size), of normalised states and actions.
 
     None where states are large, or where the halves of a trajectory do not agree on its group: then the policies follow
     chance, or the place where a trajectory is.
@@ -94,6 +113,7 @@ def linear_policies(demonstrations: Demonstrations, groups: int, seed: int) -> F
         demonstrations: of any lengths.
         groups: how many.
         seed: of the starts.
+        before: whether the action before is an input, see `policy_pairs`.
     """
     rng = np.random.default_rng(seed)
     some = demonstrations
@@ -101,8 +121,8 @@ def linear_policies(demonstrations: Demonstrations, groups: int, seed: int) -> F
         some = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
     if some.vectors(slice(0, 1)).shape[1] > _STATE or groups < 2:
         return None
-    inputs, actions = (normalized(values) for values in (some.vectors(), some.action_vectors()))
-    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+    states, actions = (normalized(values) for values in (some.vectors(), some.action_vectors()))
+    inputs, actions = policy_pairs(states, actions, some.starts, before)
     ends = some.starts + some.lengths
     middle = some.starts + some.lengths // 2
     halves = [_Sums.of(inputs, actions, *where) for where in ((some.starts, middle), (middle, ends))]
