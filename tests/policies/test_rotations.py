@@ -169,3 +169,17 @@ def test_a_checkpoint_continues_bit_for_bit(told):
         second.step()
     for one, other in zip(whole.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_sog_gail_refuses_them_in_a_sentence(told):
+    with pytest.raises(InputError, match="sog-gail cannot learn angles"):
+        manyways.SOGGAIL(prior=manyways.Categorical(2)).start(told, object())
+
+
+def test_codes_that_change_within_trajectories_are_found_with_them(tmp_path, told):
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=20, hidden=16, segments=True, **WEST)
+    policy = settings.fit(told)
+    policy.save(tmp_path)
+    again = manyways.load_policy(tmp_path)
+    assert again.segments(told) == policy.segments(heading_west())
+    assert again.predict(told[0][0][0], again.code(0), deterministic=True)[0].shape == (6,)
