@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from manyways.demonstrations import spaces
 from manyways.demonstrations.observations import apply
+from manyways.demonstrations.rotations import Rotations
 from manyways.errors import InputError
 from manyways.latents import Gaussian, Prior, prior_from_json
 from manyways.networks.in_numpy import ENCODERS, ArrayNetwork
 from manyways.policies import modes
 from manyways.policies.acting import Actor, Floats
+from manyways.policies.ensemble import Ensemble, ensemble_of
 from manyways.policies.novelty import Novelty
 from manyways.policies.start_gate import StartGate
 from manyways.policies.storage import DESCRIPTION_FILE, read_arrays_of
@@ -34,7 +36,7 @@ class ArrayPolicy(Actor):
 
     Args:
         network: in NumPy.
-        prior, counts, seed, start_gate, novelty: as for `manyways.Policy`.
+        prior, counts, seed, start_gate, novelty, rotations, ensemble: as for `manyways.Policy`.
     """
 
     def __init__(
@@ -45,10 +47,22 @@ class ArrayPolicy(Actor):
         seed: int = 0,
         start_gate: StartGate | None = None,
         novelty: Novelty | None = None,
+        rotations: Rotations | None = None,
+        ensemble: float | None = None,
     ) -> None:
         self._network = network
         super().__init__(
-            network, prior, counts, seed, start_gate, novelty, network.precise, network.moments, network.fast
+            network,
+            prior,
+            counts,
+            seed,
+            start_gate,
+            novelty,
+            network.precise,
+            network.moments,
+            network.fast,
+            rotations,
+            None if ensemble is None else Ensemble(ensemble, network.executed, network.switches),
         )
 
     def _answer(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
@@ -102,6 +116,8 @@ def _build(description: dict[str, Any], arrays: dict[str, NDArray[Any]], seed: i
         seed,
         StartGate(**gate) if gate else None,
         Novelty(**novelty) if novelty else None,
+        Rotations.from_json(description.get("rotations")),
+        ensemble_of(description),
     )
     policy.names = modes.from_json(description.get("names", {}), prior.dimension)
     if description["chosen_code"] is not None:
@@ -111,6 +127,6 @@ def _build(description: dict[str, Any], arrays: dict[str, NDArray[Any]], seed: i
 
 def _zeros(policy: ArrayPolicy) -> Any:
     """Return a window of zeros, to try whether the tensors fit each other."""
-    boxes = spaces.entry_spaces(policy.observation_space)
+    boxes = spaces.entry_spaces(policy._network.observation_space)
     windows = {name: np.zeros((1, policy._network.window, *box.shape), box.dtype) for name, box in boxes.items()}
     return windows.get("", windows)

@@ -43,6 +43,26 @@ def test_those_that_the_data_declares_are_held_out():
     assert len(held_out_of(demonstrations, 0.0, 0)) == 0
 
 
+def test_the_same_share_of_every_known_mode_is_held_out():
+    demonstrations = noisy(trajectories=100)
+    labels = np.repeat([0, 1, 2, -1], [60, 20, 10, 10])
+    labels = labels[np.random.default_rng(0).permutation(100)]
+    labelled = demonstrations.with_labels(labels)
+    draws = [held_out_of(labelled, 0.1, seed) for seed in range(20)]
+    for drawn in draws:
+        assert np.bincount(labels[drawn] + 1).tolist() == [1, 6, 2, 1]
+    assert len({tuple(drawn) for drawn in draws}) == 20
+    np.testing.assert_array_equal(draws[3], held_out_of(labelled, 0.1, 3))
+    # A share of one in a hundred still has one of each with ten trajectories or more.
+    assert sorted(labels[held_out_of(labelled, 0.01, 0)]) == [-1, 0, 1, 2]
+    few = noisy(trajectories=30).with_labels(np.repeat([0, 1], [27, 3]))
+    assert len(held_out_of(few, 0.1, 0)) == 3
+    # Without a label nothing changes.
+    np.testing.assert_array_equal(
+        held_out_of(demonstrations, 0.1, 5), held_out_of(demonstrations.with_labels(np.full(100, -1)), 0.1, 5)
+    )
+
+
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_training_keeps_the_weights_that_explain_held_out_ones_best(optimizer):
     demonstrations = noisy(trajectories=20, steps=5)

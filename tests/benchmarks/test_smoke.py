@@ -66,6 +66,7 @@ SMALLEST = {
         *("circles", "--algorithms", "sog-bc", "mdn", "--seeds", 0, "--episodes", 6, "--settings", '{"iterations": 3}'),
         *("--runs", "OUT/runs", "--results", "OUT/results"),
     ),
+    "wrapping": ("--counts", 6, "--seeds", 0, "--iterations", 3, "--episodes", 3, "--out", "OUT/wrapping.json"),
     "throughput": ("--rounds", 1, "--trajectories", 20, "--most-codes", 2, "--most-trajectories", 100, "--out", "OUT"),
 }
 RESULTS = {"tables": "results/circles/sog-bc/seed-0.json", "crossq": ""}

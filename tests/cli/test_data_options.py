@@ -101,3 +101,41 @@ def test_converting_into_a_full_folder_is_refused(command, tmp_path, demonstrati
     assert code == 2
     assert "holds something already" in error
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
+
+
+@pytest.fixture
+def compass(tmp_path):
+    """A file whose heading wraps in the observation and the action, for two modes that turn either way."""
+    rng = np.random.default_rng(0)
+    heading = np.pi + 0.3 * rng.standard_normal((24, 20, 1))
+    turn = np.where(np.arange(24) % 2, 0.3, -0.3)[:, None, None]
+    wrapped = [(angle + np.pi) % (2 * np.pi) - np.pi for angle in (heading, heading + turn)]
+    np.savez(tmp_path / "compass.npz", observations=wrapped[0], actions=wrapped[1], modes=np.arange(24) % 2)
+    return tmp_path / "compass.npz"
+
+
+def test_angles_are_pointed_out_and_declared(command, tmp_path, compass):
+    code, out, _ = command("inspect", compass)
+    assert code == 0
+    told = "--angles observations.0 actions.0"
+    assert f"jump by a whole turn, as angles do: declare them, if so, with {told}" in " ".join(out.split())
+    code, out, _ = command("inspect", compass, *told.split())
+    assert (code, "jump by" in out) == (0, False)
+    assert f"{told} --modes K" in " ".join(out.split())
+    run = tmp_path / "run"
+    options = (*told.split(), "--modes", 2, "--out", run, "--iterations", 200, "--hidden", 16, "--horizon", 4)
+    code, _, error = command("train", compass, *options, "--details", 2, "--ensemble", 0.1)
+    assert code == 0, error
+    assert json.loads((run / "config.json").read_text())["settings"]["ensemble"] == 0.1
+    code, out, error = command("modes", run)
+    assert code == 0, error
+    gates = json.loads((run / "modes.json").read_text())["gates"]
+    assert 0 <= gates["detail_entropy"] <= np.log(2) + 1e-6
+    assert gates["purity_with_details"] >= gates["purity"] >= 0.5
+    assert "gates: a detail's entropy where it is chosen is" in " ".join(out.split())
+    assert command("report", run)[0] == 0
+    code, _, error = command("train", compass, *options[2:], "--details", 2, "--ensemble", 0.1)
+    assert code == 2  # without the declaration these are other data
+    code, _, error = command("inspect", compass, "--quaternions", "observations.0")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "a quaternion has four" in error

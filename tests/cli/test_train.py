@@ -36,6 +36,8 @@ def test_help_shows_all_and_only_the_algorithms_settings(command, name):
     coded = issubclass(command_class(settings_class), Coded)
     assert listed == expected | (COMMON if coded else COMMON - {"modes", "code-size", "names-from"})
     assert "(default: " in printed
+    assert "None" not in printed.replace("{None}|", "")  # what is left open follows from the data
+    assert ("by the" in printed) == any(option.default is None for option in options(settings_class))
 
 
 @pytest.mark.parametrize("name", algorithm_names())

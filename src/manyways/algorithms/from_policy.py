@@ -39,7 +39,11 @@ def like(settings: Settings, policy: Policy) -> Settings:
     named = encoder is None or is_registered(encoder) or ":" in encoder
     own["network"] = "residual" if own.get("blocks") else "paper"
     own |= {"prior": policy.prior, "encoder": encoder if named else network.encoder}
-    open_ = [one.name for one in fields(settings) if one.name in own and getattr(settings, one.name) is None]  # type: ignore[arg-type]
+    if policy.ensemble is not None:
+        own["ensemble"] = policy.ensemble
+    open_ = [one.name for one in fields(settings) if one.name in own and getattr(settings, one.name) in (None, "off")]  # type: ignore[arg-type]
+    if "execute" in open_ and (policy.ensemble is not None or getattr(settings, "ensemble", "off") != "off"):
+        open_.remove("execute")
     if "execute" in open_ and getattr(settings, "horizon", None) not in (None, own["horizon"]):
         open_.remove("execute")
     return replace(settings, **{name: own[name] for name in open_})  # type: ignore[type-var]
@@ -52,7 +56,7 @@ def take_over(network: ActionNetwork, prior: Any, policy: Policy, demonstrations
         network: of the new training.
         prior: its codes; None without codes.
         policy: to start from.
-        demonstrations: those that the network will learn from.
+        demonstrations: those that the network will learn from, as they are learned.
 
     Returns:
         Sentences to warn the user with.
@@ -60,7 +64,11 @@ def take_over(network: ActionNetwork, prior: Any, policy: Policy, demonstrations
     Raises:
         InputError: the network has another architecture than the policy's.
     """
-    policy.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+    own, new = policy.rotations, demonstrations.rotations
+    if (own and own.columns()) != (new and new.columns()):
+        raise InputError("the policy has other angles or quaternions than the data set; declare the same ones")
+    if own is None:
+        policy.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
     _require_same(network, prior, policy)
     fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(policy.network.state_dict())

@@ -130,7 +130,16 @@ class SegmentsTraining(SOGBCTraining):
         assert isinstance(prior, Categorical)
         gate = self._start_gate(network, prior, first) if counted else None
         novelty = self.measure_novelty(network) if counted else None
-        return Policy(network, prior, tuple(counts.tolist()), start_gate=gate, novelty=novelty, switches=self._switches)
+        return Policy(
+            network,
+            prior,
+            tuple(counts.tolist()),
+            start_gate=gate,
+            novelty=novelty,
+            switches=self._switches,
+            rotations=self.rotations,
+            ensemble=self.ensemble,
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""

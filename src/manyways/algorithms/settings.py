@@ -3,6 +3,7 @@
 The command line is built from these classes and their docstrings.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -126,6 +127,8 @@ class Cloning(Algorithm):
             step to step, as those of people do, else 1.
         horizon: actions that it plans together. Unless given, 16 where errors persist, else 1.
         execute: how many of them it does before it plans again; half of them, rounded up, unless given.
+        ensemble: m, where the policy plans anew at each step and does the mean of the plans that overlap there, a plan
+            of age a with the weight exp(-m a) (Zhao et al. 2023); off does one plan after the other.
         validation: share of the trajectories that are held out to measure the loss on; with fewer than 20 trajectories
             none are.
         keep: which weights a policy has: best, those with the least held-out loss; or last. Unless given, last for the
@@ -156,6 +159,7 @@ class Cloning(Algorithm):
     history: int | None = None
     horizon: int | None = None
     execute: int | None = None
+    ensemble: float | Literal["off"] = "off"
     validation: float = 0.1
     keep: Literal["best", "last"] | None = None
     patience: float = 0.3
@@ -171,14 +175,30 @@ class Cloning(Algorithm):
         for name in choices:
             if getattr(self, name) is not None:
                 require_choice(self, name, *choices[name])
+        ensemble: Any = self.ensemble
+        if ensemble != "off":
+            if not isinstance(ensemble, int | float) or not math.isfinite(ensemble):
+                raise InputError(f"ensemble is {ensemble!r}; give a number, such as 0.1, or off")
+            if self.execute is not None:
+                raise InputError(f"execute is {self.execute}, but an ensemble plans anew at each step; leave one out")
         if self.execute is not None and not 1 <= self.execute <= (self.horizon or self.execute):
             raise InputError(f"execute is {self.execute}; give 1 to the {self.horizon} actions of the horizon")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings for a file."""
+        values = super().to_json()
+        return {name: value for name, value in values.items() if (name, value) != ("ensemble", "off")}
 
     def window(self) -> dict[str, int]:
         """Return what a network sees, plans and does, once history and horizon are known."""
         assert self.history is not None
         assert self.horizon is not None
-        return {"window": self.history, "chunk": self.horizon, "executed": self.execute or (self.horizon + 1) // 2}
+        executed = self.execute or (self.horizon + 1) // 2
+        if self.ensemble != "off":
+            executed = self.horizon  # the whole plan is needed
+            if self.horizon == 1:
+                raise InputError(f"ensemble is {self.ensemble}, but plans have one action; give a horizon, such as 16")
+        return {"window": self.history, "chunk": self.horizon, "executed": executed}
 
 
 _BATCHES = {

@@ -84,6 +84,7 @@ class SOGBCTraining(CloningTraining):
     network: PolicyNetwork  # adversarial training replaces it
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations, give_codes: GiveCodes | None = None) -> None:
+        demonstrations = demonstrations.encoded
         settings = resolve(settings, demonstrations)
         prior = settings.prior
         if isinstance(prior, Categorical) and prior.size > len(demonstrations):
@@ -367,12 +368,13 @@ class SOGBCTraining(CloningTraining):
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
             gate = self._start_gate(network, prior, codes) if counted else None
-            return Policy(network, prior, counts, groups=groups, start_gate=gate, novelty=novelty)
+            more: Any = {"rotations": self.rotations, "ensemble": self.ensemble}
+            return Policy(network, prior, counts, groups=groups, start_gate=gate, novelty=novelty, **more)
         start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
         codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
         self._measure_noise(network, codes)
-        return Policy(network, prior, novelty=novelty)
+        return Policy(network, prior, novelty=novelty, rotations=self.rotations, ensemble=self.ensemble)
 
     @torch.no_grad()
     def _start_gate(self, network: PolicyNetwork, prior: Categorical, codes: Tensor) -> StartGate | None:

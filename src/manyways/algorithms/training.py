@@ -18,6 +18,7 @@ from torch import Tensor
 from manyways.algorithms.from_policy import like, take_over
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.declarations import Hints
 from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _CHECKS = 50  # of the held-out loss in a training
 STEPS_TO_CHECK = 4096  # at most, evenly spaced
 _LEAST_TO_HOLD_OUT = 20  # trajectories
+_MANY_ALIKE = 10  # trajectories of a known mode, of which one at least is held out
 # Of the residual network.
 _BLOCKS = 3
 _DROPOUT = 0.1
@@ -142,7 +144,7 @@ class CloningTraining(Training):
 
     Args:
         settings: of the algorithm.
-        demonstrations: all; a share of them is held out.
+        demonstrations: all, as they are learned (`Demonstrations.encoded`); a share of them is held out.
         network: to train.
         muon_width: see `Muon`.
 
@@ -159,10 +161,14 @@ class CloningTraining(Training):
         self, settings: "Cloning", demonstrations: Demonstrations, network: ActionNetwork, muon_width: int | None = None
     ) -> None:
         self.settings = settings
-        self.all_demonstrations = demonstrations
+        self.ensemble = None if settings.ensemble == "off" else float(settings.ensemble)
+        if self.ensemble is not None and network.actions.discrete:
+            raise InputError("ensemble averages actions, and choices have no mean; leave it out")
+        self.all_demonstrations, self.rotations = demonstrations, demonstrations.rotations
         self.demonstrations, self.held_out = hold_out(demonstrations, settings.validation, settings.seed)
         self.code_usage = np.zeros(0, np.int64)
-        self.warnings = ignored_columns(demonstrations)
+        jumping = Hints(demonstrations.undeclared.angles)  # a quaternion may do as it is
+        self.warnings = [*ignored_columns(demonstrations), *jumping.sentences()]
         self._parts: dict[str, float] = {}
         self.device = choose_device(settings.device)
         self._adamw = settings.optimizer == "adamw"
@@ -340,6 +346,8 @@ def held_out_of(demonstrations: Demonstrations, share: float, seed: int) -> NDAr
     """Return which trajectories are held out, in ascending order.
 
     They are those that the data declares for it (robomimic's mask `valid`), or else drawn, of 20 trajectories or more.
+    Where modes are known (`Demonstrations.labels`), the same share of each is drawn, and of the trajectories without
+    one; at least one of ten or more.
 
     Args:
         demonstrations: of any lengths.
@@ -353,7 +361,25 @@ def held_out_of(demonstrations: Demonstrations, share: float, seed: int) -> NDAr
             return chosen
     if not share or count < _LEAST_TO_HOLD_OUT:
         return np.zeros(0, np.int64)
-    return np.sort(np.random.default_rng(seed).permutation(count)[: math.ceil(share * count)])
+    order, wanted = np.random.default_rng(seed).permutation(count), math.ceil(share * count)
+    if demonstrations.labels is not None:
+        turns = _turns(demonstrations.labels[order])
+        order, wanted = order[np.argsort(turns, kind="stable")], max(wanted, int((turns == 0).sum()))
+    return np.sort(order[:wanted])
+
+
+def _turns(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return when each of some trajectories is drawn, 0 to 1, so that all labels are drawn evenly, (trajectories,).
+
+    The first of a label with ten or more comes at 0.
+    """
+    turns = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        turns[own] = (np.arange(len(own)) + 0.5) / len(own)
+        if len(own) >= _MANY_ALIKE:
+            turns[own[0]] = 0
+    return turns
 
 
 def ignored_columns(demonstrations: Demonstrations) -> list[str]:

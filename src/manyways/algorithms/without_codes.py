@@ -37,6 +37,7 @@ class WithoutCodesTraining(CloningTraining):
     settings: WithoutCodes
 
     def __init__(self, settings: WithoutCodes, demonstrations: Demonstrations) -> None:
+        demonstrations = demonstrations.encoded
         settings = resolve(settings, demonstrations)
         network = network_class(settings.name)(
             demonstrations.observation_space,
@@ -102,4 +103,5 @@ class WithoutCodesTraining(CloningTraining):
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy."""
         network = self.best_network()
-        return Policy(network, novelty=self.measure_novelty(network) if counted else None)
+        novelty = self.measure_novelty(network) if counted else None
+        return Policy(network, novelty=novelty, rotations=self.rotations, ensemble=self.ensemble)

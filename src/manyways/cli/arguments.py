@@ -31,6 +31,8 @@ class DataOptions:
             declares, such as train; all unless given.
         exclude: Identities of trajectories to leave out, such as demo_12.
         drop_bad: Leave out trajectories of a single step or with values that are not finite.
+        angles: Names of columns that are angles in radians, or NAME=360 for degrees; they are learned without a jump.
+        quaternions: Names of the first of four columns that are a quaternion, or of all four before the number.
     """
 
     observations: Annotated[tuple[str, ...], _optional] = ()
@@ -38,6 +40,8 @@ class DataOptions:
     episodes: Annotated[str | None, _optional, tyro.conf.DisallowNone] = None
     exclude: Annotated[tuple[str, ...], _optional] = ()
     drop_bad: Annotated[bool, _optional, tyro.conf.FlagCreatePairsOff] = False
+    angles: Annotated[tuple[str, ...], _optional] = ()
+    quaternions: Annotated[tuple[str, ...], _optional] = ()
 
     def selection(self) -> "Selection":
         """Return the same for the library."""
@@ -146,7 +150,11 @@ def command_class(settings_class: type[Any]) -> type[Any]:
         if option.name == _START:
             more = f"{option.help} Or the {meanings_of(Common)[_START][:1].lower()}{meanings_of(Common)[_START][1:]}"
             option = replace(option, type=str, help=more)
-        annotated = Annotated[option.type, tyro.conf.arg(help=option.help)]  # type: ignore[name-defined]
+        told: list[Any] = [tyro.conf.arg(help=option.help)]
+        if option.default is None:  # it follows from the demonstrations
+            hint = "(default: by the data)"
+            told = [tyro.conf.arg(help=option.help, help_behavior_hint=hint), tyro.conf.DisallowNone]
+        annotated: Any = Annotated[(option.type, *told)]
         own.append((option.name, annotated, field() if option.default is MISSING else field(default=option.default)))
     built = make_dataclass(settings_class.__name__, own, bases=(base,), frozen=True, kw_only=True)
     built.__doc__ = settings_class.summary

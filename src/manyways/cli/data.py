@@ -78,6 +78,7 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
     selection = taken.selection()
     with progress.section("reading the demonstrations"):
         demonstrations = Demonstrations(*read(path, selection))  # that all is finite is not asked: it is shown
+        demonstrations = demonstrations.with_rotations(selection.angles, selection.quaternions)
         labels = load_modes(path, selection)
         summary = summarise(demonstrations)
     show_summary(summary, path, None if labels is None else len(np.unique(labels[labels != -1], axis=0)))

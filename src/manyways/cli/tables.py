@@ -59,6 +59,8 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
         console.print(rows)
     if len(columns) < len(summary.columns):
         say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")
+    for sentence in summary.hints.sentences():
+        say(sentence)
     if any(column.not_finite for column in summary.columns):
         say(
             "Some values are not finite: training would refuse this data set; leave those trajectories out "
@@ -111,6 +113,8 @@ def show_codes(found: "Codes") -> None:
             f"{len(held.trajectories):,} held out: loss {held.loss:.4f}; of the others {held.training_loss:.4f}; "
             f"of always predicting the mean {held.uninformed_loss:.4f}; {held.advice}"
         )
+    if found.gates is not None:
+        say(found.gates.sentence())
     if found.purity is not None:
         rest = f" ({found.unlabelled:,} trajectories have none)" if found.unlabelled else ""
         say(

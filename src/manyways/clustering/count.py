@@ -117,6 +117,7 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
         )
     if most is not None and most < 1:
         raise InputError(f"at most {most} modes cannot be counted; give 1 or more")
+    demonstrations = demonstrations.encoded
     rng = np.random.default_rng(seed)
     points, firsts = Embedding.fit(demonstrations, seed)(demonstrations), _first_actions(demonstrations)
     usual = np.flatnonzero(~isolated(points))

@@ -148,6 +148,27 @@ def from_json(value: Any) -> Space:
     return _unbounded(shape, dtype, None if names is None else tuple(str(name) for name in names))
 
 
+def with_columns(space: Space, entry: str, before: int, after: int, names: tuple[str, ...] | None) -> Space:
+    """Return the space with a vector of `after` columns in place of one of `before`.
+
+    Args:
+        space: of a vector, or a dictionary of boxes.
+        entry: of the dictionary; "" for a vector alone.
+        before: how many columns the vector has.
+        after: how many it has in the new space.
+        names: of the new ones.
+
+    Raises:
+        ValueError: there is no such vector.
+    """
+    if entry and isinstance(space, spaces.Dict) and entry in space.spaces:
+        changed = with_columns(space[entry], "", before, after, names)
+        return spaces.Dict({name: changed if name == entry else box for name, box in space.items()})
+    if entry or not isinstance(space, spaces.Box) or space.shape != (before,):
+        raise ValueError(f"{describe(space)} has no {before} columns {entry}".rstrip())
+    return _unbounded((after,), space.dtype, names)
+
+
 def _box(array: NDArray[Any], names: tuple[str, ...] | None) -> spaces.Box:
     return _unbounded(array.shape[1:], array.dtype, names)
 

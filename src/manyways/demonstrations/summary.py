@@ -9,6 +9,7 @@ import numpy as np
 
 from manyways.demonstrations import spaces
 from manyways.demonstrations.columns import varying
+from manyways.demonstrations.declarations import Hints
 from manyways.demonstrations.observations import entries
 from manyways.demonstrations.trajectories import Demonstrations
 
@@ -48,6 +49,7 @@ class Summary:
         identities: what the first trajectories are called, at most five; empty where they have no names.
         attributes: by name, how many trajectories have each value, the most frequent first, at most ten; for one with
             more different values, none.
+        hints: columns that look like angles and quaternions, and are not declared.
     """
 
     trajectories: int
@@ -60,6 +62,7 @@ class Summary:
     columns: tuple[Column, ...]
     identities: tuple[str, ...] = ()
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    hints: Hints = field(default_factory=Hints)
 
 
 def summarise(demonstrations: Demonstrations) -> Summary:
@@ -92,6 +95,7 @@ def summarise(demonstrations: Demonstrations) -> Summary:
         columns=tuple(columns),
         identities=(demonstrations.identities or ())[:_IDENTITIES_SHOWN],
         attributes={name: _counts(values) for name, values in (demonstrations.attributes or {}).items()},
+        hints=demonstrations.undeclared,
     )
 
 

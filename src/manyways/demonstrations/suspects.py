@@ -61,6 +61,7 @@ def find_suspects(demonstrations: Demonstrations, losses: Floats | None = None) 
         raise InputError(
             f"losses have shape {np.shape(losses)}; give one for each of {len(demonstrations)} trajectories"
         )
+    raw, demonstrations = demonstrations, demonstrations.encoded  # an angle that comes round is no jump
     spreads = spread(demonstrations)
     shapes = np.empty((len(demonstrations), _POINTS * sum(map(len, spreads))), np.float32)
     motions, largest = [], np.empty((len(demonstrations), len(spreads[0])))
@@ -77,7 +78,7 @@ def find_suspects(demonstrations: Demonstrations, losses: Floats | None = None) 
     if len(demonstrations) >= 5:
         found += _stalls(demonstrations, motions)
         found += _jumps(demonstrations, largest)
-        found += _limits(demonstrations)
+        found += _limits(raw)
         if losses is not None:
             found += _far(demonstrations, np.asarray(losses, np.float64))
     return sorted(found, key=lambda suspect: (-suspect.score, suspect.trajectory))

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations import spaces
+from manyways.demonstrations.alike import as_labels, require_alike, steps_of
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
+from manyways.demonstrations.declarations import Hints, declared, find_undeclared
 from manyways.demonstrations.formats import read, require_good, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
 from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
 from manyways.demonstrations.formats.contents import assemble
-from manyways.demonstrations.formats.selection import Selection, listed
+from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.observations import (
     Observations,
     concatenate,
@@ -24,6 +26,7 @@ from manyways.demonstrations.observations import (
     flat,
     rows_of,
 )
+from manyways.demonstrations.rotations import Rotations
 from manyways.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
@@ -48,6 +51,7 @@ class Demonstrations:
             reach training.
         labels: (trajectories,), the code of each trajectory whose mode somebody knows, -1 elsewhere. Training keeps to
             them; see `with_labels`. None where no mode is known.
+        rotations: which columns are angles and quaternions; see `with_rotations`. None for none.
 
     Raises:
         InputError: the shapes do not fit together, or there are no trajectories.
@@ -61,6 +65,7 @@ class Demonstrations:
     identities: tuple[str, ...] | None = None
     attributes: Attributes | None = None
     labels: Integers | None = None
+    rotations: Rotations | None = None
 
     def __post_init__(self) -> None:
         for name, array in self._arrays():
@@ -85,7 +90,7 @@ class Demonstrations:
 
     def _require_described(self) -> None:
         """Raise `InputError` unless names, identities and attributes fit the arrays."""
-        arrays = {name.replace(" ", "/", 1): array for name, array in self._arrays()}
+        arrays = self.arrays
         for name, columns in (self.names or {}).items():
             if name not in arrays:
                 raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
@@ -151,7 +156,7 @@ class Demonstrations:
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Demonstrations":
         """Return the demonstrations at these indices (n,), in this order."""
-        return Demonstrations(*self._fields().select(trajectories))
+        return Demonstrations(*self._fields().select(trajectories), rotations=self.rotations)
 
     def with_labels(self, labels: "ArrayLike | Mapping[str, int]") -> "Demonstrations":
         """Return the demonstrations with the modes that somebody knows: in training these trajectories keep that code.
@@ -163,18 +168,45 @@ class Demonstrations:
         Raises:
             InputError: there is no such trajectory, or a label is no whole number from -1.
         """
-        if isinstance(labels, Mapping):
-            places = {name: place for place, name in enumerate(self.identities or map(str, range(len(self))))}
-            unknown = [name for name in map(str, labels) if name not in places]
-            if unknown:
-                raise InputError(f"there is no trajectory {unknown[0]!r} to label; it is one of {listed(list(places))}")
-            given: Any = np.full(len(self), -1)
-            given[[places[str(name)] for name in labels]] = list(labels.values())
-        else:
-            given = np.asarray(labels)
-        if given.dtype.kind not in "iu" or given.ndim != 1 or (len(given) and given.min() < -1):
-            raise InputError("the labels are not whole numbers, one a trajectory; give 0, 1, ..., and -1 for unknown")
-        return replace(self, labels=given.astype(np.int64))
+        return replace(self, labels=as_labels(labels, self.identities or tuple(map(str, range(len(self))))))
+
+    def with_rotations(self, angles: Sequence[str] = (), quaternions: Sequence[str] = ()) -> "Demonstrations":
+        """Return the demonstrations with columns declared angles and quaternions; policies take and give raw ones.
+
+        Args:
+            angles: columns in radians, by name, or ARRAY.PLACE such as observations.2 or actions.0; or NAME=TURN, such
+                as heading=360 for degrees.
+            quaternions: the first of four columns, or what they are called before the number.
+
+        Raises:
+            InputError: there is no such column, it is declared twice, or four columns are no quaternion.
+        """
+        chosen = Selection(angles=_names(angles), quaternions=_names(quaternions))
+        return replace(self, rotations=declared(self.arrays, self.names, chosen.angles, chosen.quaternions))
+
+    @cached_property
+    def encoded(self) -> "Demonstrations":
+        """The demonstrations as they are learned: without jumps, where columns are angles or quaternions."""
+        rotations = self.rotations
+        if rotations is None or rotations.encoded:
+            return self
+        return replace(
+            self,
+            observations=rotations.encode_observations(self.observations),
+            actions=rotations.encode_actions(self.actions),
+            names=rotations.names(self.names),
+            rotations=rotations.of(encoded=True),
+        )
+
+    @cached_property
+    def undeclared(self) -> Hints:
+        """The columns that look like angles and quaternions, and are not declared."""
+        return find_undeclared(self.arrays, self.names, self.lengths, self.rotations)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by what they are called in `names`."""
+        return {name.replace(" ", "/", 1): array for name, array in self._arrays()}
 
     def _fields(self) -> Trajectories:
         return Trajectories(*(getattr(self, name) for name in Trajectories._fields))
@@ -201,10 +233,11 @@ class Demonstrations:
 
     @cached_property
     def ignored_columns(self) -> tuple[str, ...]:
-        """The names of the columns that do not vary, from which nothing can be learned."""
+        """The names of the columns that do not vary, from which nothing can be learned; not those of rotations."""
         names = []
         for name, array in self._arrays():
             if array.ndim == 2 and array.dtype.kind == "f":
+                array = self.rotations.kept(name.replace(" ", "/", 1), array) if self.rotations else array
                 places = np.flatnonzero(~varying(array)).tolist()
                 names += [full_name(self.names, name, place) for place in places]
         return tuple(names)
@@ -261,10 +294,10 @@ class Demonstrations:
             else:
                 observation = as_numbers(observation, f"the observations {what}")
             actions.append(as_actions(pair[1], f"the actions {what}", None if choices is None else True))
-            if actions[-1].ndim and _rows(observation) == len(actions[-1]) + 1:
+            if actions[-1].ndim and steps_of(observation) == len(actions[-1]) + 1:
                 observation = rows_of(observation, slice(-1))  # nothing is done on the one after the last action
             observations.append(observation)
-            _require_alike(observations, actions, index)
+            require_alike(observations, actions, index)
         if not observations:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
         lengths = np.array([len(array) for array in actions], dtype=np.int64)
@@ -315,6 +348,8 @@ class Demonstrations:
                         f"the {what} of part {number} is {spaces.describe(own)}, that of part 0 "
                         f"{spaces.describe(other)}; choose the same columns"
                     )
+            if part.rotations != first.rotations:
+                raise InputError(f"part {number} has other angles or quaternions than part 0; declare the same")
             for array, columns in (part.names or {}).items():
                 others = (first.names or {}).get(array, columns)
                 if columns != others:
@@ -341,6 +376,7 @@ class Demonstrations:
             None
             if all(part.labels is None for part in parts)
             else np.concatenate([np.full(len(part), -1) if part.labels is None else part.labels for part in parts]),
+            first.rotations,
         )
 
     @classmethod
@@ -353,6 +389,8 @@ class Demonstrations:
         episodes: str | None = None,
         exclude: Sequence[str] = (),
         drop_bad: bool = False,
+        angles: Sequence[str] = (),
+        quaternions: Sequence[str] = (),
     ) -> "Demonstrations":
         """Read demonstrations; docs/your-data.md shows each format.
 
@@ -375,12 +413,15 @@ class Demonstrations:
                 declares, such as robomimic's filter key "train"; all unless given.
             exclude: identities of trajectories to leave out.
             drop_bad: leave out trajectories of a single step or with values that are not finite, and warn of them.
+            angles: names of columns: see `with_rotations`.
+            quaternions: as `angles`.
 
         Raises:
             InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
         selection = Selection(_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
-        return cls(*require_good(read(source, selection))).require_finite()
+        loaded = cls(*require_good(read(source, selection))).require_finite()
+        return loaded.with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
         """Write a file or folder in one of the formats that `load` reads.
@@ -402,44 +443,3 @@ class Demonstrations:
 def _names(names: Sequence[str] | None) -> Any:
     """Return names as `Selection` takes them; it refuses a text."""
     return names if names is None or isinstance(names, str) else tuple(names)
-
-
-def _rows(observations: Any) -> int | None:
-    """Return how many steps all entries have; None where they differ."""
-    counts = {len(array) if array.ndim else 0 for _, array in entries(observations)}
-    return counts.pop() if len(counts) == 1 else None
-
-
-def _require_alike(observations: list[Any], actions: list[NDArray[Any]], index: int) -> None:
-    """Raise `InputError` unless the last trajectory has the entries and shapes of the first, and an action a step."""
-    if isinstance(observations[-1], Mapping) != isinstance(observations[0], Mapping) or (
-        isinstance(observations[0], Mapping) and observations[-1].keys() != observations[0].keys()
-    ):
-        raise InputError(f"the observations of trajectory {index} have other entries than those of trajectory 0")
-    pairs = [("actions", actions[0], actions[-1])]
-    pairs += [
-        (f"observations {name}".strip(), first, last)
-        for (name, first), (_, last) in zip(
-            sorted(entries(observations[0])), sorted(entries(observations[-1])), strict=True
-        )
-    ]
-    for name, first, last in pairs:
-        if last.ndim == 0 or (last.ndim < 2 and not (name == "actions" and last.dtype.kind == "i")):
-            raise InputError(
-                f"the {name} of trajectory {index} have shape {last.shape}; they need two dimensions, (steps, columns)"
-            )
-        if name == "actions" and last.ndim > 2:
-            raise InputError(
-                f"the actions of trajectory {index} have shape {last.shape}; give one trajectory at a time, (steps, n)"
-            )
-        if last.shape[1:] != first.shape[1:]:
-            sizes = [shape[0] if len(shape) == 1 else shape for shape in (last.shape[1:], first.shape[1:])]
-            raise InputError(
-                f"{name} have {sizes[0]} columns in trajectory {index}, but {sizes[1]} in trajectory 0; make them alike"
-            )
-    length = count_steps(observations[-1])
-    if length != len(actions[-1]):
-        raise InputError(
-            f"trajectory {index} has {length} observations but {len(actions[-1])} actions; "
-            "give one action an observation, and at most one observation after the last action"
-        )

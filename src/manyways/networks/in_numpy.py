@@ -52,6 +52,7 @@ class ArrayNetwork:
         features: from raw observations (n, [window,] ...) to features (n, [window,] features).
         precise: whether raw observations must be in double precision.
         moments: mean and inverse standard deviation of a flat observation; None for others.
+        switches: which dimensions of an action have two values, and the range of each; None for choices.
 
     Raises:
         KeyError: a tensor is missing.
@@ -79,6 +80,7 @@ class ArrayNetwork:
         else:
             self.features = _flat(parts, boxes)
         self.window, self.executed = settings["window"], settings["executed"]
+        self.switches: Any = tuple(arrays.get(f"actions.{name}") for name in ("switches", "low", "high"))
         self.act = _action_function(arrays, settings, action_space, self.features, self._code_inputs(continuous))
 
     @property

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations import spaces
 from manyways.demonstrations.observations import apply, count_steps
+from manyways.demonstrations.rotations import Rotations
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian, Prior
 from manyways.policies import modes
+from manyways.policies.ensemble import Ensemble
 from manyways.policies.modes import Mode
 from manyways.policies.novelty import Guard, Novelty
 from manyways.policies.start_gate import StartGate
@@ -48,6 +50,9 @@ class Actor(ABC):
         precise: whether raw observations must be in double precision.
         moments: mean and inverse standard deviation of a flat observation, to look at what the caller gives; or None.
         fast: the network in NumPy, for flat observations; or None.
+        rotations: which of the caller's columns are angles and quaternions. The network, and all that is between
+            `predict`'s first and last lines, sees them as they are learned. None for none.
+        ensemble: how overlapping plans are averaged; None where one plan is done after the other.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Actor(ABC):
         precise: bool,
         moments: tuple[Floats, Floats] | None,
         fast: Callable[..., NDArray[Any]] | None,
+        rotations: Rotations | None = None,
+        ensemble: Ensemble | None = None,
     ) -> None:
         self.prior = prior
         self.counts = counts
@@ -68,12 +75,17 @@ class Actor(ABC):
         self.novelty_model = novelty
         self.names: dict[int, str] = {}
         self.chosen_code: Floats | None = None
-        self._own = shape
+        self._own, self._ensemble = shape, ensemble
+        self.rotations = rotations and rotations.of(encoded=False)
+        self._observation_space, self._action_space = shape.observation_space, shape.action_space
+        if rotations is not None:
+            self._observation_space = rotations.raw_space(shape.observation_space, "observations")
+            self._action_space = rotations.raw_space(shape.action_space, "actions")
         self._layout = StateLayout(shape, 0 if prior is None else prior.dimension)
         self._needs_state = self._layout.remembers or (prior is not None and prior != Categorical(1))
         self._precise = precise
         self._fast = fast
-        self._shape = shape.observation_space.shape
+        self._shape = self._observation_space.shape
         self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
         self._watch = Watch(moments)
         self._guard: Guard | None = None
@@ -82,7 +94,8 @@ class Actor(ABC):
 
     def _choose_path(self) -> None:
         """Decide whether `predict` may act at once: for one array, with the code as its state, and without a guard."""
-        self._quick = self._fast is not None and not self._precise and self._guard is None and self.chosen_code is None
+        plain = self._guard is None and self._ensemble is None
+        self._quick = self._fast is not None and not self._precise and plain and self.chosen_code is None
 
     @abstractmethod
     def _answer(self, windows: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
@@ -104,12 +117,17 @@ class Actor(ABC):
     @property
     def observation_space(self) -> Space:
         """The space of one step."""
-        return self._own.observation_space
+        return self._observation_space
 
     @property
     def action_space(self) -> Space:
         """The space of one step."""
-        return self._own.action_space
+        return self._action_space
+
+    @property
+    def ensemble(self) -> float | None:
+        """How fast the weight of a plan falls with its age, where overlapping plans are averaged; else None."""
+        return None if self._ensemble is None else self._ensemble.decay
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -201,7 +219,7 @@ class Actor(ABC):
         Raises:
             InputError: the policy has no such measure, or the observation cannot be used.
         """
-        batch, _, single = as_batch(observation, self.observation_space, self._precise)
+        batch, _, single = self._batch(observation)
         scores = self._require_novelty().score(self._features(batch))
         return float(scores[0]) if single else scores
 
@@ -260,7 +278,7 @@ class Actor(ABC):
             done = self._act_at_once(observation, state)
             if done is not None:
                 return done
-        batch, count, single = as_batch(observation, self.observation_space, self._precise)
+        batch, count, single = self._batch(observation)
         lost = state is None and episode_start is None and self.chosen_code is None
         self._watch.lost_state(lost and self._needs_state)
         if not self._watch.looked:
@@ -274,7 +292,18 @@ class Actor(ABC):
             next_states: Floats = codes
         else:
             actions, next_states = self._act_from_memory(batch, codes, states, continuing, rng)
+        if self.rotations is not None:
+            actions = self.rotations.decode_actions(actions)
         return (actions[0], next_states[0]) if single else (actions, next_states)
+
+    def _batch(self, observation: Any) -> tuple[Any, int, bool]:
+        """Return observations (n, ...) as the network sees them, how many there are, and whether it was a single one.
+
+        Raises:
+            InputError: as `as_batch`.
+        """
+        batch, count, single = as_batch(observation, self.observation_space, self._precise)
+        return batch if self.rotations is None else self.rotations.encode_observations(batch), count, single
 
     def _act_at_once(self, observation: Any, state: Any) -> tuple[NDArray[Any], Floats] | None:
         """Return the action for one array and the next state, or None where `predict` has to look closer."""
@@ -285,7 +314,11 @@ class Actor(ABC):
         if state.shape not in self._state_shapes or not math.isfinite(observation.sum()):
             return None
         assert self._fast is not None
-        return self._layout.act_at_once(self._fast, observation, state)
+        if self.rotations is None:
+            return self._layout.act_at_once(self._fast, observation, state)
+        seen = self.rotations.encode_observations(observation)
+        action, following = self._layout.act_at_once(self._fast, seen, state)
+        return self.rotations.decode_actions(action), following
 
     def _act(self, batch: Any, codes: Floats, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return one action for each observation, for a policy without memory."""
@@ -300,6 +333,9 @@ class Actor(ABC):
         if states is not None:
             self._layout.unpack(states, memory, continuing)
         windows = _windows(batch, memory.past)
+        if self._ensemble is not None:
+            actions = self._ensemble.act(self._draw(windows, codes, rng), memory)
+            return actions, self._layout.pack(codes, windows, memory)
         empty = memory.remaining == 0
         if empty.any():
             some = {n: w[empty] for n, w in windows.items()} if isinstance(windows, dict) else windows[empty]
@@ -348,7 +384,7 @@ class Actor(ABC):
         assert self.prior is not None
         if self.start_gate is None or not isinstance(self.prior, Categorical):
             return self.prior.sample(int(new.sum()), self._rng)
-        likely = self.start_probabilities(apply(lambda array: array[new], batch))
+        likely = self.start_gate.probabilities(self._features(apply(lambda array: array[new], batch)).astype(float))
         drawn = (np.log(likely) + self._rng.gumbel(size=likely.shape)).argmax(axis=1)
         return np.eye(self.prior.size, dtype=np.float32)[drawn]
 
@@ -361,6 +397,8 @@ class Actor(ABC):
         prior = self.discrete_prior
         if self.start_gate is None:
             return np.full((count_steps(observations), prior.size), 1 / prior.size)
+        if self.rotations is not None:
+            observations = self.rotations.encode_observations(observations)
         return self.start_gate.probabilities(self._features(observations).astype(np.float64))
 
 

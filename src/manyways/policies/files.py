@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import manyways
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import spaces
+from manyways.demonstrations.rotations import Rotations
 from manyways.errors import InputError
 from manyways.latents import Gaussian, prior_from_json
 from manyways.networks.base import ActionNetwork
@@ -23,6 +24,7 @@ from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
 from manyways.policies import modes
+from manyways.policies.ensemble import ensemble_of
 from manyways.policies.novelty import Novelty
 from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
@@ -68,6 +70,8 @@ def save(policy: "Policy", folder: Path) -> None:
         "encoder": network.encoder_name,
         "network": network.settings(),
         "names": modes.to_json(policy.names),
+        **({} if policy.rotations is None else {"rotations": policy.rotations.to_json()}),
+        **({} if policy.ensemble is None else {"ensemble": policy.ensemble}),
         "chosen_code": None if policy.chosen_code is None else policy.chosen_code.tolist(),
     }
     write_files(folder, description, tensors_of(policy))
@@ -119,6 +123,8 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             StartGate(**start_gate) if start_gate else None,
             Novelty(**novelty) if novelty else None,
             Switches.from_tensors(switches) if switches else None,
+            Rotations.from_json(description.get("rotations")),
+            ensemble_of(description),
         )
         policy.provenance = dict(description.get("provenance", {}))
         if description.get("names"):

@@ -40,6 +40,11 @@ def export(policy: "Policy", path: Path) -> None:
             f"a policy of the kind {network.kind} draws what it does, which an ONNX file cannot hold; only policies "
             "with codes, such as sog-bc's, and bc's are exported"
         )
+    if policy.rotations is not None:
+        raise InputError(
+            "the policy has angles or quaternions, which an ONNX file would take and give as they are learned; run its "
+            "folder with manyways.runtime, which needs NumPy alone"
+        )
     names = _inputs(policy)
     rows = torch.export.Dim("n")
     shapes = tuple({0: rows} for _ in names[:-1]), {0: rows}
@@ -114,7 +119,8 @@ def _examples(policy: "Policy") -> tuple[tuple[Tensor, ...], Tensor]:
 def _about(policy: "Policy") -> dict[str, Any]:
     network = policy.network
     assert policy.prior is not None
-    numbers = {"window": network.window, "chunk": network.chunk, "executed": network.executed}
+    numbers: dict[str, Any] = {"window": network.window, "chunk": network.chunk, "executed": network.executed}
+    numbers |= {} if policy.ensemble is None else {"ensemble": policy.ensemble}  # for whoever runs the file
     return numbers | {"codes": policy.prior.to_json(), "names": to_json(policy.names)}
 
 

@@ -1,5 +1,6 @@
 """Owns `Policy`: a network with its normalisation, its codes and its memory."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations, spaces
+from manyways.demonstrations.rotations import Rotations
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
 from manyways.latents import Gaussian, Prior
@@ -19,6 +21,7 @@ from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.policies import files, hub, modes
 from manyways.policies.acting import Actor
+from manyways.policies.ensemble import Ensemble
 from manyways.policies.explanation import Encoding, encode, explain
 from manyways.policies.novelty import Novelty
 from manyways.policies.segments import Switches
@@ -46,6 +49,8 @@ class Policy(Actor):
         start_gate: how likely each code is at an episode's first observation; None for the prior.
         novelty: how far observations are from the demonstrations; None where that was not measured.
         switches: how codes change within trajectories; None where they do not.
+        rotations: which columns of the data are angles and quaternions; None for none.
+        ensemble: see `Cloning.ensemble`; for a network that executes whole plans. None for none.
 
     Attributes:
         provenance: where it comes from (algorithm, data, command, date), as far as that is known; kept in its file.
@@ -62,6 +67,8 @@ class Policy(Actor):
         start_gate: StartGate | None = None,
         novelty: Novelty | None = None,
         switches: Switches | None = None,
+        rotations: Rotations | None = None,
+        ensemble: float | None = None,
     ) -> None:
         self.network = network.cpu().eval()
         self.groups = groups
@@ -79,6 +86,8 @@ class Policy(Actor):
             network.observations.precise,
             None if fast is None else fast.moments,
             None if fast is None else fast.fast,
+            rotations,
+            None if ensemble is None else Ensemble(ensemble, network.executed, _switches(network)),
         )
 
     @torch.no_grad()
@@ -131,7 +140,7 @@ class Policy(Actor):
         Raises:
             InputError: the demonstrations have other spaces than the policy, or codes cannot be listed.
         """
-        self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+        demonstrations = self.encoded(demonstrations)
         prior = self.discrete_prior
         assert isinstance(self.network, PolicyNetwork)
         return explain(self.network, prior, demonstrations, self.groups)
@@ -148,7 +157,7 @@ class Policy(Actor):
             InputError: the demonstrations have other spaces than the policy, or it has no codes.
         """
         if isinstance(self.prior, Gaussian):
-            self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+            demonstrations = self.encoded(demonstrations)
             assert isinstance(self.network, PolicyNetwork)
             return encode(self.network, self.prior, demonstrations, search or Search(), seed, self.trajectory_encoder)
         losses = self.losses(demonstrations)
@@ -163,10 +172,21 @@ class Policy(Actor):
         """
         if self.switches is None:
             raise InputError("this policy keeps one code a trajectory; train one with segments=True (--segments)")
-        self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+        demonstrations = self.encoded(demonstrations)
         assert isinstance(self.network, PolicyNetwork)
         path, _ = self.switches.path(self.network, demonstrations)
         return [segments_of(part) for part in np.split(path, demonstrations.starts[1:])]
+
+    def encoded(self, demonstrations: Demonstrations) -> Demonstrations:
+        """Return the demonstrations as the network sees them: the policy's own angles and quaternions encoded.
+
+        Raises:
+            InputError: they have other spaces than the policy.
+        """
+        if demonstrations.rotations is not None and demonstrations.rotations.encoded:
+            return demonstrations
+        self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
+        return replace(demonstrations, rotations=self.rotations).encoded
 
     @property
     def uninformed_loss(self) -> float:
@@ -265,6 +285,11 @@ class Policy(Actor):
             InputError: there is no policy, a file of it is damaged, or the encoder is needed.
         """
         return files.load(cls, Path(folder), seed, encoder)
+
+
+def _switches(network: ActionNetwork) -> Any:
+    """Return which dimensions of an action have two values, and these values."""
+    return tuple(getattr(network.actions, name).numpy() for name in ("switches", "low", "high"))
 
 
 def load_policy(folder: str | Path, seed: int = 0, encoder: Encoder = None) -> Policy:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
     from manyways.demonstrations.suspects import Suspect
     from manyways.policies.explanation import Encoding
+    from manyways.policies.gates import Gates
     from manyways.policies.policy import Policy
     from manyways.runs.held_out import HeldOut
 
@@ -42,6 +43,7 @@ class Codes:
             values only.
         names: of codes, where they have some.
         suspects: trajectories to look at, where they were looked for.
+        gates: what the gates of details and of the start say; None without gates.
     """
 
     encoding: "Encoding"
@@ -57,12 +59,14 @@ class Codes:
     attributes: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     suspects: "list[Suspect] | None" = None
+    gates: "Gates | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
         more: dict[str, Any] = {} if self.identities is None else {"identities": list(self.identities)}
         more |= {} if self.held_out is None else {"held_out": self.held_out.to_json()}
         more |= {} if self.segments is None else {"segments": self.segments}
+        more |= {} if self.gates is None else {"gates": self.gates.to_json()}
         more |= {} if self.suspects is None else {"suspects": [asdict(each) for each in self.suspects]}
         if self.codes is None or self.losses is None or self.counts is None:
             spread = {} if self.encoding.spread is None else {"spread": self.encoding.spread.tolist()}
@@ -91,6 +95,7 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     from manyways.evaluation import normalized_mutual_information, purity
     from manyways.latents import Categorical
     from manyways.policies.explanation import Encoding
+    from manyways.policies.gates import what_gates_say
 
     _warn_of_other_names(policy, demonstrations)
     prior = policy.prior
@@ -108,6 +113,7 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         segments=segments,
         attributes=_by_attribute(demonstrations, codes, prior.size),
         names=policy.names,
+        gates=what_gates_say(policy, demonstrations, codes, labels if labels is None or labels.ndim == 1 else None),
     )
     if labels is None or labels.ndim != 1:
         return found

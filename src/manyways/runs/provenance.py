@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 import os
 import platform
 import shlex
@@ -62,6 +63,8 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
         digest.update(np.ascontiguousarray(array).data)
     if demonstrations.labels is not None:
         digest.update(b"labels" + np.ascontiguousarray(demonstrations.labels).tobytes())
+    if demonstrations.rotations is not None:
+        digest.update(json.dumps(demonstrations.rotations.to_json()).encode())
     return digest.hexdigest()
 
 

@@ -186,7 +186,10 @@ def _plans(settings: Any) -> str:
     history, horizon = getattr(settings, "history", None) or 1, getattr(settings, "horizon", None) or 1
     if history == horizon == 1:
         return ""
-    return f"; sees {history} observations, plans {horizon} actions, does {settings.window()['executed']}"
+    does = "does the mean of its plans"
+    if getattr(settings, "ensemble", "off") == "off":
+        does = f"does {settings.window()['executed']}"
+    return f"; sees {history} observations, plans {horizon} actions, {does}"
 
 
 def _module(settings: Any) -> "nn.Module | None":

@@ -24,6 +24,8 @@ class Selection:
             declares, such as "train"; None for all.
         exclude: identities of episodes to leave out.
         drop_bad: leave out trajectories of a single step, and those with values that are not finite.
+        angles: names of columns that are angles, see `Demonstrations.with_rotations`.
+        quaternions: names of the first of four columns each.
 
     Raises:
         InputError: a name is no text.
@@ -34,16 +36,17 @@ class Selection:
     episodes: str | None = None
     exclude: tuple[str, ...] = ()
     drop_bad: bool = False
+    angles: tuple[str, ...] = ()
+    quaternions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("observations", "actions", "exclude"):
+        for name in ("observations", "actions", "exclude", "angles", "quaternions"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise InputError(f"{name} is the text {value!r}; give a list of names, such as [{value!r}]")
             if value is not None:
-                object.__setattr__(
-                    self, name, tuple(str(each) for each in value) or (() if name == "exclude" else None)
-                )
+                names = tuple(str(each) for each in value)
+                object.__setattr__(self, name, names or (None if name in ("observations", "actions") else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return what was asked for, without what is left to the default."""

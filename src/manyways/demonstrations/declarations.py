@@ -1,0 +1,208 @@
+"""Which columns are angles and quaternions: what the user declares, and what looks so and is not declared.
+
+Nothing is declared by its looks alone: a declaration changes what a policy gives back.
+"""
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.demonstrations.formats.selection import listed
+from manyways.demonstrations.rotations import Angle, Rotations, Turning
+from manyways.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+
+_UNIT = 0.05  # by which the length of a declared quaternion may differ from 1
+# Of columns that look like angles and quaternions.
+_DEGREES = 360.0
+_NEARLY = 1e-3  # by which the length of four columns may differ from 1
+_FEW = 10  # values, with which a column is no angle but choices
+_LOOKED_AT = 2000  # rows, before all are
+
+
+def declared(
+    arrays: Mapping[str, NDArray[Any]],
+    names: Mapping[str, tuple[str, ...]] | None,
+    angles: Sequence[str],
+    quaternions: Sequence[str],
+) -> Rotations | None:
+    """Return which columns these names mean; None where there are no names.
+
+    Args:
+        arrays: all of some demonstrations, by "observations", "observations/ENTRY" and "actions".
+        names: of their columns, by array.
+        angles: a column each, by its name, or ARRAY.PLACE such as actions.2; in all arrays that have it. In radians,
+            or NAME=TURN, such as heading=360.
+        quaternions: the first of four columns, or what their names have in common before the number, as pose of
+            pose.0 to pose.3.
+
+    Raises:
+        InputError: there is no such column, it is declared twice, or four columns are no quaternion.
+    """
+    vectors = {what: array for what, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"}
+    found: dict[str, tuple[list[Angle], list[int]]] = {}
+    for text in angles:
+        name, turn = _with_turn(vectors, names, text)
+        for what, place in _places(vectors, names, name, "an angle"):
+            column = vectors[what][:, place]
+            start = 0.0 if np.nanmin(column) >= 0 and np.nanmax(column) > turn / 2 else -turn / 2
+            found.setdefault(what, ([], []))[0].append(Angle(place, turn, start))
+    for name in quaternions:
+        for what, place in _places(vectors, names, name, "a quaternion"):
+            _require_unit(vectors[what][:, place : place + 4], name)
+            found.setdefault(what, ([], []))[1].append(place)
+    if not found:
+        return None
+    try:
+        return Rotations(
+            {
+                what: Turning(
+                    vectors[what].shape[1],
+                    (names or {}).get(what),
+                    tuple(sorted(own, key=lambda angle: angle.place)),
+                    tuple(sorted(first)),
+                )
+                for what, (own, first) in found.items()
+            }
+        )
+    except ValueError as error:
+        raise InputError(
+            f"a column is declared twice among the angles {', '.join(angles) or 'none'} and the quaternions "
+            f"{', '.join(quaternions) or 'none'}; name each once"
+        ) from error
+
+
+def called(
+    arrays: Mapping[str, NDArray[Any]], names: Mapping[str, tuple[str, ...]] | None
+) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield each column: its array, its place, and by which names it may be declared, the shortest first."""
+    for what, array in arrays.items():
+        own = (names or {}).get(what)
+        for place in range(array.shape[1]):
+            known = [] if own is None else [own[place]]
+            yield what, place, [*known, f"{what}.{place}", f"{what.partition('/')[2] or what}.{place}"]
+
+
+def _places(
+    arrays: Mapping[str, NDArray[Any]], names: Mapping[str, tuple[str, ...]] | None, name: str, kind: str
+) -> list[tuple[str, int]]:
+    """Return the columns that are called `name`."""
+    wanted = {name} if kind == "an angle" else {name, f"{name}.0"}
+    columns = list(called(arrays, names))
+    found = [(what, place) for what, place, known in columns if wanted & set(known)]
+    if not found:
+        shown = list(dict.fromkeys(known[0] for _, _, known in columns))
+        raise InputError(f"there is no column {name!r} to be {kind}; the columns are {listed(shown, 40)}")
+    return found
+
+
+def _with_turn(
+    arrays: Mapping[str, NDArray[Any]], names: Mapping[str, tuple[str, ...]] | None, text: str
+) -> tuple[str, float]:
+    """Return a column's name and its turn from NAME or NAME=TURN."""
+    name, sign, number = text.rpartition("=")
+    if not sign or any(text in known for _, _, known in called(arrays, names)):
+        return text, 2 * math.pi
+    try:
+        turn = float(number)
+    except ValueError:
+        turn = math.nan
+    if not 0 < turn < math.inf:
+        raise InputError(f"the angle {text!r} has no turn; give NAME for radians, or NAME=360")
+    return name, turn
+
+
+def _require_unit(values: Floats, name: str) -> None:
+    if values.shape[1] < 4:
+        raise InputError(f"only {values.shape[1]} columns begin at {name!r}, and a quaternion has four; check the name")
+    lengths = np.linalg.norm(values, axis=1)
+    bad = np.flatnonzero(np.abs(lengths - 1) > _UNIT)
+    if len(bad):
+        raise InputError(
+            f"{name!r} is declared a quaternion, but its four columns have the length {lengths[bad[0]]:.3g} in row "
+            f"{bad[0]}, and not 1; give the first of the four columns"
+        )
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Columns that look as if they came round, by the names under which they may be declared.
+
+    Attributes:
+        angles: that jump by a turn within trajectories.
+        quaternions: four columns of length 1.
+    """
+
+    angles: tuple[str, ...] = ()
+    quaternions: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Return what they look like and how to declare them, a sentence for each kind."""
+        kinds = (
+            ("angles", self.angles, "jump by a whole turn, as angles do"),
+            ("quaternions", self.quaternions, "begin four columns of length 1, as quaternions do"),
+        )
+        return [
+            f"{listed(names)} {looks}: declare them, if so, with --{kind} {' '.join(map(shlex.quote, names))}"
+            for kind, names, looks in kinds
+            if names
+        ]
+
+
+def find_undeclared(
+    arrays: Mapping[str, NDArray[Any]],
+    names: Mapping[str, tuple[str, ...]] | None,
+    lengths: NDArray[np.int64],
+    rotations: Rotations | None = None,
+) -> Hints:
+    """Return what looks like an angle or a quaternion and is not declared.
+
+    Args:
+        arrays: of some demonstrations; those that are no vectors are not looked at.
+        names: of their columns, by array.
+        lengths: (trajectories,).
+        rotations: what is declared.
+    """
+    vectors = {what: array for what, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"}
+    within = np.ones(int(lengths.sum()) - 1, bool)
+    within[np.cumsum(lengths)[:-1] - 1] = False
+    angles, quaternions, known = [], [], list(called(vectors, names))
+    free = {(what, place) for what, place, _ in known}
+    for what, turning in ({} if rotations is None or rotations.encoded else rotations.arrays).items():
+        free -= {(what, place) for place in set(range(turning.size)) - set(turning.others)}
+    for what, place, own in known:
+        array = vectors[what]
+        if all((what, place + part) in free for part in range(4)) and _is_quaternion(array[:, place : place + 4]):
+            free -= {(what, place + part) for part in range(4)}
+            base = own[0].removesuffix(".0")
+            quaternions.append(base if (names or {}).get(what) and base != own[0] else own[0])
+        elif (what, place) in free and (turn := _turn_of(array[:, place], within)):
+            angles.append(own[0] if turn < _DEGREES else f"{own[0]}={turn:.0f}")
+    return Hints(tuple(dict.fromkeys(angles)), tuple(dict.fromkeys(quaternions)))
+
+
+def _turn_of(column: Floats, within: NDArray[np.bool_]) -> float:
+    """Return the turn of a column that jumps by one, in radians or degrees; 0 for another column."""
+    width = float(np.ptp(column))
+    for turn in (2 * math.pi, _DEGREES):
+        if not 0.75 * turn < width <= 1.001 * turn:
+            continue  # also where a value is not finite
+        changes = np.abs(np.diff(column))[within]
+        jumps, between = (changes > 0.75 * turn).sum(), ((changes > 0.25 * turn) & (changes <= 0.75 * turn)).sum()
+        if jumps and 10 * between <= jumps and len(np.unique(column[:_LOOKED_AT])) > _FEW:
+            return turn
+    return 0.0
+
+
+def _is_quaternion(values: Floats) -> bool:
+    """Whether four columns have length 1, without being choices."""
+    lengths = np.linalg.norm(values[:_LOOKED_AT], axis=1)
+    if not (np.abs(lengths - 1) < _NEARLY).all():
+        return False
+    return bool((np.abs(np.linalg.norm(values, axis=1) - 1) < _NEARLY).all() and (values % 1 != 0).any())
