@@ -75,7 +75,7 @@ class Regressions:
         """
         every = [np.zeros(len(self.folds), np.int64), *partitions]
         families = [[self._held_out_nll(labels, features) for labels in every] for features in self.features]
-        return min(families, key=lambda family: min(nll.sum() for nll in family) - family[0].sum())
+        return min(families, key=lambda family: min(nll.sum() for nll in family))
 
     def _held_out_nll(self, labels: Labels, features: Floats) -> NDArray[np.float64]:
         groups = np.unique(labels, return_inverse=True)[1]
