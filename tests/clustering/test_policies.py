@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import manyways
 from manyways import Demonstrations
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.groups import Groups
@@ -24,12 +25,40 @@ def turns(seed, count=30, steps=20):
     return Demonstrations.from_arrays(pairs), labels
 
 
-@pytest.mark.parametrize(("count", "steps"), [(12, 20), (30, 20), (60, 40)])
+@pytest.mark.parametrize(("count", "steps"), [(30, 20), (60, 40)])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_few_trajectories_that_turn_at_three_rates_are_grouped_by_rate(count, steps, seed):
     demonstrations, labels = turns(seed, count, steps)
     groups = Groups.fit(demonstrations, 3, seed).relative_nll(demonstrations).argmin(axis=1)
     assert purity(groups, labels) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rates_of_a_few_turning_trajectories_are_counted(seed):
+    counted = manyways.count_modes(turns(seed)[0], seed=seed)
+    assert counted.best == 3
+    assert max(counted.gain, key=counted.gain.get) == 3
+
+
+def test_a_range_of_rates_is_one_mode():
+    rng = np.random.default_rng(0)
+    pairs = []
+    for rate in rng.uniform(-0.1, 0.1, 60):
+        heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rate + 0.01 * rng.standard_normal(21))
+        velocity = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        pairs.append((velocity[:-1], velocity[1:]))
+    demonstrations = Demonstrations.from_arrays(pairs)
+    assert all(linear_policies(demonstrations, groups, seed=0) is None for groups in range(2, 6))
+
+
+def test_modes_are_found_by_the_action_before_where_the_state_does_not_show_them():
+    demonstrations, labels = turns(0, 60)
+    places = Demonstrations.from_arrays([(states[:, :2], actions) for states, actions in demonstrations])
+    assert linear_policies(places, 3, seed=0) is None
+    policies = linear_policies(places, 3, seed=0, before=True)
+    assert policies is not None
+    points = Embedding.fit(places, seed=0).by_policies(policies)(places)
+    assert purity(points.argmin(axis=1), labels) == 1
 
 
 def test_linear_policies_are_those_of_the_modes():

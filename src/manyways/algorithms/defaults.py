@@ -6,7 +6,7 @@ persist. Where they do, the policy sees two observations and plans a stretch of 
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 

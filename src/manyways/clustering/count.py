@@ -1,6 +1,7 @@
 """The number of modes: the number of groups of trajectories with the shortest description (Rissanen 1978).
 
-No policy is run.
+That counts modes by their places. Where linear policies explain held-out actions better, their number counts instead
+(`clustering.count_policies`), as for modes that turn at different rates anywhere.
 
 1. Embed the trajectories (`clustering.embedding`). Leave out isolated ones, mishaps (`clustering.mixture.isolated`).
 2. Describe the points by K Gaussian groups with one covariance, for many K. The description length in nats is the
@@ -28,7 +29,7 @@ No policy is run.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
+from manyways.clustering.count_policies import count_policies
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.mixture import Floats, cluster, isolated
 from manyways.demonstrations import Demonstrations
@@ -80,6 +82,8 @@ class ModeCount:
         votes: the share of the parts with each answer.
         description_length: for each number of groups, the description length in nats a trajectory, before groups are
             merged, in the first part with the answer `best`; that of the first actions if these decided.
+        gain: where linear policies decided, for each number of them how much likelier they make held-out actions than
+            one policy, in nats a trajectory; else empty.
     """
 
     best: int
@@ -87,6 +91,7 @@ class ModeCount:
     sureness: float
     votes: dict[int, float]
     description_length: dict[int, float]
+    gain: dict[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence for a file."""
@@ -96,6 +101,7 @@ class ModeCount:
             "sureness": self.sureness,
             "votes": {str(number): share for number, share in self.votes.items()},
             "description_length": {str(number): length for number, length in self.description_length.items()},
+            "gain": {str(number): value for number, value in self.gain.items()},
         }
 
 
@@ -127,8 +133,18 @@ def count_modes(demonstrations: Demonstrations, *, most: int | None = None, seed
         result = _count_parts(points, firsts, most or _MOST, rng, seed)
         rare = _rare(points, result.best, seed)
         if not rare.any():
-            return result
+            break
         points, firsts = points[~rare], firsts[~rare]
+    some = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
+    by_policies = count_policies(some, result.best, most or _MOST, seed)
+    return result if by_policies is None else _of_policies(result, *by_policies)
+
+
+def _of_policies(by_places: ModeCount, votes: dict[int, float], gain: dict[int, float]) -> ModeCount:
+    """Return the count by linear policies; where all samples agree, the count by places is the next answer."""
+    best, *others = sorted(votes, key=lambda number: -votes[number])
+    runner_up = (others or [by_places.best])[0]
+    return ModeCount(best, runner_up, votes[best], dict(sorted(votes.items())), by_places.description_length, gain)
 
 
 def _first_actions(demonstrations: Demonstrations) -> Floats:

@@ -58,7 +58,8 @@ class Groups:
         together, in embeddings by each kind of features alone, and among linear policies. Those of all features count,
         unless others explain held-out actions better by more than chance (`clustering.regressions`).
         """
-        found = [cls._in(embedding, demonstrations, groups, seed) for embedding in _embeddings(demonstrations, groups, seed)]
+        embeddings = _embeddings(demonstrations, groups, seed)
+        found = [cls._in(embedding, demonstrations, groups, seed) for embedding in embeddings]
         if len(found) == 1:
             return found[0]
         partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]

@@ -16,12 +16,14 @@ from manyways.demonstrations.columns import normalized
 
 _STATE = 30  # dimensions of a state, at most; more need more data than a group has
 _TRAJECTORIES = 2000
-_RESTARTS = 50
+_RESTARTS = 25
 _ROUNDS = 30
 _FOLDS = 5
 _RIDGE = 1e-3  # of the policy of all, as a share of the steps
 _OWN_RIDGE = 1e-2  # of a group's policy, which draws it towards that of all
 _AGREEMENT = 0.8  # least adjusted Rand index of the groups by the halves of trajectories
+_SMALL_MARGIN = 0.25  # of the median margin between a trajectory's best policy and the next
+_BETWEEN = 0.05  # share of the trajectories with a small margin, above which groups are parts of a range
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -85,9 +87,9 @@ class _Sums:
 
 
 def policy_pairs(states: Floats, actions: Floats, starts: Labels, before: bool) -> tuple[Floats, Floats]:
-    """Return the inputs of linear policies (steps, inputs), a state, the action before it if wanted, and 1; and actions.
+    """Return inputs of linear policies, a state, the action before it if wanted, and 1, (steps, inputs); and actions.
 
-    The first step of a trajectory has no action before it. It is 0, as input and as action, so that it does not count.
+    A trajectory's first step has no action before it. Its inputs and its action become 0, so that it does not count.
 
     Args:
         states: (steps, state size), normalised.
@@ -106,8 +108,9 @@ def policy_pairs(states: Floats, actions: Floats, starts: Labels, before: bool) 
 def linear_policies(demonstrations: Demonstrations, groups: int, seed: int, before: bool = False) -> Floats | None:
     """Return the linear policies of groups, (groups, inputs, action size), of normalised states and actions.
 
-    None where states are large, or where the halves of a trajectory do not agree on its group: then the policies follow
-    chance, or the place where a trajectory is.
+    None where states are large; where the halves of a trajectory do not agree on its group, so that the policies follow
+    chance, or the place where a trajectory is; and where trajectories lie between the groups, so that these are parts
+    of a range, as of speeds.
 
     Args:
         demonstrations: of any lengths.
@@ -121,8 +124,8 @@ def linear_policies(demonstrations: Demonstrations, groups: int, seed: int, befo
         some = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
     if some.vectors(slice(0, 1)).shape[1] > _STATE or groups < 2:
         return None
-    states, actions = (normalized(values) for values in (some.vectors(), some.action_vectors()))
-    inputs, actions = policy_pairs(states, actions, some.starts, before)
+    states, every_action = (normalized(values) for values in (some.vectors(), some.action_vectors()))
+    inputs, actions = policy_pairs(states, every_action, some.starts, before)
     ends = some.starts + some.lengths
     middle = some.starts + some.lengths // 2
     halves = [_Sums.of(inputs, actions, *where) for where in ((some.starts, middle), (middle, ends))]
@@ -138,7 +141,10 @@ def linear_policies(demonstrations: Demonstrations, groups: int, seed: int, befo
             by_half[half, out] = _nll(halves[half][out].errors(policies), both, labels, policies).argmin(axis=1)
     if adjusted_rand_score(*by_half) < _AGREEMENT:
         return None
-    return both.policies(labels, groups)
+    policies = both.policies(labels, groups)
+    best, second = np.sort(_nll(both.errors(policies), both, labels, policies), axis=1)[:, :2].T
+    margins = second - best
+    return policies if (margins < _SMALL_MARGIN * np.median(margins)).mean() < _BETWEEN else None
 
 
 def _nll(errors: Floats, sums: _Sums, labels: Labels, policies: Floats) -> Floats:

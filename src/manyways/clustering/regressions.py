@@ -17,7 +17,7 @@ from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import normalized
 
 _FEATURES = 100
-_STEPS = 60_000  # at most, evenly spaced
+_STEPS = 60_000
 _VALUES = 30_000_000  # of all states together, at most
 _STATE = 400  # dimensions of a state; of larger ones as many principal components
 _FOLDS = 5
@@ -45,23 +45,22 @@ class Regressions:
     folds: Labels
 
     @classmethod
-    def of(cls, demonstrations: Demonstrations, seed: int) -> "Regressions":
-        """Return the regressions of demonstrations; at most `_STEPS` of their steps, evenly spaced, are used."""
+    def of(cls, demonstrations: Demonstrations, seed: int, most: int = _STEPS) -> "Regressions":
+        """Return the regressions of demonstrations; at most so many of their steps, evenly spaced, are used."""
         rng = np.random.default_rng(seed)
         size = max(1, demonstrations.vectors(slice(0, 1)).shape[1])
-        stride = max(1, -(-demonstrations.steps // min(_STEPS, max(1000, _VALUES // size))))
-        rows = np.arange(0, demonstrations.steps, stride)
+        stride = max(1, -(-demonstrations.steps // min(most, max(1000, _VALUES // size))))
+        # A trajectory's first step has no action before it.
+        rows = np.setdiff1d(np.arange(0, demonstrations.steps, stride), demonstrations.starts)
         states = normalized(demonstrations.vectors(rows))
         every_action = normalized(demonstrations.action_vectors())
         actions = every_action[rows]
         if states.shape[1] > _STATE:
             states = normalized(PCA(min(_STATE, len(states)), random_state=seed).fit_transform(states))
-        previous = every_action[np.maximum(rows - 1, 0)]
-        previous[np.isin(rows, demonstrations.starts)] = 0  # a trajectory's first step has none
         weights = rng.standard_normal((states.shape[1], _FEATURES)) / np.sqrt(states.shape[1])
         hidden = np.tanh(1.5 * states @ weights + rng.standard_normal(_FEATURES))
         linear = np.concatenate([states, np.ones((len(states), 1))], axis=1)
-        features = tuple(np.concatenate([linear, *more], axis=1) for more in ([], [previous], [hidden]))
+        features = tuple(np.concatenate([linear, *more], axis=1) for more in ([], [every_action[rows - 1]], [hidden]))
         folds = rng.permutation(len(demonstrations)) % _FOLDS
         return cls(features, actions, demonstrations.trajectory_of(rows), folds)
 
@@ -73,40 +72,41 @@ class Regressions:
         Args:
             partitions: the group of each trajectory, (trajectories,), in several ways.
         """
-        every = [np.zeros(len(self.folds), np.int64), *partitions]
-        families = [[self._held_out_nll(labels, features) for labels in every] for features in self.features]
-        return min(families, key=lambda family: min(nll.sum() for nll in family))
+        every = [self.families(labels) for labels in (np.zeros(len(self.folds), np.int64), *partitions)]
+        return list(min(zip(*every, strict=True), key=lambda family: min(nll.sum() for nll in family)))
+
+    def families(self, labels: Labels) -> list[NDArray[np.float64]]:
+        """Return the negative log-likelihood of each trajectory's actions in each family of regressions.
+
+        Args:
+            labels: (trajectories,), the group of each.
+        """
+        return [self._held_out_nll(labels, features) for features in self.features]
 
     def _held_out_nll(self, labels: Labels, features: Floats) -> NDArray[np.float64]:
         groups = np.unique(labels, return_inverse=True)[1]
-        count, size = groups.max() + 1, features.shape[1]
-        sums: dict[tuple[int, int], tuple[Floats, Floats, int]] = {}
-        order = np.argsort(groups[self.owners] * _FOLDS + self.folds[self.owners], kind="stable")
-        keys, starts = np.unique((groups[self.owners] * _FOLDS + self.folds[self.owners])[order], return_index=True)
-        for key, rows in zip(keys, np.split(order, starts[1:]), strict=True):
-            known = features[rows]
-            sums[divmod(int(key), _FOLDS)] = known.T @ known, known.T @ self.actions[rows], len(rows)
-        nothing = np.zeros((size, size)), np.zeros((size, self.actions.shape[1])), 0
-        every = {key: _sum([sums.get((group, key), nothing) for group in range(count)]) for key in range(_FOLDS)}
+        cells = [
+            [
+                np.flatnonzero((groups[self.owners] == group) & (self.folds[self.owners] == fold))
+                for fold in range(_FOLDS)
+            ]
+            for group in range(groups.max() + 1)
+        ]
+        # (groups, folds, features, features or actions), and (groups, folds)
+        grams = np.stack([[features[rows].T @ features[rows] for rows in folds] for folds in cells])
+        products = np.stack([[features[rows].T @ self.actions[rows] for rows in folds] for folds in cells])
+        steps = np.array([[len(rows) for rows in folds] for folds in cells])
         errors = np.zeros_like(self.actions)
-        eye = np.eye(size)
+        eye = np.eye(features.shape[1])
         for fold in range(_FOLDS):
-            gram, products, steps = _sum([every[key] for key in range(_FOLDS) if key != fold])
-            common = np.linalg.solve(gram + (_RIDGE * steps + 1e-6) * eye, products)
-            for group in range(count):
-                if (group, fold) not in sums:
-                    continue
-                gram, products, steps = _sum([sums.get((group, key), nothing) for key in range(_FOLDS) if key != fold])
-                pull = _OWN_RIDGE * steps + 1
-                own = np.linalg.solve(gram + pull * eye, products + pull * common)
-                rows = np.flatnonzero((groups[self.owners] == group) & (self.folds[self.owners] == fold))
+            gram, product, count = (sums.sum(axis=1) - sums[:, fold] for sums in (grams, products, steps))
+            common = np.linalg.solve(gram.sum(axis=0) + (_RIDGE * count.sum() + 1e-6) * eye, product.sum(axis=0))
+            for group, folds in enumerate(cells):
+                pull = _OWN_RIDGE * count[group] + 1
+                own = np.linalg.solve(gram[group] + pull * eye, product[group] + pull * common)
+                rows = folds[fold]
                 errors[rows] = self.actions[rows] - features[rows] @ own
         squares = np.square(errors)
         variance = squares.mean(axis=0) + 1e-9
-        steps_nll = (squares / variance + np.log(variance)).sum(axis=1) / 2
-        nll: NDArray[np.float64] = np.bincount(self.owners, steps_nll, minlength=len(labels))
-        return nll
-
-
-def _sum(parts: list[tuple[Floats, Floats, int]]) -> tuple[Floats, Floats, int]:
-    return sum(p[0] for p in parts), sum(p[1] for p in parts), sum(p[2] for p in parts)  # type: ignore[return-value]
+        nll = (squares / variance + np.log(variance)).sum(axis=1) / 2
+        return np.bincount(self.owners, nll, minlength=len(labels)).astype(np.float64)

@@ -28,7 +28,7 @@ def inverse_std(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def normalized(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return columns (rows, n) with mean 0 and variance 1 in double precision, clipped far away; constant ones are 0."""
+    """Return columns (rows, n) with mean 0 and variance 1, clipped far away; constant ones are 0."""
     values = np.asarray(values, np.float64)
     std = values.std(axis=0)
     scaled = (values - values.mean(axis=0)) / np.where(std > 1e-12 * np.abs(values).max(axis=0), std, np.inf)
