@@ -8,7 +8,7 @@
   combinations in which the two halves of a trajectory agree are used: the noise of hundreds of state dimensions would
   hide one relation, and smooth motions have noise alone.
 - How badly each of some linear policies explains the trajectory, if there are such policies
-  (`clustering.linear_policies`). These are never mixed with the others.
+  (`clustering.linear_policies`). Then these are the only features.
 """
 
 from collections.abc import Iterable, Iterator
@@ -118,9 +118,8 @@ class Embedding:
         Args:
             policies: (policies, inputs, action size), of normalised states and actions.
         """
-        count = len(self.centre)
-        components = np.concatenate([np.zeros((count, len(policies))), np.eye(len(policies))]).astype(np.float32)
-        centre = np.concatenate([self.centre, np.zeros(len(policies))]).astype(np.float32)
+        count = len(policies)
+        centre, components = np.zeros(count, np.float32), np.eye(count, dtype=np.float32)
         return replace(self, policies=policies.astype(np.float32), centre=centre, components=components)
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
@@ -131,6 +130,8 @@ class Embedding:
 
     def _features(self, observations: Floats, actions: Floats) -> Floats:
         """Return all features of one trajectory, (features,)."""
+        if len(self.policies):
+            return self._log_errors(observations, actions)
         steps, size = len(actions), observations.shape[1]
         rows = np.linspace(0, steps - 1, min(steps, _STEPS_PER_TRAJECTORY)).astype(np.int64)
         relative = observations[rows] - observations.mean(axis=0, dtype=np.float64).astype(observations.dtype)
@@ -145,12 +146,11 @@ class Embedding:
         features = [kernel_mean, in_order.ravel()]
         if self.response_correlations.shape[1]:
             features.append(self._correlations(observations, actions) @ self.response_correlations)
-        if len(self.policies):
-            features.append(self._log_errors(pairs))
         return np.concatenate(features).astype(np.float32)
 
-    def _log_errors(self, pairs: Floats) -> Floats:
-        """Return the logarithm of each linear policy's mean squared error, (policies,), from normalised pairs."""
+    def _log_errors(self, observations: Floats, actions: Floats) -> Floats:
+        """Return the logarithm of each linear policy's mean squared error, (policies,)."""
+        pairs = (np.concatenate([observations, actions], axis=1) - self.mean) * self.scale
         size = self.policies.shape[2]
         states, actions = np.split(pairs.clip(-FARTHEST, FARTHEST), [pairs.shape[1] - size], axis=1)
         before = self.policies.shape[1] > states.shape[1] + 1
