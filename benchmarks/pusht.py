@@ -30,6 +30,7 @@ CODED: dict[str, Any] = PLANS | {"linear": True, "trajectories_per_batch": 64, "
 ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
 ALGORITHMS: dict[str, Any] = {
     "sog-bc, default": lambda more: manyways.SOGBC(prior=ONE, **more),
+    "sog-bc, default without details": lambda more: manyways.SOGBC(prior=ONE, details=1, **more),
     "sog-bc, 512 wide, 100 passes": lambda more: manyways.SOGBC(
         prior=ONE, **({"network": "residual", "hidden": 512, "iterations": 10_020, "linear": False} | more)
     ),

@@ -166,6 +166,7 @@ def test_a_large_network_for_much_of_peoples_data_keeps_its_last_weights(monkeyp
     much, little = (noisy(trajectories=count, steps=60, persistent=0.9) for count in (40, 20))
     found = defaults.resolve(settings, much)
     assert (found.network, found.hidden, found.keep, found.iterations) == ("residual", 256, "last", 3000)
+    assert found.details == 16
     assert found.linear
     found = defaults.resolve(settings, little)
     assert (found.network, found.hidden, found.keep, found.iterations) == ("paper", None, "best", 3000)

@@ -12,7 +12,8 @@ import numpy as np
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import normalized
-from manyways.demonstrations.spaces import entry_spaces
+from manyways.demonstrations.spaces import choices_of, entry_spaces
+from manyways.latents import Gaussian
 
 if TYPE_CHECKING:
     from manyways.algorithms.settings import Cloning
@@ -75,6 +76,8 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
         settings: of an algorithm that clones.
         demonstrations: the training data.
     """
+    if isinstance(getattr(settings, "prior", None), Gaussian) or choices_of(demonstrations.action_space) is not None:
+        settings = _filled(settings, {"details": 1})
     if any(getattr(settings, name) is None for name in settings.person):
         # Of images this regression sees too little to tell a person's errors from its own.
         boxes = entry_spaces(demonstrations.observation_space).values()

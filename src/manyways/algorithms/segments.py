@@ -38,7 +38,7 @@ class SegmentsTraining(SOGBCTraining):
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
         if not isinstance(settings.prior, Categorical):
             raise InputError("segments need a list of modes; give --modes, or leave out --segments")
-        if settings.details > 1:
+        if (settings.details or 1) > 1:
             raise InputError(f"details is {settings.details}, but with segments there are none; leave one of them out")
         if demonstrations.actions.dtype.kind != "f":
             raise InputError("segments need actions that are real numbers; leave out --segments")

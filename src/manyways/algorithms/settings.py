@@ -147,8 +147,9 @@ class Cloning(Algorithm):
         "network": "residual",
         "hidden": 256,
         "linear": True,
+        "details": 16,
     }  # for much of people's data
-    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best"}
+    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best", "details": 1}
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
         "adamw": {"learning_rate": 1e-3},
@@ -222,7 +223,8 @@ class SOGBC(Cloning):
             random is the paper's start and search, by the policy's error alone.
         warm_up: share of the iterations with the initial codes.
         details: codes below the mode, one for each plan, which nobody chooses: searched together with the mode, and
-            chosen by a gate, p(detail | observations, code).
+            chosen by a gate, p(detail | observations, code). Unless given, 16 where much of people's data gets a large
+            network and codes are a list, else 1.
         linear: whether the network learns what a linear answer to the observations leaves; unless given, where much of
             people's data gets a large network.
         segments: whether the code may change within a trajectory, as where people change their mind. The horizon is
@@ -241,14 +243,14 @@ class SOGBC(Cloning):
     hidden: int | None = None
     init: Literal["clusters", "random"] = "clusters"
     warm_up: float = 0.1
-    details: int = 1
+    details: int | None = None
     linear: bool | None = None
     segments: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "trajectories_per_batch", "steps_per_trajectory", "details")
-        if self.details > 1 and self.prior is not None and not isinstance(self.prior, Categorical):
+        if (self.details or 1) > 1 and self.prior is not None and not isinstance(self.prior, Categorical):
             raise InputError(f"details is {self.details}, but the codes are continuous; leave it at 1, or give --modes")
         require_share(self, "warm_up", below_one=True)
         require_choice(self, "init", "clusters", "random")
@@ -259,7 +261,7 @@ class SOGBC(Cloning):
         if self.segments:
             from manyways.algorithms.segments import SegmentsTraining
 
-            return SegmentsTraining(replace(self, horizon=self.horizon or 1), demonstrations)
+            return SegmentsTraining(replace(self, horizon=self.horizon or 1, details=self.details or 1), demonstrations)
         from manyways.algorithms.sog_bc import SOGBCTraining
 
         return SOGBCTraining(self, demonstrations)
@@ -286,7 +288,7 @@ class BC(Cloning):
 
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""
-        return SOGBC(prior=Categorical(1), init="random", **vars(self)).start(demonstrations)
+        return SOGBC(prior=Categorical(1), init="random", details=1, **vars(self)).start(demonstrations)
 
 
 def _without_codes(rate: float, steps: int) -> dict[str, dict[str, Any]]:

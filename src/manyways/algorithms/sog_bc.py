@@ -104,7 +104,7 @@ class SOGBCTraining(CloningTraining):
                 settings.seed,
                 **settings.window(),
                 **residual_settings(settings),
-                details=settings.details,
+                details=settings.details or 1,
                 linear=bool(settings.linear),
             )
 
@@ -255,7 +255,7 @@ class SOGBCTraining(CloningTraining):
                 losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
             if self._excluded is not None:
                 losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
-            return self._codes[losses.argmin(dim=1)], errors if self.settings.details > 1 else None
+            return self._codes[losses.argmin(dim=1)], errors if self.network.details > 1 else None
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
         else:
