@@ -81,11 +81,12 @@ def expert_fingerprint(task: "Task") -> str | None:
 
 
 def command_line() -> str:
-    """Return the command that started this process, as a person types it."""
+    """Return the command that started this process, as a person types it; of absolute paths only their last part."""
     program = Path(sys.argv[0])
+    arguments = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
     if program.name in ("manyways", "__main__.py"):
-        return shlex.join(["manyways", *sys.argv[1:]])
-    return shlex.join(["python", *([_relative(program)] if sys.argv[0] else []), *sys.argv[1:]])
+        return shlex.join(["manyways", *arguments])
+    return shlex.join(["python", *([_relative(program)] if sys.argv[0] else []), *arguments])
 
 
 def _relative(path: Path) -> str:
