@@ -2,8 +2,8 @@
 
 A group is worth having if a policy of its own predicts actions better. The policy of a group is a ridge regression,
 drawn towards the regression of all trajectories, and judged on trajectories that it was not fitted on. It is linear in
-the state, or in the state and the action before, or in random features of the state (Rahimi & Recht 2007): in
-whichever groups say most.
+the state, or in the state and the action before, or in random features of the state (Rahimi & Recht 2007):
+whichever predicts best with some groups.
 """
 
 from dataclasses import dataclass
@@ -72,16 +72,9 @@ class Regressions:
         Args:
             partitions: the group of each trajectory, (trajectories,), in several ways.
         """
-        every = [self.families(labels) for labels in (np.zeros(len(self.folds), np.int64), *partitions)]
-        return list(min(zip(*every, strict=True), key=lambda family: min(nll.sum() for nll in family)))
-
-    def families(self, labels: Labels) -> list[NDArray[np.float64]]:
-        """Return the negative log-likelihood of each trajectory's actions in each family of regressions.
-
-        Args:
-            labels: (trajectories,), the group of each.
-        """
-        return [self._held_out_nll(labels, features) for features in self.features]
+        every = [np.zeros(len(self.folds), np.int64), *partitions]
+        families = [[self._held_out_nll(labels, features) for labels in every] for features in self.features]
+        return min(families, key=lambda family: min(nll.sum() for nll in family))
 
     def _held_out_nll(self, labels: Labels, features: Floats) -> NDArray[np.float64]:
         groups = np.unique(labels, return_inverse=True)[1]
