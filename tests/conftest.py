@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import manyways
+from manyways import algorithms
 from manyways.cli.main import main
-from manyways.tasks import get_task
+from manyways.tasks import get_task, task
 from manyways.tasks.collect import collect
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -25,6 +26,17 @@ def two_modes(trajectories=24, seed=0, noise=0.02):
         actions = np.stack([sign + 0.3 * observations[:, 0], 0.5 * observations[:, 1]], axis=1)
         pairs.append((observations, actions + noise * rng.normal(size=actions.shape)))
     return manyways.Demonstrations.from_arrays(pairs), labels
+
+
+@pytest.fixture(autouse=True)
+def same_registries():
+    """Take out of the registries what a test put there: the order of the tests must not matter."""
+    registries = (task._TASKS, task._REFERENCES, algorithms._ALGORITHMS)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
 
 
 @pytest.fixture(scope="session")

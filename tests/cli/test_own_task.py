@@ -3,13 +3,11 @@
 import json
 import sys
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
 from manyways import Demonstrations
 from manyways.tasks.expert import Expert
-from manyways.tasks.task import _REFERENCES, _TASKS
 
 OWN = """
 import numpy as np
@@ -46,12 +44,6 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MANYWAYS_CACHE", str(tmp_path / "cache"))
     yield tmp_path
-    for name in ("swing", "cart"):
-        _TASKS.pop(name, None)
-        _TASKS.pop(f"own_tasks:{name.upper()}", None)
-        _REFERENCES.pop(name, None)
-    gym.registry.pop("own/Swing-v0", None)
-    gym.registry.pop("own/Cart-v0", None)
     sys.modules.pop("own_tasks", None)
 
 

@@ -9,7 +9,6 @@ from manyways.evaluation import ContinuousEvaluation, PolicyEvaluator, continuou
 from manyways.policies.explanation import Encoding
 from manyways.tasks import Base, ContinuousModes, Picture, get_task
 from manyways.tasks.rollouts import Rollouts
-from manyways.tasks.task import _TASKS
 
 MODES = ContinuousModes((-1.0,), (1.0,), "torque", tolerance=0.5)
 COUNT = 8
@@ -36,7 +35,7 @@ def labels():
 
 @pytest.fixture
 def task():
-    declared = replace(
+    return replace(
         get_task("circles"),
         name="turn",
         environment="own/Turn-v0",
@@ -49,8 +48,6 @@ def task():
         scripted_expert=lambda observations, modes: modes,
         achieved=lambda observations, info: observations[:, :1],
     )
-    yield declared
-    _TASKS.pop("turn", None)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import json
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -10,7 +9,6 @@ from manyways.evaluation import Evaluation, PolicyEvaluator, evaluate, with_rand
 from manyways.tasks import Base, Picture, Task, get_task, velocities
 from manyways.tasks.circles import expert_actions
 from manyways.tasks.expert import Expert
-from manyways.tasks.task import _TASKS
 
 
 class Actor:
@@ -104,22 +102,18 @@ def test_policies_of_discrete_actions_are_evaluated_and_disturbed(in_envpool):
             observations[:, 2] + observations[:, 3] - 0.1 * (2 * modes - 1) > 0
         ).astype(int),
     )
-    try:
-        evaluation = evaluate(Pusher(task), task, episodes=8)
-        assert evaluation.assignment == [0, 1]
-        assert evaluation.return_mean == pytest.approx(evaluation.expert_return_mean)
-        assert evaluation.return_matrix[0][1] < 0 < evaluation.return_matrix[0][0]
-        random = with_random_actions(Pusher(task), task, share=1.0, episodes=8)
-        assert random.return_mean < evaluation.return_mean / 2
-        switched = with_switched_codes(Pusher(task), task, [0, 1], episodes=4)
-        assert switched.observations.shape == (4, switched.active.shape[1] + 1, 4)
-        result = PolicyEvaluator(task, None, None, episodes=2)(Pusher(task))
-        assert result.agreement == 1
-        with pytest.raises(InputError, match=r"an observation of the policy is .*\(10,\).* but of balance"):
-            evaluate(Actor(3), task, episodes=3)
-    finally:
-        _TASKS.pop("balance", None)
-        gym.registry.pop("own/Balance-v0", None)
+    evaluation = evaluate(Pusher(task), task, episodes=8)
+    assert evaluation.assignment == [0, 1]
+    assert evaluation.return_mean == pytest.approx(evaluation.expert_return_mean)
+    assert evaluation.return_matrix[0][1] < 0 < evaluation.return_matrix[0][0]
+    random = with_random_actions(Pusher(task), task, share=1.0, episodes=8)
+    assert random.return_mean < evaluation.return_mean / 2
+    switched = with_switched_codes(Pusher(task), task, [0, 1], episodes=4)
+    assert switched.observations.shape == (4, switched.active.shape[1] + 1, 4)
+    result = PolicyEvaluator(task, None, None, episodes=2)(Pusher(task))
+    assert result.agreement == 1
+    with pytest.raises(InputError, match=r"an observation of the policy is .*\(10,\).* but of balance"):
+        evaluate(Actor(3), task, episodes=3)
 
 
 def test_policies_of_pictures_are_evaluated_beside_an_expert_that_acts_on_the_state():

@@ -13,7 +13,6 @@ from manyways.files import read_tensors, write_tensors
 from manyways.rl.settings import PPO
 from manyways.tasks import Picture, Task, get_task, register_task, velocities
 from manyways.tasks.expert import Expert, TargetReturn
-from manyways.tasks.task import _TASKS
 
 MODES = velocities((-0.5, 0.5))
 
@@ -70,9 +69,7 @@ def line(monkeypatch):
     monkeypatch.setattr(train_module, "_EPISODES", 8)
     monkeypatch.setattr(train_module, "_SECONDS_BETWEEN_EVALUATIONS", 0.3)
     monkeypatch.setattr(train_module, "_EVALUATIONS_SHARE", 0.5)
-    yield task
-    _TASKS.pop("line")
-    gym.registry.pop("own/Line-v0")
+    return task
 
 
 def test_an_expert_learns_every_mode_and_stops_at_its_floor(line, tmp_path):

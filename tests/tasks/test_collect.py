@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 from manyways import Demonstrations, InputError, load_modes
 from manyways.tasks import Base, Picture, Task, get_task, velocities
 from manyways.tasks.collect import collect
-from manyways.tasks.task import _TASKS
 
 
 def test_the_same_seed_collects_the_same(tmp_path, circles_folder):
@@ -119,9 +118,7 @@ BALANCE = Task(
 
 @pytest.fixture
 def balance():
-    yield BALANCE
-    _TASKS.pop("balance", None)
-    gym.registry.pop("own/Balance-v0", None)
+    return BALANCE
 
 
 @pytest.mark.parametrize("in_envpool", [True, False])

@@ -10,7 +10,6 @@ from manyways.tasks import Base, Picture, Task, get_task, velocities
 from manyways.tasks.collect import collect
 from manyways.tasks.expert import Expert
 from manyways.tasks.rollouts import roll_out
-from manyways.tasks.task import _REFERENCES, _TASKS
 
 OWN = """
 from manyways.tasks import Base, Picture, Task, velocities
@@ -34,10 +33,6 @@ def own_module(tmp_path, monkeypatch):
     (tmp_path / "own_tasks.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     yield "own_tasks:SWING"
-    for name in ("swing", "own_tasks:SWING"):
-        _TASKS.pop(name, None)
-    _REFERENCES.pop("swing", None)
-    gym.registry.pop("own/Swing-v0", None)
     sys.modules.pop("own_tasks", None)
 
 
@@ -77,18 +72,13 @@ def test_what_is_no_task_is_refused(own_module):
 @pytest.fixture
 def declare():
     """Return a function that declares a task over an environment of Gymnasium's own; it is forgotten afterwards."""
-    names = []
 
     def task(base, rewards=lambda step, modes: -abs(step.observation[:, :1] - modes), **others):
-        names.append(others.get("name", "own"))
         settings = {"name": "own", "modes": velocities((-1.0, 1.0)), "episode_steps": 30, "demonstrations": 4}
         settings["picture"] = Picture(lambda observations: observations[:, :2], ("", ""))
         return Task(environment="own/Own-v0", base=base, rewards=rewards, **(settings | others))
 
-    yield task
-    for name in names:
-        _TASKS.pop(name, None)
-    gym.registry.pop("own/Own-v0", None)
+    return task
 
 
 def test_a_task_without_an_expert_says_how_to_get_one(declare, own_module):
