@@ -5,7 +5,6 @@ import pytest
 
 import manyways
 from manyways import InputError
-from manyways.clustering.count import _first_actions, _select_partition, _separated_groups, _separation
 from manyways.demonstrations.synthetic import Motions
 
 
@@ -40,59 +39,53 @@ def test_a_mishap_far_from_everything_is_no_mode():
     assert manyways.count_modes(manyways.Demonstrations.from_arrays([*trajectories, mishap]), most=9).best == 3
 
 
-def test_few_modes_are_counted_on_parts_of_many_trajectories():
-    result = manyways.count_modes(Motions(kinds=3, per_kind=80).draw(seed=0)[0])
+def walks(rng, count, last=None):
+    """Return random walks of different lengths, shifted so that each ends where it is said."""
+    pairs = []
+    for number in range(count):
+        strides = rng.normal(size=(rng.integers(20, 60), 2))
+        path = np.cumsum(strides, axis=0)
+        shift = 0 if last is None else last[number] - path[-1]
+        pairs.append((path - strides + shift, strides))
+    return manyways.Demonstrations.from_arrays(pairs)
+
+
+def test_modes_that_differ_in_one_property_alone_are_counted_and_the_property_is_named():
+    rng = np.random.default_rng(0)
+    places = np.array([(0, 0), (30, 0), (0, 30)])[np.arange(60) % 3] + rng.normal(size=(60, 2))
+    result = manyways.count_modes(walks(rng, 60, places))
     assert result.best == 3
-    assert max(result.description_length) <= 30  # half of a part, not of the whole
+    assert [split["by"].split()[0] for split in result.splits] == ["end", "end"]
+    assert sum(result.splits[0]["sizes"]) == 60
+    assert result.chances[2] < 0.05 > result.chances[3]
+    assert result.chances[4] > 0.05
 
 
-def test_ten_trajectories_of_each_mode_are_enough_if_all_parts_agree():
-    result = manyways.count_modes(Motions(kinds=5, per_kind=40, noise=0.02).draw(seed=0)[0])
-    assert (result.best, result.sureness) == (5, 1)
-    assert max(result.description_length) <= 30  # half of 60, less than 20 of each
-
-
-def test_halves_of_one_line_count_as_one_and_separate_lines_as_two():
+def test_a_range_is_one_mode():
     rng = np.random.default_rng(0)
-    line = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1).astype(np.float32)
-    # The centres are 3 apart, the variance of each half is a little above 3/4.
-    assert _separation(line[:100], line[100:]) == pytest.approx(3.4, abs=0.2)
-    halves = (np.arange(200) >= 100).astype(np.int64)
-    assert _separated_groups(line, halves) == 1
-    assert _separated_groups(line + 9 * halves[:, None].astype(np.float32), halves) == 2
+    places = np.stack([rng.uniform(-30, 30, 80), np.zeros(80)], axis=1)
+    assert manyways.count_modes(walks(rng, 80, places)).best == 1
 
 
-def test_first_actions_separate_modes_that_chance_mixes_later():
+def test_many_modes_that_hide_each_others_gaps_are_counted_by_their_description():
+    result = manyways.count_modes(Motions(kinds=26, per_kind=7, noise=0.02, speeds=0.15, cut=0.25).draw(seed=0)[0])
+    assert abs(result.best - 26) <= 1
+    assert len(result.splits) < 13
+
+
+def test_no_more_modes_are_counted_than_allowed_and_parts_are_told():
+    told = []
+    result = manyways.count_modes(Motions(kinds=6, per_kind=10).draw(seed=0)[0], most=4, callback=told.append)
+    assert result.best == 4
+    assert told == list(range(1, 11))
+
+
+def test_a_few_trajectories_of_many_are_a_mode_if_they_are_alike_and_mishaps_are_none():
     rng = np.random.default_rng(0)
-    modes = np.arange(120) % 4
-    gaits = rng.integers(9, size=120)  # chance; modes 0 and 2 lead to the same gaits, 1 and 3 to others
-    places = rng.normal(size=(9, 5))
-    points = 40 * np.eye(5)[modes % 2] + places[gaits] + 0.05 * rng.normal(size=(120, 5))
-    firsts = np.eye(4)[modes] + 0.01 * rng.normal(size=(120, 4))
-    others = np.eye(4)[rng.permutation(modes)] + 0.01 * rng.normal(size=(120, 4))
-
-    def count(firsts):
-        return _select_partition(points.astype(np.float32), firsts.astype(np.float32), 40, seed=0).modes
-
-    assert count(firsts) == 4
-    assert count(others) == 2  # groups that cross those of the trajectories do not count
-    assert count(np.zeros((120, 4))) > 4  # without them the gaits count as modes
-
-
-def test_first_actions_are_less_a_linear_fit_to_the_first_state():
-    rng = np.random.default_rng(0)
-    starts = rng.normal(size=(1000, 3))
-    modes = np.tile([-1.0, 1.0], 500)
-    actions = np.stack([starts[:, 0] + modes, 2 * starts[:, 1]], axis=1)
-    steps = [(np.stack([start] * 2), np.stack([action] * 2)) for start, action in zip(starts, actions, strict=True)]
-    own = _first_actions(manyways.Demonstrations.from_arrays(steps)) * actions.std(axis=0)[0]
-    np.testing.assert_allclose(np.abs(own[:, 0]), 1, atol=0.2)
-    np.testing.assert_allclose(own[:, 1], 0, atol=0.2)
-
-
-def test_equal_first_actions_are_zero(demonstrations):
-    trajectories = [(states, np.concatenate([0 * actions[:1], actions[1:]])) for states, actions in demonstrations]
-    assert not _first_actions(manyways.Demonstrations.from_arrays(trajectories)).any()
+    places = np.concatenate([rng.normal(size=(200, 2)), rng.normal(size=(8, 2)) + 60])
+    assert manyways.count_modes(walks(rng, 208, places)).best == 2
+    few = np.concatenate([rng.normal(size=(400, 2)), rng.normal(size=(4, 2)) + 60])
+    assert manyways.count_modes(walks(rng, 404, few)).best == 1
 
 
 def test_too_few_trajectories_and_modes_are_refused(demonstrations):

@@ -7,6 +7,7 @@
 - Response correlations: the correlations of the changes of actions with the changes of states, from step to step. Only
   combinations in which the two halves of a trajectory agree are used: the noise of hundreds of state dimensions would
   hide one relation, and smooth motions have noise alone.
+- Properties (`clustering.properties`) and components in which gaps tell trajectories apart. Then these are all.
 - How badly each of some linear policies explains the trajectory, if there are such policies
   (`clustering.linear_policies`). Then these are the only features.
 """
@@ -21,6 +22,7 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from manyways.clustering.linear_policies import policy_pairs
+from manyways.clustering.properties import as_row
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import FARTHEST, inverse_std
 
@@ -56,6 +58,7 @@ class Embedding:
         change_scale: (pair,), inverse standard deviations of the changes from step to step.
         response_correlations: (observation size x action size, combinations), from correlations to features.
         policies: (policies, inputs, action size), linear ones; see `linear_policies.policy_pairs`.
+        by_property: (properties, some), which properties are features.
     """
 
     mean: Floats
@@ -68,6 +71,7 @@ class Embedding:
     change_scale: Floats
     response_correlations: Floats
     policies: Floats
+    by_property: Floats
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, seed: int) -> "Embedding":
@@ -94,7 +98,9 @@ class Embedding:
         change_scale = _inverse_change(observations, actions, demonstrations)
         nothing = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
         no_policies = np.zeros((0, observations.shape[1] + 1, actions.shape[1]), np.float32)
-        raw = cls(mean, scale, own_scale, frequencies, phases, *nothing, change_scale, nothing[1], no_policies)
+        raw = cls(
+            mean, scale, own_scale, frequencies, phases, *nothing, change_scale, nothing[1], no_policies, nothing[1]
+        )
         raw = replace(raw, response_correlations=raw._reliable_responses(demonstrations, seed))
 
         some = np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES])
@@ -122,11 +128,34 @@ class Embedding:
         centre, components = np.zeros(count, np.float32), np.eye(count, dtype=np.float32)
         return replace(self, policies=policies.astype(np.float32), centre=centre, components=components)
 
+    def by_gaps(self, embeddings: "list[Embedding]", by_property: Floats) -> "Embedding":
+        """Return the embedding by all dimensions of some embeddings of the same features, and by properties.
+
+        Args:
+            embeddings: some of `fit_kinds`.
+            by_property: (properties, some), from all properties to those that count.
+        """
+        count = by_property.shape[1]
+        parts = [one.components for one in embeddings]
+        width = sum(part.shape[1] for part in parts)
+        components = np.zeros((len(self.centre) + count, width + count), np.float32)
+        components[: len(self.centre), :width] = np.concatenate([np.zeros((len(self.centre), 0)), *parts], axis=1)
+        components[len(self.centre) :, width:] = np.eye(count)
+        centre = np.concatenate([self.centre, np.zeros(count, np.float32)])
+        return replace(self, centre=centre, components=components, by_property=by_property.astype(np.float32))
+
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
         trajectories = _rows(demonstrations, range(len(demonstrations)))
         rows = [(self._features(*pairs) - self.centre) @ self.components for pairs in trajectories]
         return np.stack(rows).astype(np.float32)
+
+    @staticmethod
+    def together(embeddings: "list[Embedding]", demonstrations: Demonstrations) -> list[Floats]:
+        """Return the points of every trajectory in embeddings of the same features, by `fit_kinds`."""
+        one = embeddings[0]
+        features = np.stack([one._features(*pairs) for pairs in _rows(demonstrations, range(len(demonstrations)))])
+        return [((features - one.centre) @ embedding.components).astype(np.float32) for embedding in embeddings]
 
     def _features(self, observations: Floats, actions: Floats) -> Floats:
         """Return all features of one trajectory, (features,)."""
@@ -146,6 +175,8 @@ class Embedding:
         features = [kernel_mean, in_order.ravel()]
         if self.response_correlations.shape[1]:
             features.append(self._correlations(observations, actions) @ self.response_correlations)
+        if self.by_property.shape[1]:
+            features.append(as_row(observations, actions, self.mean, self.scale) @ self.by_property)
         return np.concatenate(features).astype(np.float32)
 
     def _log_errors(self, observations: Floats, actions: Floats) -> Floats:

@@ -8,7 +8,7 @@ A mishap lies far from everything. As a group of its own it would force two mode
 trajectories are left out of the fit, and trajectories far from all groups have equal likelihoods.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -16,15 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import wilcoxon
+from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
 from manyways.clustering.regressions import Regressions
+from manyways.clustering.tree import AGREEMENT, columns_of, split_at_gaps
 from manyways.demonstrations import Demonstrations
 
 _TRAJECTORIES_FOR_CENTRES = 10_000
+_TRAJECTORIES_FOR_GAPS = 2000
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -54,12 +57,25 @@ class Groups:
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
-        Trajectories with a label are in the group of that number. Groups are sought in an embedding by all features
-        together, in embeddings by each kind of features alone, and among linear policies. Those of all features count,
-        unless others explain held-out actions better by more than chance (`clustering.regressions`).
+        Trajectories with a label are in the group of that number. Where gaps tell so many groups apart
+        (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
+        Else groups are sought in this embedding, in one for each kind of features, and among linear policies. Those of
+        all features count then, unless others explain held-out actions better by more than chance
+        (`clustering.regressions`).
         """
-        embeddings = _embeddings(demonstrations, groups, seed)
-        found = [cls._in(embedding, demonstrations, groups, seed) for embedding in embeddings]
+        if groups == 1:
+            return cls._in(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
+        kinds = list(Embedding.fit_kinds(demonstrations, seed))
+        found = [cls._in(kinds[0], demonstrations, groups, seed)]
+        at_gaps = cls._at_gaps(kinds, demonstrations, groups, seed)
+        if at_gaps is not None:
+            both = [one.relative_nll(demonstrations).argmin(axis=1) for one in (found[0], at_gaps)]
+            return found[0] if adjusted_rand_score(*both) >= AGREEMENT else at_gaps
+        found += [cls._in(embedding, demonstrations, groups, seed) for embedding in kinds[1:]]
+        for before in (False, True):
+            policies = linear_policies(demonstrations, groups, seed, before)
+            if policies is not None:
+                found.append(cls._in(kinds[0].by_policies(policies), demonstrations, groups, seed))
         if len(found) == 1:
             return found[0]
         partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]
@@ -70,10 +86,39 @@ class Groups:
         return found[best if surely else 0]
 
     @classmethod
-    def _in(cls, embedding: Embedding, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
-        """Find groups in this embedding."""
+    def _at_gaps(
+        cls, kinds: list[Embedding], demonstrations: Demonstrations, groups: int, seed: int
+    ) -> "Groups | None":
+        """Return groups that gaps tell apart, or None if there are fewer, or some groups are known already."""
+        if demonstrations.labels is not None:
+            return None
+        rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
+        columns = columns_of(demonstrations.select(rows), kinds)
+        tree = split_at_gaps(columns, groups)
+        if len(tree.splits) < groups - 1:
+            return None
+        properties, embeddings = columns.used(tree.splits)
+        spread = columns.values[:, properties].std(axis=0)
+        by_property = np.zeros((len(columns.kinds), len(properties)))
+        by_property[properties, np.arange(len(properties))] = 1 / np.where(spread > 0, spread, 1)
+        known = np.full(len(demonstrations), -1)
+        known[rows] = tree.labels(groups)
+        embedding = kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
+        return cls._in(embedding, demonstrations, groups, seed, known)
+
+    @classmethod
+    def _in(
+        cls,
+        embedding: Embedding,
+        demonstrations: Demonstrations,
+        groups: int,
+        seed: int,
+        known: NDArray[np.integer] | None = None,
+    ) -> "Groups":
+        """Find groups in this embedding, with the group of each trajectory that is `known` (trajectories,), else -1."""
         rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
-        points, known = embedding(demonstrations), demonstrations.labels
+        points = embedding(demonstrations)
+        known = demonstrations.labels if known is None else known
         if known is None and len(embedding.policies):  # each policy has its group, also where clusters would differ
             known = points.argmin(axis=1)
         if known is not None:
@@ -139,21 +184,6 @@ class Groups:
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
         max_distance, variance = (float(tensors[name]) for name in ("max_distance", "residual_variance"))
         return cls(embedding, tensors["metric"], tensors["centres"], max_distance, variance)
-
-
-def _embeddings(demonstrations: Demonstrations, groups: int, seed: int) -> Iterator[Embedding]:
-    """Yield the embeddings in which groups are sought: by all features, by each kind alone, by linear policies."""
-    if groups == 1:
-        yield Embedding.fit(demonstrations, seed)
-        return
-    embedding = None
-    for embedding in Embedding.fit_kinds(demonstrations, seed):
-        yield embedding
-    assert embedding is not None
-    for before in (False, True):
-        policies = linear_policies(demonstrations, groups, seed, before)
-        if policies is not None:
-            yield embedding.by_policies(policies)
 
 
 def nll_as_loss(nll: _Array, lengths: _Array, residual_variance: Any) -> _Array:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     Labels = NDArray[np.generic]
 
 
-_SURE = 0.8  # of a count: four of five parts of the data agree on it, the level that `count_modes` itself asks for
+_SURE = 0.8  # of a count; below it a warning is due
+_NAMED = 3  # properties in which modes differ, in a message
 
 
 def load_data(
@@ -142,10 +143,14 @@ def resolve_mode_count(demonstrations: "Demonstrations", out: Path, seed: int, p
     if (out / "config.json").exists():
         counted = Run.open(out).config["mode_count"]
     if counted is None:
-        from manyways.clustering.count import count_modes
+        from manyways.clustering.count import PARTS, count_modes
 
-        with progress.section("counting modes"):
-            counted = count_modes(demonstrations, seed=seed).to_json()
+        with progress.section("counting modes", PARTS, "parts") as update:
+            counted = count_modes(demonstrations, seed=seed, callback=update).to_json()
+        told = list(dict.fromkeys(split["by"] for split in counted["splits"]))
+        if told:
+            more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+            progress.say(f"gaps between modes: {'; '.join(told[:_NAMED])}{more}")
     progress.say(
         f"{counted['best']} modes counted, {counted['sureness']:.0%} sure; the next best number is "
         f"{counted['runner_up']} (--modes {counted['runner_up']})"

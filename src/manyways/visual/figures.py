@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from manyways.clustering.tree import LEVEL
 from manyways.errors import InputError
 from manyways.files import write_bytes
 from manyways.tasks import DiscreteModes, Task
@@ -20,6 +21,7 @@ from manyways.tasks.rollouts import Rollouts
 Floats = NDArray[np.floating[Any]]
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart.
+_MOST_GAPS = 20
 _FEW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 _BANDS = 40  # trajectories in a picture of segments
@@ -97,19 +99,25 @@ def segment_bands(segments: Sequence[Sequence[tuple[int, int, int]]], codes: int
     return figure
 
 
-def mode_count(votes: dict[int, float], lengths: dict[int, float], best: int) -> Figure:
+def mode_count(votes: dict[int, float], gaps: list[tuple[str, float]], best: int) -> Figure:
     """Draw the evidence for the number of modes.
 
     Args:
         votes: for each number that a part of the trajectories gave, by what share of the parts.
-        lengths: for each number of groups that was tried, what it costs to describe a trajectory, in nats.
+        gaps: the name of each gap between modes, the surest first, and the chance of one as sure if there were none.
         best: the number that was chosen.
     """
-    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    gaps = gaps[:_MOST_GAPS]
+    figure = Figure(figsize=(9.0, max(2.6, 0.9 + 0.25 * len(gaps))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
-    left.plot(list(lengths), list(lengths.values()), marker="o", markersize=3, color=_FEW_COLOURS[0])
-    left.axvline(best, color="#888888", linestyle=":", linewidth=1)
-    left.set(title="description length", xlabel="groups", ylabel="nats a trajectory")
+    sureness = [-np.log10(max(chance, 1e-300)) for _, chance in gaps]
+    colours = [_FEW_COLOURS[0] if chance < LEVEL else "#bbbbbb" for _, chance in gaps]
+    left.barh(range(len(gaps)), sureness, color=colours)
+    left.set_yticks(range(len(gaps)), [name for name, _ in gaps])
+    left.invert_yaxis()
+    left.axvline(-np.log10(LEVEL), color="#888888", linestyle=":", linewidth=1)
+    left.set_xscale("symlog", linthresh=1)
+    left.set(title="gaps that tell modes apart", xlabel="-log10 of their chance in one mode")
     names = [str(number) for number in votes]
     colours = [_FEW_COLOURS[0] if number == best else "#bbbbbb" for number in votes]
     right.bar(names, [100 * share for share in votes.values()], color=colours)

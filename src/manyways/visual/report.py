@@ -123,10 +123,10 @@ def _page(
         pictures["segments"] = figures.segment_bands(codes.segments, len(codes.counts))
     counted = run.config["mode_count"]
     if counted is not None:
-        votes, lengths = (
-            {int(number): value for number, value in counted[name].items()} for name in ("votes", "description_length")
-        )
-        pictures["mode_count"] = figures.mode_count(votes, lengths, int(counted["best"]))
+        votes = {int(number): share for number, share in counted["votes"].items()}
+        names = [f"{number}: {split['by']}" for number, split in enumerate(counted["splits"], 2)]
+        gaps = list(zip([*names, "the next"], counted["chances"].values(), strict=True))
+        pictures["mode_count"] = figures.mode_count(votes, gaps, int(counted["best"]))
     if achieved is not None and task is not None:
         pictures["achieved"] = _achieved(achieved, policy, task)
     environment = jinja2.Environment(

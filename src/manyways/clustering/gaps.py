@@ -1,0 +1,70 @@
+"""Gaps between groups of numbers: valleys that numbers of one group would hardly leave.
+
+In a row of sorted numbers, take `between` spacings and, on either side, `beside` more. If one group has all of them,
+its density has a single peak, so it is no lower in the middle than on the lower side (Hartigan & Hartigan 1985). The
+middle's share of the width of both then is at most as large as for a uniform density, where it has the beta
+distribution with parameters `between` and `beside`. So the chance of as wide a valley is known exactly, for few numbers
+and many; such local tests at all places and scales are those of Dümbgen & Walther (2008). Valleys of many places and
+scales overlap: by simulation they are worth about as many independent tests as there are numbers, by which the least
+chance is multiplied.
+
+With many numbers a shallow valley is sure, too. It counts only where its density is a quarter of its sides' or less.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc
+
+LEAST = 4  # numbers in a group
+_DEPTH = 0.25  # greatest density of a valley, as a share of the lower side's
+_SCALE = 1.5  # from one number of spacings to the next
+_SAME = 1e-9  # a smaller range of numbers is rounding
+
+Floats = NDArray[np.floating[Any]]
+
+
+def surest_gaps(columns: Floats) -> tuple[Floats, Floats]:
+    """Return for each column (n, columns) the logarithm of its surest gap's chance (columns,), and where to cut.
+
+    The chance is that of a gap as sure somewhere, if all numbers were one group's; 0 and no place (NaN) without a gap.
+    """
+    ordered = np.sort(_without_ties(columns), axis=0)
+    count, width = ordered.shape
+    least, places, every = np.zeros(width), np.full(width, np.nan), np.arange(width)
+    tiny = 1e-9 * (ordered[-1] - ordered[0]) + 1e-300
+    for beside in _numbers(LEAST - 1, (count - 2) // 2):
+        for between in _numbers(1, beside):
+            left = np.arange(beside, count - beside - between)
+            if not len(left):
+                continue
+            right = left + between
+            middle = ordered[right] - ordered[left] + 1e-300
+            side = np.maximum(ordered[left] - ordered[left - beside], ordered[right + beside] - ordered[right]) + tiny
+            share = np.where(between * side <= _DEPTH * beside * middle, side / (side + middle), 1.0)
+            best = share.argmin(axis=0)
+            chance = np.log(np.maximum(betainc(beside, between, share[best, every]), 1e-300))
+            for column in np.flatnonzero((chance < least) & (ordered[-1] - ordered[0] > _SAME)):
+                inside = ordered[left[best[column]] : right[best[column]] + 1, column]
+                widest = np.diff(inside).argmax()
+                least[column], places[column] = chance[column], inside[widest : widest + 2].mean()
+    return np.minimum(0.0, least + np.log(count)), places
+
+
+def _numbers(least: int, most: int) -> list[int]:
+    """Return numbers of spacings, from the least to the most, each about half as many again as the one before."""
+    count = 1 + max(0, int(np.log(max(most, 1) / least) / np.log(_SCALE)))
+    found = {round(least * _SCALE**power) for power in range(count + 1)}
+    return sorted(number for number in found if number <= most)
+
+
+def _without_ties(columns: Floats) -> Floats:
+    """Return columns with noise of half a unit where rounding to a unit has made some numbers equal."""
+    spread = np.array(columns, np.float64)
+    rng = np.random.default_rng(0)
+    for column in spread.T:
+        distinct = np.unique(column)
+        if 1 < len(distinct) < len(column):
+            column += rng.uniform(-0.5, 0.5, len(column)) * np.diff(distinct).min()
+    return spread

@@ -1,0 +1,166 @@
+"""A tree of splits: trajectories are split at gaps, the surest first, until no gap is left.
+
+A gap is sought in every property (`clustering.properties`) and, among the trajectories at hand, in the first principal
+components of each embedding (`clustering.embedding`). The chance of a gap as sure as the surest is at most the sum over
+all columns where it was sought (Bonferroni). Properties in which a gap was found above in the tree are then also tested
+as a family of their own: where ends have told some modes apart, other ends are likely to tell more.
+"""
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyways.clustering.embedding import Embedding
+from manyways.clustering.gaps import LEAST, surest_gaps
+from manyways.clustering.properties import normalisation, on_lines, property_names, tabulated
+from manyways.demonstrations import Demonstrations
+
+LEVEL = 0.05  # of significance: the chance of a gap where there is none
+AGREEMENT = 0.9  # adjusted Rand index of two groupings that are nearly the same
+_COMPONENTS = 3  # of each embedding
+_MISHAPS = 1 / 30  # of an equal share; smaller groups are no modes, such as repeated stumbles
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where gaps are sought.
+
+    Args:
+        values: (trajectories, properties), on lines.
+        kinds: of each property.
+        points: (trajectories, dimensions), of each embedding.
+    """
+
+    values: Floats
+    kinds: list[str]
+    points: list[Floats]
+
+    def select(self, rows: Integers) -> "Columns":
+        """Return these trajectories alone."""
+        return Columns(self.values[rows], self.kinds, [points[rows] for points in self.points])
+
+    def used(self, splits: list["Split"]) -> tuple[list[int], list[int]]:
+        """Return which properties and which embeddings some splits use; of a direction, all its columns."""
+        properties = {split.column for split in splits if split.column < len(self.kinds)}
+        if any(self.kinds[column] == "gesture" for column in properties):
+            properties |= {column for column, kind in enumerate(self.kinds) if kind == "gesture"}
+        beyond = (split.column - len(self.kinds) for split in splits if split.column >= len(self.kinds))
+        return sorted(properties), sorted({column // _COMPONENTS for column in beyond})
+
+
+def columns_of(demonstrations: Demonstrations, embeddings: list[Embedding]) -> Columns:
+    """Return where gaps between demonstrations are sought."""
+    kinds = [kind for kind, _ in property_names(demonstrations)]
+    values = on_lines(tabulated(demonstrations, *normalisation(demonstrations)), kinds)
+    return Columns(values, kinds, Embedding.together(embeddings, demonstrations))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A split of some trajectories in two.
+
+    Args:
+        column: the property, or, beyond those, the embedding.
+        chance: that there is a gap as sure if they were one group.
+        sides: (n,), (m,): the trajectories on either side.
+    """
+
+    column: int
+    chance: float
+    sides: tuple[Integers, Integers]
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Splits, in their order.
+
+    Args:
+        trajectories: how many.
+        splits: sure ones.
+        next_chance: the chance of the surest gap that was not sure enough; 1 if there is none.
+        columns: (columns,), whether it was among those with the surest gaps anywhere.
+    """
+
+    trajectories: int
+    splits: list[Split]
+    next_chance: float
+    columns: NDArray[np.bool_]
+
+    def labels(self, groups: int) -> Integers:
+        """Return the group of each trajectory (trajectories,) after so many groups were made, or all."""
+        labels = np.zeros(self.trajectories, np.int64)
+        for number, split in enumerate(self.splits[: groups - 1], 1):
+            labels[split.sides[1]] = number
+        return labels
+
+
+def split_at_gaps(columns: Columns, most: int, only: NDArray[np.bool_] | None = None) -> Tree:
+    """Split trajectories at their surest gaps, into `most` groups at most.
+
+    Args:
+        columns: where gaps are sought.
+        most: groups.
+        only: (columns,), properties where gaps may be; they are counted as if gaps were sought in all.
+    """
+    count = len(columns.values)
+    names = [*columns.kinds, *(f"embedding {i}" for i in range(len(columns.points)) for _ in range(_COMPONENTS))]
+    kinds = np.array(names)
+    promising = np.zeros(len(names), bool)
+    sought = np.flatnonzero(np.ones(len(names), bool) if only is None else only)
+    splits: list[Split] = []
+    waiting: list[tuple[float, int, Split, frozenset[str]]] = []
+    number = 0
+
+    def look(rows: Integers, families: frozenset[str]) -> None:
+        """Put the surest gap among trajectories into the queue."""
+        nonlocal number
+        if len(rows) < 2 * LEAST:
+            return
+        table = _table(columns, rows)
+        varies = np.ptp(table, axis=0) > 0
+        found, places = np.zeros(len(names)), np.full(len(names), np.nan)
+        found[sought], places[sought] = surest_gaps(table[:, sought])
+        sizes = np.sum(table <= places, axis=0)
+        found[np.minimum(sizes, len(rows) - sizes) < LEAST] = 0
+        promising[:] |= found + np.log(len(rows)) < -np.log(len(names))
+        chances = found + np.log(max(1, varies.sum()))
+        for family in families:
+            own = kinds == family
+            chances[own] = np.minimum(
+                chances[own], found[own] + np.log(2 * len(families) * max(1, (own & varies).sum()))
+            )
+        best = int(np.where(np.isnan(places), np.inf, chances).argmin())
+        if np.isnan(places[best]):
+            return
+        beyond = table[:, best] > places[best]
+        split = Split(best, float(np.exp(min(0.0, chances[best]))), (rows[~beyond], rows[beyond]))
+        number += 1
+        heapq.heappush(waiting, (float(chances[best]), number, split, families | {str(kinds[best])}))
+
+    look(np.arange(count), frozenset())
+    while waiting and waiting[0][0] < np.log(LEVEL) and len(splits) < most - 1:
+        _, _, split, families = heapq.heappop(waiting)
+        splits.append(split)
+        for side in split.sides:
+            look(side, families)
+    least = _MISHAPS * count / (len(splits) + 1)
+    modes = [split for split in splits if min(map(len, split.sides)) >= least]
+    return Tree(count, modes, waiting[0][2].chance if waiting else 1.0, promising)
+
+
+def _table(columns: Columns, rows: Integers) -> Floats:
+    """Return the properties of some trajectories, and the principal components of each embedding among them."""
+    parts = [columns.values[rows]]
+    for points in columns.points:
+        centred = points[rows] - points[rows].mean(axis=0)
+        values, directions = np.linalg.eigh(centred.T @ centred)
+        components = centred @ directions[:, ::-1][:, :_COMPONENTS]
+        components[:, values[::-1][:_COMPONENTS] <= 1e-12 * max(values[-1], 1e-300)] = 0
+        parts.append(np.pad(components, ((0, 0), (0, _COMPONENTS - components.shape[1]))))
+    return np.concatenate(parts, axis=1)
