@@ -37,7 +37,6 @@ def test_a_few_trajectories_that_turn_at_three_rates_are_grouped_by_rate(count, 
 def test_the_rates_of_a_few_turning_trajectories_are_counted(seed):
     counted = manyways.count_modes(turns(seed)[0], seed=seed)
     assert counted.best == 3
-    assert max(counted.gain, key=counted.gain.get) == 3
 
 
 def test_a_range_of_rates_is_one_mode():

@@ -8,7 +8,9 @@ and many; such local tests at all places and scales are those of Dümbgen & Walt
 scales overlap: by simulation they are worth about as many independent tests as there are numbers, by which the least
 chance is multiplied.
 
-With many numbers a shallow valley is sure, too. It counts only where its density is a quarter of its sides' or less.
+With many numbers a shallow valley is sure, too. It counts only where its density is a quarter of its sides' or less,
+and where it has at most a quarter of their numbers: places around a circle, seen from the side, have a long valley with
+high edges, but no gap.
 """
 
 from typing import Any
@@ -19,6 +21,7 @@ from scipy.special import betainc
 
 LEAST = 4  # numbers in a group
 _DEPTH = 0.25  # greatest density of a valley, as a share of the lower side's
+_INSIDE = 4  # as many numbers beside a valley as in it, at least
 _SCALE = 1.5  # from one number of spacings to the next
 _SAME = 1e-9  # a smaller range of numbers is rounding
 
@@ -35,7 +38,7 @@ def surest_gaps(columns: Floats) -> tuple[Floats, Floats]:
     least, places, every = np.zeros(width), np.full(width, np.nan), np.arange(width)
     tiny = 1e-9 * (ordered[-1] - ordered[0]) + 1e-300
     for beside in _numbers(LEAST - 1, (count - 2) // 2):
-        for between in _numbers(1, beside):
+        for between in _numbers(1, max(1, beside // _INSIDE)):
             left = np.arange(beside, count - beside - between)
             if not len(left):
                 continue

@@ -20,6 +20,7 @@ _MOST_IN_PAIRS = 8  # columns of which pairs are looked at
 _NEAR = 8  # a crossing is measured on the nearest eighth of the steps
 _SMALLEST = 1e-6  # in standard deviations, for logarithms
 _PARTS = 3  # of a trajectory, in which its turns are measured
+_SAME_RADIUS = 0.1  # standard deviation of the length of a direction, at most, as a share of the length
 _ONE_DIRECTION = 0.9  # least mean length of the gesture, below which its direction is ambiguous
 
 Floats = NDArray[np.floating[Any]]
@@ -102,6 +103,23 @@ def as_row(observations: Floats, actions: Floats, mean: Floats, scale: Floats) -
     size = observations.shape[1]
     states, normal = (observations - mean[:size]) * scale[:size], (actions - mean[size:]) * scale[size:]
     return np.concatenate([*properties(states, normal, -mean[size:] * scale[size:]).values()])
+
+
+def without_directions(values: Floats, kinds: list[str], demonstrations: Demonstrations) -> Floats:
+    """Return properties (trajectories, properties) in which crossings of the columns of a direction are 0.
+
+    A cosine crosses its mean where the sine is 1 or -1. That tells no modes apart.
+    """
+    states = demonstrations.vectors()
+    size = states.shape[1]
+    crossings = np.flatnonzero(np.array(kinds) == "crossing")
+    pairs = [(one, other) for one in range(size) for other in range(size) if one != other]
+    values = values.copy()
+    for place, (one, other) in zip(crossings, pairs, strict=False):
+        radii = np.hypot(states[:, one], states[:, other])
+        if radii.std() < _SAME_RADIUS * radii.mean():
+            values[:, place] = 0
+    return values
 
 
 def normalisation(demonstrations: Demonstrations) -> tuple[Floats, Floats]:

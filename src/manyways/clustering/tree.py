@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.gaps import LEAST, surest_gaps
-from manyways.clustering.properties import normalisation, on_lines, property_names, tabulated
+from manyways.clustering.properties import normalisation, on_lines, property_names, tabulated, without_directions
 from manyways.demonstrations import Demonstrations
 
 LEVEL = 0.05  # of significance: the chance of a gap where there is none
@@ -57,7 +57,8 @@ class Columns:
 def columns_of(demonstrations: Demonstrations, embeddings: list[Embedding]) -> Columns:
     """Return where gaps between demonstrations are sought."""
     kinds = [kind for kind, _ in property_names(demonstrations)]
-    values = on_lines(tabulated(demonstrations, *normalisation(demonstrations)), kinds)
+    values = tabulated(demonstrations, *normalisation(demonstrations))
+    values = on_lines(without_directions(values, kinds, demonstrations), kinds)
     return Columns(values, kinds, Embedding.together(embeddings, demonstrations))
 
 
