@@ -217,6 +217,12 @@ def quaternions(seed: int) -> Drawn:
     return Demonstrations.from_arrays(pairs), labels
 
 
+def declared_quaternions(seed: int) -> Drawn:
+    """The same, declared as quaternions, as a warning of the library advises; as every method gets them, encoded."""
+    demonstrations, labels = quaternions(seed)
+    return demonstrations.with_rotations(quaternions=("observations.0", "actions.0")).encoded, labels
+
+
 def many_modes(seed: int) -> Drawn:
     """Modes differ in their curve; 40 to 200 modes."""
     rng = _random("many modes", seed)
@@ -414,6 +420,7 @@ SETS: dict[str, Kind] = {
     "unequal": Kind(unequal, _each(_curve)),
     "one mode": Kind(one_mode, _each(_curve)),
     "quaternions": Kind(quaternions, _each(lambda states, actions: np.outer(states[-1, :4], states[-1, :4]))),
+    "quaternions, declared": Kind(declared_quaternions, _each(lambda states, actions: states[-1, 3:])),
     "many modes": Kind(many_modes, _each(_curve)),
     "many trajectories": Kind(many_trajectories, _each(_curve)),
     "long": Kind(long, _each(_curve)),

@@ -28,6 +28,7 @@ from manyways.demonstrations import Demonstrations
 
 _TRAJECTORIES_FOR_CENTRES = 10_000
 _TRAJECTORIES_FOR_GAPS = 2000
+_MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -64,18 +65,18 @@ class Groups:
         (`clustering.regressions`).
         """
         if groups == 1:
-            return cls._in(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
+            return cls.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
         kinds = list(Embedding.fit_kinds(demonstrations, seed))
-        found = [cls._in(kinds[0], demonstrations, groups, seed)]
+        found = [cls.in_embedding(kinds[0], demonstrations, groups, seed)]
         at_gaps = cls._at_gaps(kinds, demonstrations, groups, seed)
         if at_gaps is not None:
             both = [one.relative_nll(demonstrations).argmin(axis=1) for one in (found[0], at_gaps)]
             return found[0] if adjusted_rand_score(*both) >= AGREEMENT else at_gaps
-        found += [cls._in(embedding, demonstrations, groups, seed) for embedding in kinds[1:]]
+        found += [cls.in_embedding(embedding, demonstrations, groups, seed) for embedding in kinds[1:]]
         for before in (False, True):
             policies = linear_policies(demonstrations, groups, seed, before)
             if policies is not None:
-                found.append(cls._in(kinds[0].by_policies(policies), demonstrations, groups, seed))
+                found.append(cls.in_embedding(kinds[0].by_policies(policies), demonstrations, groups, seed))
         if len(found) == 1:
             return found[0]
         partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]
@@ -94,7 +95,7 @@ class Groups:
             return None
         rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
         columns = columns_of(demonstrations.select(rows), kinds)
-        tree = split_at_gaps(columns, groups)
+        tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         if len(tree.splits) < groups - 1:
             return None
         properties, embeddings = columns.used(tree.splits)
@@ -104,10 +105,10 @@ class Groups:
         known = np.full(len(demonstrations), -1)
         known[rows] = tree.labels(groups)
         embedding = kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
-        return cls._in(embedding, demonstrations, groups, seed, known)
+        return cls.in_embedding(embedding, demonstrations, groups, seed, known)
 
     @classmethod
-    def _in(
+    def in_embedding(
         cls,
         embedding: Embedding,
         demonstrations: Demonstrations,
