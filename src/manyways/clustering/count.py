@@ -47,7 +47,7 @@ class ModeCount:
         votes: the share of the parts with each answer.
         chances: for each number of modes that gaps tell apart, from 2 on, the chance of a gap as sure as its last one
             if there were one mode less; the last number is one more than the gaps' answer.
-        splits: for each gap, "by" which property it is, or "embedding"; and the "sizes" of both sides.
+        splits: for each gap, "by" which property it is, or "the whole course"; and the "sizes" of both sides.
     """
 
     best: int
@@ -131,7 +131,7 @@ def _told(tree: Tree, names: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return what a file says of each split."""
     told = []
     for split in tree.splits:
-        kind, of = names[split.column] if split.column < len(names) else ("embedding", "")
+        kind, of = ("the whole course", "") if split.named is None else names[split.named]
         told.append({"by": f"{kind} of {of}" if of else kind, "sizes": [len(side) for side in split.sides]})
     return told
 

@@ -20,6 +20,7 @@ from manyways.demonstrations import Demonstrations
 
 LEVEL = 0.05  # of significance: the chance of a gap where there is none
 AGREEMENT = 0.9  # adjusted Rand index of two groupings that are nearly the same
+_SAME = 0.95  # of the trajectories, on the same sides of two gaps that are nearly the same
 _COMPONENTS = 3  # of each embedding
 _MISHAPS = 1 / 30  # of an equal share; smaller groups are no modes, such as repeated stumbles
 
@@ -70,11 +71,13 @@ class Split:
         column: the property, or, beyond those, the embedding.
         chance: that there is a gap as sure if they were one group.
         sides: (n,), (m,): the trajectories on either side.
+        named: a property with a sure gap between nearly the same sides; None if there is none.
     """
 
     column: int
     chance: float
     sides: tuple[Integers, Integers]
+    named: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +143,11 @@ def split_at_gaps(columns: Columns, most: int, only: NDArray[np.bool_] | None = 
         if np.isnan(places[best]):
             return
         beyond = table[:, best] > places[best]
-        split = Split(best, float(np.exp(min(0.0, chances[best]))), (rows[~beyond], rows[beyond]))
+        alike = (table > places)[:, : len(columns.kinds)] == beyond[:, None]
+        same = np.maximum(alike.mean(axis=0), 1 - alike.mean(axis=0)) >= _SAME
+        same &= chances[: len(same)] < np.log(LEVEL)
+        named = int(np.where(same, chances[: len(same)], np.inf).argmin()) if same.any() else None
+        split = Split(best, float(np.exp(min(0.0, chances[best]))), (rows[~beyond], rows[beyond]), named)
         number += 1
         heapq.heappush(waiting, (float(chances[best]), number, split, families | {str(kinds[best])}))
 
