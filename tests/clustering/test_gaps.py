@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from manyways.clustering.gaps import surest_gaps
+from manyways.clustering.gaps import surest_gaps, surest_gaps_together
 from manyways.clustering.tree import LEVEL
 
 
@@ -46,3 +46,19 @@ def test_four_numbers_are_the_smallest_group():
     many = rng.normal(size=60)
     assert surest_gaps(np.append(many, 50 + rng.random(4))[:, None])[0] < np.log(LEVEL)
     assert surest_gaps(np.append(many, 50 + rng.random(3))[:, None])[0] > np.log(LEVEL)
+
+
+@pytest.mark.parametrize("density", ["uniform", "normal", "exponential"])
+@pytest.mark.parametrize("count", [10, 25, 60])
+def test_one_group_has_several_gaps_as_rarely_as_the_level_says(density, count):
+    columns = getattr(np.random.default_rng(0), density)(size=(count, 400))
+    assert (surest_gaps_together(columns)[0] < np.log(LEVEL)).mean() < 1.5 * LEVEL
+
+
+def test_several_gaps_of_which_none_is_sure_are_sure_together():
+    rng = np.random.default_rng(0)
+    numbers = np.concatenate([place + 0.15 * rng.normal(size=4) for place in range(4)])[:, None]
+    assert surest_gaps(numbers)[0][0] > np.log(LEVEL)
+    chance, place = surest_gaps_together(numbers)
+    assert chance[0] < np.log(LEVEL)
+    assert np.sum(numbers < place[0]) % 4 == 0

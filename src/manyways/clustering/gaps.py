@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
+from scipy.special import betainc, gammaln
 
 LEAST = 4  # numbers in a group
 _DEPTH = 0.25  # greatest density of a valley, as a share of the lower side's
 _INSIDE = 4  # as many numbers beside a valley as in it, at least
+_TOGETHER = 8  # gaps at most
 _SCALE = 1.5  # from one number of spacings to the next
 _SAME = 1e-9  # a smaller range of numbers is rounding
 
@@ -53,6 +54,41 @@ def surest_gaps(columns: Floats) -> tuple[Floats, Floats]:
                 widest = np.diff(inside).argmax()
                 least[column], places[column] = chance[column], inside[widest : widest + 2].mean()
     return np.minimum(0.0, least + np.log(count)), places
+
+
+def surest_gaps_together(columns: Floats) -> tuple[Floats, Floats]:
+    """Return the same for several gaps in a column together, none of which need be sure alone.
+
+    The widest spacings are tried, with a group's numbers between them at least. If one group had all numbers, its peak
+    would lie somewhere. Each gap on the left of it is then judged by the group on its left, each gap on its right by
+    the one on its right. These are different groups, so their chances multiply. The least favourable peak counts, and
+    the result is multiplied by the number of ways to choose so many places.
+    """
+    count, width = columns.shape
+    least, places = np.zeros(width), np.full(width, np.nan)
+    for column, numbers in enumerate(np.sort(_without_ties(columns), axis=0).T):
+        spacings = np.diff(numbers)
+        if numbers[-1] - numbers[0] <= _SAME:
+            continue
+        cuts: list[int] = []
+        for cut in np.argsort(-spacings):  # numbers[: cut + 1] are on the left
+            if min(abs(int(cut) - other) for other in (*cuts, -1, count - 1)) >= LEAST:
+                cuts.append(int(cut))
+            if len(cuts) == _TOGETHER:
+                break
+        for many in range(2, len(cuts) + 1):
+            chosen = sorted(cuts[:many])
+            ends = np.array([-1, *chosen, count - 1])
+            groups, gaps = numbers[ends[1:]] - numbers[ends[:-1] + 1], spacings[chosen]
+            within = np.diff(ends) - 1  # spacings in each group
+            left = within[:-1] * np.log((groups[:-1] + _SAME) / (groups[:-1] + _SAME + gaps))
+            right = within[1:] * np.log((groups[1:] + _SAME) / (groups[1:] + _SAME + gaps))
+            peaks = np.append(0, np.cumsum(left)) + np.append(np.cumsum(right[::-1])[::-1], 0)
+            chance = peaks.max() + many * np.log(count) - gammaln(many + 1) + np.log(_TOGETHER)
+            if chance < least[column]:
+                surest = chosen[int(np.maximum(left, right).argmin())]
+                least[column], places[column] = chance, numbers[surest : surest + 2].mean()
+    return least, places
 
 
 def _numbers(least: int, most: int) -> list[int]:

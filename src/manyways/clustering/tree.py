@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.clustering.embedding import Embedding
-from manyways.clustering.gaps import LEAST, surest_gaps
+from manyways.clustering.gaps import LEAST, surest_gaps, surest_gaps_together
 from manyways.clustering.properties import normalisation, on_lines, property_names, tabulated, without_directions
 from manyways.demonstrations import Demonstrations
 
 LEVEL = 0.05  # of significance: the chance of a gap where there is none
 AGREEMENT = 0.9  # adjusted Rand index of two groupings that are nearly the same
 _SAME = 0.95  # of the trajectories, on the same sides of two gaps that are nearly the same
+_FEW = 60  # trajectories, at most, among which several gaps are also judged together
 _COMPONENTS = 3  # of each embedding
 _MISHAPS = 1 / 30  # of an equal share; smaller groups are no modes, such as repeated stumbles
 
@@ -129,7 +130,7 @@ def split_at_gaps(columns: Columns, most: int, only: NDArray[np.bool_] | None = 
         table = _table(columns, rows)
         varies = np.ptp(table, axis=0) > 0
         found, places = np.zeros(len(names)), np.full(len(names), np.nan)
-        found[sought], places[sought] = surest_gaps(table[:, sought])
+        found[sought], places[sought] = _either(table[:, sought])
         sizes = np.sum(table <= places, axis=0)
         found[np.minimum(sizes, len(rows) - sizes) < LEAST] = 0
         promising[:] |= found + np.log(len(rows)) < -np.log(len(names))
@@ -160,6 +161,16 @@ def split_at_gaps(columns: Columns, most: int, only: NDArray[np.bool_] | None = 
     least = _MISHAPS * count / (len(splits) + 1)
     modes = [split for split in splits if min(map(len, split.sides)) >= least]
     return Tree(count, modes, waiting[0][2].chance if waiting else 1.0, promising)
+
+
+def _either(columns: Floats) -> tuple[Floats, Floats]:
+    """Return the logarithm of the chance of the surest gap in each column, alone or, of few numbers, with others."""
+    found, places = surest_gaps(columns)
+    if len(columns) > _FEW:
+        return found, places
+    together, elsewhere = surest_gaps_together(columns)
+    chances = np.minimum(0.0, np.minimum(found, together) + np.log(2))
+    return chances, np.where(together < found, elsewhere, places)
 
 
 def _table(columns: Columns, rows: Integers) -> Floats:
