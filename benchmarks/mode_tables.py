@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mode_sets import REPORT
 
 OURS_GROUPING = ("groups", "SOG-BC")
 OURS_COUNTING = "count_modes"
+SURENESS = (0.0, 0.35, 0.65, 0.95, 1.01)  # bands
 SCORE = "normalized_mutual_information"
 Row = dict[str, Any]
 Cells = tuple[list[str], list[list[str]]]
@@ -41,6 +43,19 @@ def counting_cells(rows: Iterable[Row]) -> Cells:
     if lines:
         lines.append(["all", *map(_counts, every)])
     return ["set", *methods], lines
+
+
+def sureness_cells(rows: Iterable[Row]) -> Cells:
+    """Return head and lines: of our counts with about the same sureness, how many are right."""
+    counts = [row for row in rows if row["table"] == "counting" and row["method"] == OURS_COUNTING and "count" in row]
+    lines = []
+    for least, below in pairwise(SURENESS):
+        found = [row for row in counts if least <= row["sureness"] < below]
+        if found:
+            right = sum(row["count"] == row["modes"] for row in found) / len(found)
+            mean_sureness = statistics.mean(row["sureness"] for row in found)
+            lines.append([str(len(found)), f"{mean_sureness:.2f}", f"{right:.2f}"])
+    return ["counts", "mean sureness", "share that is right"], lines
 
 
 def behind(rows: list[Row], margin: float = 0.01) -> str:
@@ -100,4 +115,5 @@ def _counts(rows: list[Row]) -> str:
 REPORTED: dict[str, Callable[[], Cells]] = {
     "modes": lambda: grouping_cells(reported()),
     "modes-counted": lambda: counting_cells(reported()),
+    "modes-sureness": lambda: sureness_cells(reported()),
 }

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import mode_rivals
 from mode_rivals import RIVALS_COUNTING, RIVALS_GROUPING, tried
 from mode_sets import SETS
-from mode_tables import counting_cells, grouping_cells
+from mode_tables import counting_cells, grouping_cells, sureness_cells
 
 LARGE = {"many trajectories", "many modes", "long"}
 
@@ -87,3 +87,10 @@ def test_the_tables_have_a_row_for_each_set():
     head, lines = counting_cells(rows)
     assert head == ["set", "count_modes", "BIC, full"]
     assert lines[0] == ["order", "100%, 100%", "0%, 100%"]
+
+
+def test_sureness_stands_beside_how_often_counts_are_right():
+    about = {"table": "counting", "method": "count_modes", "modes": 3}
+    rows = [{**about, "count": count, "sureness": sure} for count, sure in ((3, 1.0), (3, 1.0), (2, 0.5), (3, 0.6))]
+    rows += [{**about, "method": "BIC, full", "count": 9}, {**about, "failed": "too slow"}]
+    assert sureness_cells(rows)[1] == [["2", "0.55", "0.50"], ["2", "1.00", "1.00"]]
