@@ -105,7 +105,13 @@ class Groups:
         known = np.full(len(demonstrations), -1)
         known[rows] = tree.labels(groups)
         embedding = kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
-        return cls.in_embedding(embedding, demonstrations, groups, seed, known)
+        found = cls.in_embedding(embedding, demonstrations, groups, seed, known)
+        # Gaps are sure. The policy's errors persist from step to step, so those of a long trajectory would outweigh
+        # them by chance. So the groups' likelihood counts once a step, too.
+        unit = np.sqrt(demonstrations.lengths.mean())
+        return replace(
+            found, metric=unit * found.metric, centres=unit * found.centres, max_distance=unit * found.max_distance
+        )
 
     @classmethod
     def in_embedding(
