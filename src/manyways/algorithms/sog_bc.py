@@ -158,14 +158,15 @@ class SOGBCTraining(CloningTraining):
         network = self.network
         steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
         features, targets = self._features_and_targets(steps)  # (trajectories, steps, hidden or outputs)
-        codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration)
+        known = self._known(steps)
+        codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration, known)
         sums = features + network.code(codes)[:, None]
         losses = {}
         if details is not None:
             logits = network.gate(features.detach(), codes[:, None])
             losses["gate"] = functional.cross_entropy(logits.flatten(0, 1), details.flatten())
             sums = sums + network.detail.weight.T[details]
-        return {"loss": network.actions.errors(network.decode(sums), targets).mean()} | losses  # line 7
+        return {"loss": network.actions.errors(network.decode(sums), targets, known).mean()} | losses  # line 7
 
     def _features_and_targets(self, steps: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the state's part of the sum (..., hidden) and the targets (..., outputs) at these rows (...)."""
@@ -178,6 +179,18 @@ class SOGBCTraining(CloningTraining):
         )
         return features, targets
 
+    def _known(self, steps: NDArray[np.int64]) -> Tensor | None:
+        """Return which actions of the plans at these rows (...) were done before the trajectory's end, (..., chunk).
+
+        Nobody knows what would have come after the end. With one action a plan, all are known: None.
+        """
+        if self.network.chunk == 1:
+            return None
+        demonstrations = self.demonstrations
+        owners = demonstrations.trajectory_of(steps)
+        left = demonstrations.starts[owners] + demonstrations.lengths[owners] - steps
+        return torch.from_numpy(np.arange(self.network.chunk) < left[..., None]).to(self.device)
+
     @torch.no_grad()
     def batch(self, number: int) -> Batch:
         """Return a batch with its codes under the current network (Algorithm 2, lines 4-6).
@@ -187,13 +200,13 @@ class SOGBCTraining(CloningTraining):
         """
         steps, trajectories = self._draw(number)
         features, targets = self._features_and_targets(steps)
-        codes, _ = self._codes_for(features, targets, trajectories, number)
+        codes, _ = self._codes_for(features, targets, trajectories, number, self._known(steps))
         every = codes[:, None].expand(*steps.shape, codes.shape[1])
         observations = take(self._observations, torch.from_numpy(steps.flatten()).to(self.device))
         return Batch(observations, targets.flatten(0, 1), every.flatten(0, 1))
 
     def _codes_for(
-        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int, known: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the codes for a batch's loss (trajectories, dimension), and the details (trajectories, steps).
 
@@ -202,7 +215,7 @@ class SOGBCTraining(CloningTraining):
         """
         if self._give_codes is not None:
             return self._give_codes(trajectories, number), None
-        codes, errors = self._explain(features, targets, trajectories, number)  # line 6
+        codes, errors = self._explain(features, targets, trajectories, number, known)  # line 6
         self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
         if self._in_warm_up(number):
             codes = self._warm_up_codes(codes, trajectories)
@@ -230,7 +243,7 @@ class SOGBCTraining(CloningTraining):
         return (torch.from_numpy(noise).to(own) - own / temperature).argmax(dim=2)
 
     def _explain(
-        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int, known: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the best code of each trajectory of a batch, (trajectories, dimension), and the errors of details.
 
@@ -242,11 +255,13 @@ class SOGBCTraining(CloningTraining):
             targets: (trajectories, steps, ...), of the loss.
             trajectories: (trajectories,), their indices in the demonstrations.
             number: of the batch.
+            known: (trajectories, steps, chunk), see `_known`.
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             parts = code_parts(self.network, self._codes)
-            errors = part_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), parts)
+            flat = None if known is None else known.flatten(0, 1)
+            errors = part_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), parts, flat)
             errors = errors.view(*features.shape[:2], prior.size, -1)
             losses = errors.min(dim=3).values.mean(dim=1)
             if self.find_groups() is not None:
