@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manyways.algorithms.defaults import resolve
+from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.clustering.groups import Groups, nll_as_loss
@@ -46,9 +47,6 @@ from manyways.search.factored import (
 )
 
 _WIDTH = 128
-# Details are drawn in this share of the iterations, at temperatures in units of the error of one action dimension.
-_SOFT = 0.3
-_TEMPERATURE, _LEAST_TEMPERATURE = 0.5, 0.02
 _SPREAD_AT_ONCE = 2**16  # entries of all codes; with more, they are spread over the prior every few iterations only
 
 
@@ -221,26 +219,11 @@ class SOGBCTraining(CloningTraining):
             codes = self._warm_up_codes(codes, trajectories)
         elif self._last_codes is not None:
             codes = self._remember(codes, trajectories, number)
-        return codes, None if errors is None else self._choose_details(errors, codes, number)
-
-    def _choose_details(self, errors: Tensor, codes: Tensor, number: int) -> Tensor:
-        """Return the details of each step under its trajectory's code, (trajectories, steps).
-
-        At first they are drawn by their responsibilities, at a falling temperature, so that every detail learns
-        something; later they are the best.
-
-        Args:
-            errors: (trajectories, steps, codes, details).
-            codes: (trajectories, codes), one-hot.
-            number: of the batch.
-        """
-        own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
-        share = number / (_SOFT * self.iterations)
-        if share >= 1 or self._continues:
-            return own.argmin(dim=2)
-        temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
-        noise = np.random.default_rng((self.settings.seed, number, 1)).gumbel(size=tuple(own.shape))
-        return (torch.from_numpy(noise).to(own) - own / temperature).argmax(dim=2)
+        if errors is None:
+            return codes, None
+        share = 1.0 if self._continues else number / self.iterations
+        rng = np.random.default_rng((self.settings.seed, number, 1))
+        return codes, choose_details(self.network, errors, features, codes, share, rng)
 
     def _explain(
         self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int, known: Tensor | None
