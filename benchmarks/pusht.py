@@ -29,14 +29,15 @@ from manyways.runs.provenance import data_fingerprint
 CHOSEN_ON, REPORTED_ON = 100_000, 200_000
 PLANS: dict[str, Any] = {"history": 2, "horizon": 16, "execute": 8, "network": "residual", "optimizer": "adamw"}
 PLANS |= {"hidden": 512, "iterations": 8000, "learning_rate": 1e-3, "validation": 0.0}
-IID = {"trajectories_per_batch": 256, "steps_per_trajectory": 1}
 CODED: dict[str, Any] = PLANS | {"linear": True, "trajectories_per_batch": 64, "steps_per_trajectory": 4}
 ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
 ALGORITHMS: dict[str, Any] = {
     "sog-bc, default": lambda more: manyways.SOGBC(prior=ONE, **more),
     "sog-bc, default without details": lambda more: manyways.SOGBC(prior=ONE, details=1, **more),
-    "sog-bc, default, 256 x 1": lambda more: manyways.SOGBC(prior=ONE, **(IID | more)),
-    "sog-bc, default, 256 x 1, without details": lambda more: manyways.SOGBC(prior=ONE, details=1, **(IID | more)),
+    "sog-bc, default, 16 x 16": lambda more: manyways.SOGBC(
+        prior=ONE, trajectories_per_batch=16, steps_per_trajectory=16, **more
+    ),
+    "sog-bc, default, history 1": lambda more: manyways.SOGBC(prior=ONE, history=1, **more),
     "sog-bc, 512 wide, 100 passes": lambda more: manyways.SOGBC(
         prior=ONE, **({"network": "residual", "hidden": 512, "iterations": 10_020, "linear": False} | more)
     ),
