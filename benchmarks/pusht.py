@@ -6,8 +6,11 @@ success. Settings were chosen on the episodes from seed 100000 on; those from 20
 are not computed again.
 
     python benchmarks/pusht.py --data pusht.npz --algorithms sog-bc bc --seeds 0 1 2
+
+With `--policies`, the same trained policies can be scored again where they act otherwise (`--execute`).
 """
 
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,10 @@ ONE, CODES = manyways.Categorical(1), manyways.Categorical(4)
 ALGORITHMS: dict[str, Any] = {
     "sog-bc, default": lambda more: manyways.SOGBC(prior=ONE, **more),
     "sog-bc, default without details": lambda more: manyways.SOGBC(prior=ONE, details=1, **more),
+    "sog-bc, default, 16 x 16": lambda more: manyways.SOGBC(
+        prior=ONE, trajectories_per_batch=16, steps_per_trajectory=16, **more
+    ),
+    "sog-bc, default, history 1": lambda more: manyways.SOGBC(prior=ONE, history=1, **more),
     "sog-bc, 512 wide, 100 passes": lambda more: manyways.SOGBC(
         prior=ONE, **({"network": "residual", "hidden": 512, "iterations": 10_020, "linear": False} | more)
     ),
@@ -56,6 +63,8 @@ class Options:
         iterations: gradient steps; those of the table unless given.
         hidden: width of the networks; that of the table unless given.
         threads: of PyTorch.
+        policies: a folder that keeps the trained policies; one that is there is not trained again.
+        execute: actions of a plan that are done, each scored; as trained unless given.
         out: the file of results.
     """
 
@@ -67,6 +76,8 @@ class Options:
     iterations: int | None = None
     hidden: int | None = None
     threads: int = 1
+    policies: Path | None = None
+    execute: tuple[int, ...] = ()
     out: Path = field(default=RESULTS / "pusht.json")
 
 
@@ -79,22 +90,46 @@ def main(options: Options) -> None:
     for seed in options.seeds:
         for name in options.algorithms:
             cell = {"algorithm": name, "seed": seed, "first_episode": options.first, **more}
-            if any(row.items() >= cell.items() for row in rows):
+            wanted = [cell | {"execute": number} for number in options.execute] or [cell]
+            missing = [one for one in wanted if not any(row.items() >= one.items() for row in rows)]
+            if not missing:
                 continue
             settings = ALGORITHMS[name](more | {"seed": seed})
-            began, processor = time.monotonic(), time.process_time()
-            policy = settings.fit(demonstrations)
-            seconds, used = time.monotonic() - began, time.process_time() - processor
-            rows.append(cell | score(policy, options.episodes, options.first))
-            rows[-1] |= {"seconds": round(seconds), "processor_seconds": round(used), "settings": settings.to_json()}
-            print({key: value for key, value in rows[-1].items() if key != "settings"}, flush=True)
-            write_result(
-                options.out,
-                {"rows": rows},
-                seeds=list(options.seeds),
-                budget={"episodes": options.episodes, "threads": options.threads},
-                data=data_fingerprint(demonstrations),
-            )
+            policy, times = trained(settings, demonstrations, options.policies and options.policies / f"{name}, {seed}")
+            for one in missing:
+                acting = executing(policy, one["execute"]) if "execute" in one else policy
+                rows.append(one | score(acting, options.episodes, options.first) | times)
+                print(rows[-1], flush=True)
+                rows[-1]["settings"] = settings.to_json()
+                write_result(
+                    options.out,
+                    {"rows": rows},
+                    seeds=list(options.seeds),
+                    budget={"episodes": options.episodes, "threads": options.threads},
+                    data=data_fingerprint(demonstrations),
+                )
+
+
+def trained(
+    settings: Any, demonstrations: manyways.Demonstrations, folder: Path | None
+) -> tuple[manyways.Policy, dict[str, int]]:
+    """Return a policy, and the seconds of its training; those of a kept policy are not known."""
+    if folder is not None and folder.exists():
+        return manyways.load_policy(folder), {}
+    began, processor = time.monotonic(), time.process_time()
+    policy = settings.fit(demonstrations)
+    times = {"seconds": time.monotonic() - began, "processor_seconds": time.process_time() - processor}
+    if folder is not None:
+        policy.save(folder)
+    return policy, {name: round(value) for name, value in times.items()}
+
+
+def executing(policy: manyways.Policy, actions: int) -> manyways.Policy:
+    """Return the policy as it is when it does so many actions of a plan."""
+    policy.network.executed = actions
+    with tempfile.TemporaryDirectory() as folder:
+        policy.save(Path(folder) / "policy")
+        return manyways.load_policy(Path(folder) / "policy")
 
 
 def score(policy: manyways.Policy, episodes: int, first: int) -> dict[str, Any]:

@@ -175,6 +175,15 @@ def test_a_large_network_for_much_of_peoples_data_keeps_its_last_weights(monkeyp
     assert (found.network, found.hidden, found.keep, found.iterations) == ("paper", 64, "best", 5)
 
 
+@pytest.mark.parametrize(
+    ("codes", "network", "batch"), [(1, "residual", (256, 1)), (2, "residual", (16, 16)), (1, "paper", (16, 16))]
+)
+def test_a_large_network_without_a_code_to_search_sees_each_trajectory_once_in_a_batch(codes, network, batch):
+    settings = manyways.SOGBC(prior=manyways.Categorical(codes), network=network, optimizer="adamw")
+    found = defaults.resolve(settings, noisy(trajectories=10, steps=5))
+    assert (found.trajectories_per_batch, found.steps_per_trajectory) == batch
+
+
 def test_the_length_of_a_large_networks_training_follows_from_the_data(monkeypatch):
     monkeypatch.setattr(defaults, "_BATCH", 1)
     settings = manyways.SOGBC(prior=manyways.Categorical(2), network="residual")

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 import manyways
 from manyways.demonstrations.spaces import box
 from manyways.demonstrations.windows import around, window_and_chunk
 from manyways.evaluation import purity
+from manyways.networks.actions import make_actions
 from manyways.networks.in_numpy import in_numpy
 from manyways.networks.normalization import to_tensors
 from manyways.networks.policy_network import PolicyNetwork
@@ -60,6 +62,38 @@ def test_the_factored_search_finds_what_trying_all_codes_and_details_finds(demon
             errors = (net.decode(sums) - targets[:, None]).square().sum(dim=2).min(dim=1).values / 4
             means = np.add.reduceat(errors.double().numpy(), demonstrations.starts) / demonstrations.lengths
             np.testing.assert_allclose(losses[:, code], means, rtol=1e-4)
+
+
+@pytest.mark.parametrize("choices", [False, True])
+def test_actions_that_are_not_known_have_no_error(choices):
+    rng = np.random.default_rng(0)
+    space = spaces.MultiDiscrete([3, 2]) if choices else box(2)
+    actions = make_actions(space, 4)
+    targets = torch.from_numpy(rng.integers(2, size=(5, 8)) if choices else rng.standard_normal((5, 8)))
+    products = torch.from_numpy(rng.standard_normal((actions.outputs, 5, 3)))
+    bias = torch.from_numpy(rng.standard_normal(actions.outputs))
+    known = torch.arange(4) < torch.tensor([4, 3, 2, 1, 1])[:, None]
+    outputs = products[:, :, 1].T + bias
+    singles = [
+        make_actions(space, 1).errors(outputs.view(5, 4, -1)[:, number], targets.view(5, 4, 2)[:, number])
+        for number in range(4)
+    ]
+    expected = (torch.stack(singles, dim=1) * known).sum(dim=1) / 4
+    torch.testing.assert_close(actions.errors(outputs, targets, known), expected)
+    torch.testing.assert_close(actions.pair_errors(products, bias, targets, known)[:, 1], expected)
+
+
+def test_training_learns_nothing_of_what_comes_after_the_end():
+    """Every trajectory has two steps, so nobody knows the last two actions of its plans, nor of some the last three."""
+    rng = np.random.default_rng(0)
+    pairs = [(rng.standard_normal((2, 3)), rng.standard_normal((2, 2))) for _ in range(12)]
+    settings = manyways.SOGBC(prior=manyways.Categorical(1), details=2, **PLANS)
+    training = settings.start(manyways.Demonstrations.from_arrays(pairs))
+    for _ in range(3):
+        training.step()
+    gradient = training.network.output.weight.grad.view(4, 2, -1).abs().sum(dim=(1, 2))
+    assert (gradient[:2] > 0).all()
+    assert (gradient[2:] == 0).all()
 
 
 @pytest.mark.parametrize("changes", [{}, {"details": 3}, {"linear": True, "blocks": 2}])

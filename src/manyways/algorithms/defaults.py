@@ -13,7 +13,7 @@ import numpy as np
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import normalized
 from manyways.demonstrations.spaces import choices_of, entry_spaces
-from manyways.latents import Gaussian
+from manyways.latents import Categorical, Gaussian
 
 if TYPE_CHECKING:
     from manyways.algorithms.settings import Cloning
@@ -89,6 +89,8 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
     if settings.network == "residual":
         passes = round(_PASSES * demonstrations.steps / _BATCH)
         settings = _filled(settings, {"iterations": min(max(_ITERATIONS[0], passes), _ITERATIONS[1]), "keep": "last"})
+        if getattr(settings, "prior", None) == Categorical(1):  # there is no code to search on several steps
+            settings = _filled(settings, {"trajectories_per_batch": _BATCH, "steps_per_trajectory": 1})
     settings = _filled(settings, settings.small)
     return _filled(settings, settings.batches[settings.optimizer or ""])
 

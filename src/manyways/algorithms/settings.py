@@ -216,8 +216,9 @@ class SOGBC(Cloning):
         prior: the codes to choose from. `manyways.train` counts the modes by default.
         search: how continuous codes are searched; discrete ones are all tried.
         trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length; 64 for muon and 16
-            for adamw, unless given.
-        steps_per_trajectory: steps of each, drawn at random, for the search of its code and for the gradient; as many.
+            for adamw, unless given; 256 for a residual network with a single code.
+        steps_per_trajectory: steps of each, drawn at random, for the search of its code and for the gradient; as many,
+            but 1 for a residual network with a single code.
         hidden: width of the network; the default is 128, as in the paper, and 256 for more than 128 features.
         init: clusters takes initial codes from groups of similar trajectories, and adds their likelihood to the search;
             random is the paper's start and search, by the policy's error alone.
@@ -273,8 +274,8 @@ class BC(Cloning):
 
     Args:
         trajectories_per_batch: trajectories in a gradient step, drawn in proportion to their length; 64 for muon and 16
-            for adamw, unless given.
-        steps_per_trajectory: steps of each, drawn at random; as many.
+            for adamw, unless given; 256 for a residual network.
+        steps_per_trajectory: steps of each, drawn at random; as many, but 1 for a residual network.
         hidden: width of the network; that of SOG-BC unless given.
     """
 

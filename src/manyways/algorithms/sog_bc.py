@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manyways.algorithms.defaults import resolve
+from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
 from manyways.clustering.groups import Groups, nll_as_loss
@@ -46,9 +47,6 @@ from manyways.search.factored import (
 )
 
 _WIDTH = 128
-# Details are drawn in this share of the iterations, at temperatures in units of the error of one action dimension.
-_SOFT = 0.3
-_TEMPERATURE, _LEAST_TEMPERATURE = 0.5, 0.02
 _SPREAD_AT_ONCE = 2**16  # entries of all codes; with more, they are spread over the prior every few iterations only
 
 
@@ -158,14 +156,15 @@ class SOGBCTraining(CloningTraining):
         network = self.network
         steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
         features, targets = self._features_and_targets(steps)  # (trajectories, steps, hidden or outputs)
-        codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration)
+        known = self._known(steps)
+        codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration, known)
         sums = features + network.code(codes)[:, None]
         losses = {}
         if details is not None:
             logits = network.gate(features.detach(), codes[:, None])
             losses["gate"] = functional.cross_entropy(logits.flatten(0, 1), details.flatten())
             sums = sums + network.detail.weight.T[details]
-        return {"loss": network.actions.errors(network.decode(sums), targets).mean()} | losses  # line 7
+        return {"loss": network.actions.errors(network.decode(sums), targets, known).mean()} | losses  # line 7
 
     def _features_and_targets(self, steps: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the state's part of the sum (..., hidden) and the targets (..., outputs) at these rows (...)."""
@@ -178,6 +177,18 @@ class SOGBCTraining(CloningTraining):
         )
         return features, targets
 
+    def _known(self, steps: NDArray[np.int64]) -> Tensor | None:
+        """Return which actions of the plans at these rows (...) were done before the trajectory's end, (..., chunk).
+
+        Nobody knows what would have come after the end. With one action a plan, all are known: None.
+        """
+        if self.network.chunk == 1:
+            return None
+        demonstrations = self.demonstrations
+        owners = demonstrations.trajectory_of(steps)
+        left = demonstrations.starts[owners] + demonstrations.lengths[owners] - steps
+        return torch.from_numpy(np.arange(self.network.chunk) < left[..., None]).to(self.device)
+
     @torch.no_grad()
     def batch(self, number: int) -> Batch:
         """Return a batch with its codes under the current network (Algorithm 2, lines 4-6).
@@ -187,13 +198,13 @@ class SOGBCTraining(CloningTraining):
         """
         steps, trajectories = self._draw(number)
         features, targets = self._features_and_targets(steps)
-        codes, _ = self._codes_for(features, targets, trajectories, number)
+        codes, _ = self._codes_for(features, targets, trajectories, number, self._known(steps))
         every = codes[:, None].expand(*steps.shape, codes.shape[1])
         observations = take(self._observations, torch.from_numpy(steps.flatten()).to(self.device))
         return Batch(observations, targets.flatten(0, 1), every.flatten(0, 1))
 
     def _codes_for(
-        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int, known: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the codes for a batch's loss (trajectories, dimension), and the details (trajectories, steps).
 
@@ -202,35 +213,20 @@ class SOGBCTraining(CloningTraining):
         """
         if self._give_codes is not None:
             return self._give_codes(trajectories, number), None
-        codes, errors = self._explain(features, targets, trajectories, number)  # line 6
+        codes, errors = self._explain(features, targets, trajectories, number, known)  # line 6
         self.code_usage = self.settings.prior.usage(self.network.codes_of(codes).cpu().numpy())
         if self._in_warm_up(number):
             codes = self._warm_up_codes(codes, trajectories)
         elif self._last_codes is not None:
             codes = self._remember(codes, trajectories, number)
-        return codes, None if errors is None else self._choose_details(errors, codes, number)
-
-    def _choose_details(self, errors: Tensor, codes: Tensor, number: int) -> Tensor:
-        """Return the details of each step under its trajectory's code, (trajectories, steps).
-
-        At first they are drawn by their responsibilities, at a falling temperature, so that every detail learns
-        something; later they are the best.
-
-        Args:
-            errors: (trajectories, steps, codes, details).
-            codes: (trajectories, codes), one-hot.
-            number: of the batch.
-        """
-        own = errors[torch.arange(len(codes)), :, codes.argmax(dim=1)]  # (trajectories, steps, details)
-        share = number / (_SOFT * self.iterations)
-        if share >= 1 or self._continues:
-            return own.argmin(dim=2)
-        temperature = max(_LEAST_TEMPERATURE, _TEMPERATURE * (1 - share)) * self.network.actions.size
-        noise = np.random.default_rng((self.settings.seed, number, 1)).gumbel(size=tuple(own.shape))
-        return (torch.from_numpy(noise).to(own) - own / temperature).argmax(dim=2)
+        if errors is None:
+            return codes, None
+        share = 1.0 if self._continues else number / self.iterations
+        rng = np.random.default_rng((self.settings.seed, number, 1))
+        return codes, choose_details(self.network, errors, features, codes, share, rng)
 
     def _explain(
-        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int
+        self, features: Tensor, targets: Tensor, trajectories: Tensor, number: int, known: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the best code of each trajectory of a batch, (trajectories, dimension), and the errors of details.
 
@@ -242,11 +238,13 @@ class SOGBCTraining(CloningTraining):
             targets: (trajectories, steps, ...), of the loss.
             trajectories: (trajectories,), their indices in the demonstrations.
             number: of the batch.
+            known: (trajectories, steps, chunk), see `_known`.
         """
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             parts = code_parts(self.network, self._codes)
-            errors = part_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), parts)
+            flat = None if known is None else known.flatten(0, 1)
+            errors = part_losses(self.network, features.flatten(0, 1), targets.flatten(0, 1), parts, flat)
             errors = errors.view(*features.shape[:2], prior.size, -1)
             losses = errors.min(dim=3).values.mean(dim=1)
             if self.find_groups() is not None:

@@ -52,20 +52,30 @@ class ContinuousActions(Normalizer):
         normalized = self.normalize(actions)
         return normalized if self.chunk == 1 else normalized.flatten(-2)
 
-    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, summed over the dimensions of the normalised action, the mean of a chunk, (...)."""
-        return (outputs - targets).square().sum(dim=-1) / self.chunk
+    def errors(self, outputs: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the squared error, summed over the dimensions of the normalised action, the mean of a chunk, (...).
 
-    def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        Of a chunk's actions, (..., chunk), those that are not known have no error.
+        """
+        squares = (outputs - targets).square()
+        if known is not None:
+            squares = squares * known.repeat_interleave(self.size, dim=-1)
+        return squares.sum(dim=-1) / self.chunk
+
+    def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the errors of steps under codes, (..., codes), in place of `products`.
 
         Args:
             products: (outputs, ..., codes), the outputs less the last layer's bias.
             bias: (outputs,).
             targets: (..., outputs).
+            known: (..., chunk), as for `errors`.
         """
         shifted = (targets - bias).movedim(-1, 0)[..., None]
-        return products.sub_(shifted).square_().sum(dim=0) / self.chunk
+        squares = products.sub_(shifted).square_()
+        if known is not None:
+            squares.mul_(known.repeat_interleave(self.size, dim=-1).movedim(-1, 0)[..., None])
+        return squares.sum(dim=0) / self.chunk
 
     def variance(self, loss: Any) -> Any:
         """Return σ² of one dimension of the normalised action, if the mean error is `loss`."""
@@ -122,19 +132,23 @@ class DiscreteActions(nn.Module):
         parts = actions[..., None] if self.single else actions
         return parts if self.chunk == 1 else parts.flatten(-2)
 
-    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy, summed over the parts, the mean of a chunk, in nats, (...)."""
+    def errors(self, outputs: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy, summed over the parts, the mean of a chunk, in nats, (...); as for real numbers."""
         parts = torch.split(outputs, self.choices, dim=-1)
         losses = [
             torch.logsumexp(logits, dim=-1) - logits.gather(-1, targets[..., [part]])[..., 0]
             for part, logits in enumerate(parts)
         ]
-        return torch.stack(losses).sum(dim=0) / self.chunk
+        values = torch.stack(losses, dim=-1)
+        if known is not None:
+            values = values * known.repeat_interleave(len(self.choices) // self.chunk, dim=-1)
+        return values.sum(dim=-1) / self.chunk
 
-    def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def pair_errors(self, products: Tensor, bias: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the errors of steps under codes, (..., codes); arguments as for `ContinuousActions`."""
         outputs = products.movedim(0, -1) + bias  # (..., codes, outputs)
-        return self.errors(outputs, targets[..., None, :].expand(*outputs.shape[:-1], len(self.choices)))
+        every = targets[..., None, :].expand(*outputs.shape[:-1], len(self.choices))
+        return self.errors(outputs, every, None if known is None else known[..., None, :])
 
     def variance(self, loss: Any) -> Any:
         """Return 1/2: a squared error is divided by 2 σ², so a loss in nats stays as it is."""

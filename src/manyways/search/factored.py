@@ -39,7 +39,9 @@ _LARGEST_FEATURE = 20.0
 
 
 @torch.no_grad()
-def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor) -> Tensor:
+def part_losses(
+    network: PolicyNetwork, features: Tensor, actions: Tensor, parts: Tensor, known: Tensor | None = None
+) -> Tensor:
     """Return the error of every step under every code.
 
     Args:
@@ -47,6 +49,7 @@ def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts
         features: (steps, hidden), the state's part of the sum.
         actions: (steps, ...), the loss's targets.
         parts: (codes, hidden), the codes' parts of the sum.
+        known: (steps, chunk), which actions of a plan count; None for all.
 
     Returns:
         (steps, codes): ‖f(z, s) - a‖² of normalised actions; of choices the cross-entropy.
@@ -64,7 +67,7 @@ def part_losses(network: PolicyNetwork, features: Tensor, actions: Tensor, parts
         part = state_part[start : start + chunk, None]
         pairs = torch.addcmul(one, part, code_part, out=units[: len(part)]).reciprocal_().flatten(0, 1)
         torch.mm(weight, pairs.T, out=products[:, start * count : (start + len(part)) * count])
-    return network.actions.pair_errors(products.view(-1, steps, count), bias, actions)
+    return network.actions.pair_errors(products.view(-1, steps, count), bias, actions, known)
 
 
 def _output(network: PolicyNetwork) -> tuple[Tensor, Tensor]:
