@@ -70,7 +70,8 @@ def test_training_prints_nothing_and_says_what_takes_long(tmp_path, demonstratio
     train(sog_bc(), tmp_path / "run", data=demonstrations, modes="auto", progress=recorder)
     assert capsys.readouterr() == ("", "")
     assert recorder.sections == ["counting modes", "getting ready", "training"]
-    assert "2 modes counted" in recorder.lines[0]
+    assert recorder.lines[0].startswith("gaps between modes: action level")
+    assert "2 modes counted" in recorder.lines[1]
     assert Run.open(tmp_path / "run").config["mode_count"]["best"] == 2
 
 

@@ -29,6 +29,7 @@ from manyways.demonstrations import Demonstrations
 _TRAJECTORIES_FOR_CENTRES = 10_000
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
+_MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -58,11 +59,11 @@ class Groups:
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
-        Trajectories with a label are in the group of that number. Where gaps tell so many groups apart
+        Trajectories with a label are in the group of that number. Where gaps tell just so many groups apart
         (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
-        Else groups are sought in this embedding, in one for each kind of features, and among linear policies. Those of
-        all features count then, unless others explain held-out actions better by more than chance
-        (`clustering.regressions`).
+        Else those of all features count. Groups in embeddings by each kind of features, or by linear policies, count
+        where they explain held-out actions better by more than chance (`clustering.regressions`); than groups at gaps,
+        by much more.
         """
         if groups == 1:
             return cls.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
@@ -71,32 +72,35 @@ class Groups:
         at_gaps = cls._at_gaps(kinds, demonstrations, groups, seed)
         if at_gaps is not None:
             both = [one.relative_nll(demonstrations).argmin(axis=1) for one in (found[0], at_gaps)]
-            return found[0] if adjusted_rand_score(*both) >= AGREEMENT else at_gaps
+            if adjusted_rand_score(*both) >= AGREEMENT:
+                return found[0]
         found += [cls.in_embedding(embedding, demonstrations, groups, seed) for embedding in kinds[1:]]
         for before in (False, True):
             policies = linear_policies(demonstrations, groups, seed, before)
             if policies is not None:
                 found.append(cls.in_embedding(kinds[0].by_policies(policies), demonstrations, groups, seed))
-        if len(found) == 1:
-            return found[0]
+        usual = found[0] if at_gaps is None else at_gaps
+        found.append(usual)
         partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]
-        nll = Regressions.of(demonstrations, seed).held_out_nll(partitions)[1:]
+        regressions = Regressions.of(demonstrations, seed)
+        nll = regressions.held_out_nll(partitions)[1:]
         best = int(np.argmin([one.sum() for one in nll]))
-        gain = nll[0] - nll[best]
+        gain = nll[-1] - nll[best]
         surely = gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE
-        return found[best if surely else 0]
+        much = at_gaps is None or gain.sum() > _MUCH * regressions.actions.size
+        return found[best] if surely and much else usual
 
     @classmethod
     def _at_gaps(
         cls, kinds: list[Embedding], demonstrations: Demonstrations, groups: int, seed: int
     ) -> "Groups | None":
-        """Return groups that gaps tell apart, or None if there are fewer, or some groups are known already."""
+        """Return groups at gaps, or None if these tell another number apart, or some groups are known already."""
         if demonstrations.labels is not None:
             return None
         rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
         columns = columns_of(demonstrations.select(rows), kinds)
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
-        if len(tree.splits) < groups - 1:
+        if len(tree.splits) != groups - 1:
             return None
         properties, embeddings = columns.used(tree.splits)
         spread = columns.values[:, properties].std(axis=0)
@@ -105,13 +109,7 @@ class Groups:
         known = np.full(len(demonstrations), -1)
         known[rows] = tree.labels(groups)
         embedding = kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
-        found = cls.in_embedding(embedding, demonstrations, groups, seed, known)
-        # Gaps are sure. The policy's errors persist from step to step, so those of a long trajectory would outweigh
-        # them by chance. So the groups' likelihood counts once a step, too.
-        unit = np.sqrt(demonstrations.lengths.mean())
-        return replace(
-            found, metric=unit * found.metric, centres=unit * found.centres, max_distance=unit * found.max_distance
-        )
+        return cls.in_embedding(embedding, demonstrations, groups, seed, known)
 
     @classmethod
     def in_embedding(
