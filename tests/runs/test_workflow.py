@@ -17,6 +17,8 @@ from manyways.algorithms import get_algorithm
 from manyways.files import read_tensors
 from manyways.runs import Progress, Run, evaluate, modes, robustness, train
 from manyways.runs.provenance import data_fingerprint
+from manyways.tasks import get_task
+from manyways.tasks.collect import collect
 
 SETTINGS = {"iterations": 120, "hidden": 16}
 
@@ -197,24 +199,31 @@ ADVERSARIAL = {
 }
 
 
-def start(algorithm, path, circles_folder, callback=None):
+def start(algorithm, path, folder, callback=None):
     """Train an algorithm on Circles, as small as it goes."""
     chosen = get_algorithm(algorithm)
-    small = ADVERSARIAL if algorithm.endswith("gail") else {"iterations": 30, "hidden": 16}
+    small = ADVERSARIAL if algorithm.endswith("gail") else {"iterations": 12, "hidden": 16}
     if algorithm in ("sog-bc", "sog-gail"):
         small = small | {"prior": None}
-    return train(chosen(**small), path, data=circles_folder, task="circles", callback=callback)
+    return train(chosen(**small), path, data=folder, task="circles", callback=callback)
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory, circles_folder):
+def few_circles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demonstrations") / "few"
+    collect(get_task("circles"), 6, folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, few_circles):
     """Return what the weights of each algorithm are where nobody interrupts, and how many steps optimizers took."""
     known = {}
 
     def of(algorithm):
         if algorithm not in known:
             with counted_steps() as count:
-                run = start(algorithm, tmp_path_factory.mktemp("whole") / "run", circles_folder)
+                run = start(algorithm, tmp_path_factory.mktemp("whole") / "run", few_circles)
             known[algorithm] = ((run.path / "policy.safetensors").read_bytes(), count[0])
         return known[algorithm]
 
@@ -243,7 +252,7 @@ class counted_steps:
 
 
 @pytest.mark.parametrize("algorithm", ["sog-bc", "mdn", "bet", "diffusion", "sog-gail", "gail"])
-def test_an_interrupt_at_any_moment_goes_on_to_the_same_weights(tmp_path, circles_folder, whole, algorithm):
+def test_an_interrupt_at_any_moment_goes_on_to_the_same_weights(tmp_path, few_circles, whole, algorithm):
     weights, steps = whole(algorithm)
     handler = signal.getsignal(signal.SIGINT)  # in the background of a shell it is not Python's
     # Moments between two optimizers are among them: each of several optimizers steps in turn.
@@ -251,8 +260,8 @@ def test_an_interrupt_at_any_moment_goes_on_to_the_same_weights(tmp_path, circle
     for moment in sorted(moments if not algorithm.endswith("gail") else {2, 3, steps // 2, steps // 2 + 1}):
         path = tmp_path / str(moment)
         with counted_steps(moment), pytest.raises(KeyboardInterrupt):
-            start(algorithm, path, circles_folder)
-        start(algorithm, path, circles_folder)
+            start(algorithm, path, few_circles)
+        start(algorithm, path, few_circles)
         assert (path / "policy.safetensors").read_bytes() == weights, f"interrupted at optimizer step {moment}"
     assert signal.getsignal(signal.SIGINT) is handler
 
