@@ -7,7 +7,7 @@ import torch
 import manyways
 from manyways.algorithms import defaults
 from manyways.algorithms.defaults import persistence
-from manyways.algorithms.training import held_out_of, hold_out
+from manyways.algorithms.holding_out import held_out_of, hold_out
 
 
 def noisy(trajectories=30, steps=20, persistent=0.0, seed=0):

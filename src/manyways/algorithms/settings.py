@@ -139,6 +139,9 @@ class Cloning(Algorithm):
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
+        observation_noise: of what the policy sees in training, in standard deviations of each column, so that it learns
+            to come back from where no demonstration was. All observations of a window have the same. Unless given, 0.06
+            for a large network, else 0.
     """
 
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
@@ -148,8 +151,15 @@ class Cloning(Algorithm):
         "hidden": 256,
         "linear": True,
         "details": 16,
+        "observation_noise": 0.06,
     }  # for much of people's data
-    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best", "details": 1}
+    small: ClassVar[dict[str, Any]] = {
+        "network": "paper",
+        "iterations": 3000,
+        "keep": "best",
+        "details": 1,
+        "observation_noise": 0.0,
+    }
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
         "adamw": {"learning_rate": 1e-3},
@@ -166,12 +176,14 @@ class Cloning(Algorithm):
     patience: float = 0.3
     network: Literal["paper", "residual"] | None = None
     optimizer: Literal["muon", "adamw"] | None = None
+    observation_noise: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "iterations", "history", "horizon")
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
+        require_at_least(self, 0, "observation_noise")
         choices = {"network": ("paper", "residual"), "optimizer": ("muon", "adamw"), "keep": ("best", "last")}
         for name in choices:
             if getattr(self, name) is not None:

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyways.algorithms.from_policy import like, take_over
+from manyways.algorithms.holding_out import hold_out
 from manyways.algorithms.muon import Muon
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.declarations import Hints
 from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
-from manyways.networks.devices import choose_device
-from manyways.networks.normalization import to_tensors
+from manyways.networks.devices import choose_device, seeded_layers
+from manyways.networks.normalization import Normalizer, take, to_tensors
 from manyways.policies.novelty import Novelty
 from manyways.policies.policy import Policy
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 _CHECKS = 50  # of the held-out loss in a training
 STEPS_TO_CHECK = 4096  # at most, evenly spaced
-_LEAST_TO_HOLD_OUT = 20  # trajectories
-_MANY_ALIKE = 10  # trajectories of a known mode, of which one at least is held out
 # Of the residual network.
 _BLOCKS = 3
 _DROPOUT = 0.1
@@ -240,6 +239,32 @@ class CloningTraining(Training):
 
         return Novelty.fit(features, self.demonstrations, self.held_out)
 
+    def _noisy(self, rows: Tensor, windows: bool) -> Any:
+        """Return the raw observations at these rows with noise (`Cloning.observation_noise`).
+
+        Vectors have noise, images have none.
+
+        Args:
+            rows: (...), or (..., window) for windows.
+            windows: whether all observations of a window have the same noise, so that what moved remains true.
+        """
+        observations, noise = take(self._observations, rows), self.settings.observation_noise
+        if not noise:
+            return observations
+
+        def disturbed(name: str, values: Tensor) -> Tensor:
+            part = self.network.observations.part(name)
+            if not isinstance(part, Normalizer) or part.std.ndim != 1:
+                return values
+            shape = (*values.shape[:-2], 1, values.shape[-1]) if windows else values.shape
+            return values + noise * part.std.to(values.dtype) * torch.randn(
+                shape, dtype=values.dtype, device=self.device
+            )
+
+        if isinstance(observations, Mapping):
+            return {name: disturbed(name, values) for name, values in observations.items()}
+        return disturbed("", observations)
+
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:
         """Return the terms of the next iteration's loss by name."""
@@ -251,7 +276,8 @@ class CloningTraining(Training):
     def step(self) -> None:
         """Take one gradient step."""
         self.network.train()
-        parts = self._losses()
+        with seeded_layers(self.settings.seed, self.iteration, self.device):
+            parts = self._losses()
         loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else next(iter(parts.values()))
         self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -328,58 +354,6 @@ class CloningTraining(Training):
 def residual_settings(settings: "Cloning") -> dict[str, Any]:
     """Return the arguments of a network that decide whether it is the paper's or a residual one."""
     return {"blocks": _BLOCKS, "dropout": _DROPOUT} if settings.network == "residual" else {}
-
-
-def hold_out(demonstrations: Demonstrations, share: float, seed: int) -> tuple[Demonstrations, Demonstrations | None]:
-    """Return the demonstrations to learn from, and those to measure the loss on; None where none are held out.
-
-    The arguments are those of `held_out_of`.
-    """
-    chosen = held_out_of(demonstrations, share, seed)
-    if not len(chosen):
-        return demonstrations, None
-    others = np.setdiff1d(np.arange(len(demonstrations)), chosen)
-    return demonstrations.select(others), demonstrations.select(chosen)
-
-
-def held_out_of(demonstrations: Demonstrations, share: float, seed: int) -> NDArray[np.int64]:
-    """Return which trajectories are held out, in ascending order.
-
-    They are those that the data declares for it (robomimic's mask `valid`), or else drawn, of 20 trajectories or more.
-    Where modes are known (`Demonstrations.labels`), the same share of each is drawn, and of the trajectories without
-    one; at least one of ten or more.
-
-    Args:
-        demonstrations: of any lengths.
-        share: of the trajectories to draw, rounded up; 0 holds none out.
-        seed: of the draw.
-    """
-    count, declared = len(demonstrations), (demonstrations.attributes or {}).get("mask valid")
-    if share and declared is not None:
-        chosen = np.flatnonzero(np.asarray(declared).astype(bool))
-        if 0 < len(chosen) < count:
-            return chosen
-    if not share or count < _LEAST_TO_HOLD_OUT:
-        return np.zeros(0, np.int64)
-    order, wanted = np.random.default_rng(seed).permutation(count), math.ceil(share * count)
-    if demonstrations.labels is not None:
-        turns = _turns(demonstrations.labels[order])
-        order, wanted = order[np.argsort(turns, kind="stable")], max(wanted, int((turns == 0).sum()))
-    return np.sort(order[:wanted])
-
-
-def _turns(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return when each of some trajectories is drawn, 0 to 1, so that all labels are drawn evenly, (trajectories,).
-
-    The first of a label with ten or more comes at 0.
-    """
-    turns = np.empty(len(labels))
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        turns[own] = (np.arange(len(own)) + 0.5) / len(own)
-        if len(own) >= _MANY_ALIKE:
-            turns[own[0]] = 0
-    return turns
 
 
 def ignored_columns(demonstrations: Demonstrations) -> list[str]:

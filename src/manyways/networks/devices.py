@@ -1,5 +1,8 @@
 """Devices, and random generators."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
@@ -24,5 +27,19 @@ def choose_device(name: str) -> torch.device:
 
 def seeded_generator(seed: int, number: int) -> torch.Generator:
     """Return the generator of batch or iteration `number`, on the CPU."""
-    state = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)
+    return torch.Generator().manual_seed(_state(seed, number))
+
+
+@contextmanager
+def seeded_layers(seed: int, number: int, device: torch.device) -> Iterator[None]:
+    """Let layers that draw, such as dropout, draw the same in iteration `number` whenever it is done.
+
+    They take no generator, but PyTorch's own of their device. The user's draws are as if this had not been.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(_state(seed, number))
+        yield
+
+
+def _state(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]) >> 1

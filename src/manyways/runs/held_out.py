@@ -53,7 +53,7 @@ def held_out_losses(
         demonstrations: those that it was trained on.
         uninformed: the loss of always predicting the mean action.
     """
-    from manyways.algorithms.training import held_out_of
+    from manyways.algorithms.holding_out import held_out_of
 
     lengths = demonstrations.lengths
     chosen = held_out_of(demonstrations, run.config["settings"].get("validation", 0.0), run.seed)

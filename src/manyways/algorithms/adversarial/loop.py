@@ -32,6 +32,7 @@ from manyways.demonstrations.observations import rows_of
 from manyways.errors import InputError
 from manyways.networks.actions import require_continuous
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
+from manyways.networks.devices import seeded_layers
 from manyways.networks.normalization import take, to_tensors
 from manyways.policies.policy import Policy
 from manyways.rl.ppo import PPOTraining
@@ -153,7 +154,8 @@ class AdversarialTraining(Training):
             if self.pretraining is None:
                 self._start_adversarial()
         else:
-            self._update()
+            with seeded_layers(self.settings.seed, self.iteration, self.device):
+                self._update()
         self.code_usage = self.method.cloning.code_usage
         self.iteration += 1
 
