@@ -140,7 +140,7 @@ class Cloning(Algorithm):
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
         observation_noise: of what the policy sees in training, in standard deviations of each column, so that it learns
-            to come back from where no demonstration was. All observations of a window have the same. Unless given, 0.06
+            to come back from where no demonstration was. All observations of a window have the same. Unless given, 0.03
             for a large network, else 0.
     """
 
@@ -151,7 +151,7 @@ class Cloning(Algorithm):
         "hidden": 256,
         "linear": True,
         "details": 16,
-        "observation_noise": 0.06,
+        "observation_noise": 0.03,
     }  # for much of people's data
     small: ClassVar[dict[str, Any]] = {
         "network": "paper",
