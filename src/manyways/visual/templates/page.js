@@ -30,8 +30,8 @@ const columnName = (column) => (column === STEP ? "step" : data.columns[column])
 // What a person has decided.
 const names = discrete ? data.modes.map((mode) => mode.name) : [];
 const trained = names.map((_, code) => code); // the policy has no others
-function addMode(words) {
-  data.modes.push({ words, typical: [], worst: [], half: [] });
+function addMode(words, typical = []) {
+  data.modes.push({ words, typical, worst: [], half: [] });
   data.colours.push(data.palette[names.length % data.palette.length]);
   names.push("");
 }
@@ -270,7 +270,8 @@ function modeCard(mode, code) {
   return card;
 }
 function split(mode, half) {
-  addMode(mode.clause ? [`of the mode it was in: ${mode.clause}`] : []);
+  const typical = half.toSorted((a, b) => data.losses[a] - data.losses[b]).slice(0, 5);
+  addMode(mode.clause ? [`of the mode it was in: ${mode.clause}`] : [], typical);
   for (const index of half) labels.set(index, names.length - 1);
   mode.typical = mode.typical.filter((index) => !half.includes(index)); // they hold the number of the code
   update();
