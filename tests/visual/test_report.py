@@ -81,6 +81,25 @@ def test_the_page_needs_no_network_and_no_other_file(tmp_path, saved):
     assert all(source.startswith("data:") for source in re.findall(r'src="([^"]{0,20})', outside(page)))
 
 
+def test_every_chart_is_drawn(tmp_path, saved, tab):
+    run = train(sog_bc(segments=True), tmp_path / "run", data=saved, modes="auto")
+    last = run.metrics()[-1]
+    update = {"return_mean": 1.0, "return/code-0": 1.5, "discriminator_accuracy": 0.7, "code_information": 0.2}
+    updates = [last | update | {"iteration": 30 + n, "environment_steps": 100 * n} for n in range(1, 4)]
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in updates)
+    path = report(run)
+    names = charts(path.read_text())
+    assert names == ["gaps", "votes", "segments", "usage", "loss", "returns", "accuracy", "information"]
+    tab.goto(path.as_uri())
+    marks = {"gaps": ".barlayer .point", "votes": ".barlayer .point", "segments": ".barlayer .point"}
+    for name in names:
+        assert tab.locator(f"#chart-{name} {marks.get(name, '.scatterlayer .trace')}").count() > 0, name
+    assert tab.evaluate("document.getElementById('chart-loss').data[0].y") == pytest.approx(
+        [line["loss"] for line in run.metrics() if "environment_steps" not in line], rel=1e-4
+    )
+
+
 def test_what_was_disturbed_is_on_the_page(tmp_path, circles_folder):
     run = train(sog_bc(), tmp_path / "run", data=circles_folder, task="circles")
     run.evaluation_file.write_text(

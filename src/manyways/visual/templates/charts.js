@@ -28,7 +28,7 @@ if (found.gaps) {
   const rows = found.gaps.map((_, row) => row), sure = ([, value]) => value > found.level;
   chart("gaps", [{ type: "bar", orientation: "h", y: rows, x: found.gaps.map(([, value]) => value), hovertemplate: "10<sup>-%{x:.1f}</sup><extra></extra>",
     marker: { color: found.gaps.map((gap) => (sure(gap) ? BLUE : "#bbb")) } }],
-  axis("-log10 of its chance in one mode"), axis("", { autorange: "reversed", tickvals: rows, ticktext: found.gaps.map(([name]) => safe(short(name, 26))) }),
+  axis("-log10 of its chance in one mode"), axis("", { autorange: "reversed", tickvals: rows, ticktext: found.gaps.map(([name]) => safe(short(name, innerWidth > 832 ? 44 : 26))) }),
   { height: Math.max(280, 90 + 20 * rows.length), shapes: [{ type: "line", x0: found.level, x1: found.level, yref: "paper", y0: 0, y1: 1,
     line: { dash: "dot", color: "#888", width: 1 } }] });
   const votes = Object.entries(found.votes);
@@ -40,10 +40,10 @@ if (found.segments) {
   const traces = data.colours.map((color, code) => {
     const own = found.segments.flatMap((bands, row) => bands.filter((band) => band[2] === code).map(([from, to]) => [row, from, to]));
     return { type: "bar", orientation: "h", name: safe(nameOf(code)), y: own.map(([row]) => row), base: own.map(([, from]) => from),
-      x: own.map(([, from, to]) => to - from), marker: { color }, hovertemplate: "from step %{base}" };
+      x: own.map(([, from, to]) => to - from), width: 0.8, marker: { color }, hovertemplate: "from step %{base}" };
   });
   chart("segments", traces, axis("step"), axis("", { showticklabels: false, autorange: "reversed" }),
-    { barmode: "overlay", bargap: 0.2, height: 110 + 12 * found.segments.length, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
+    { barmode: "overlay", height: 110 + 12 * found.segments.length, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       margin: { l: 8, r: 12, t: 30, b: 8 } });
 }
 if (found.updates) {
