@@ -273,7 +273,7 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     assert saved(tab)["names"] == {"1": "over"}
 
 
-def test_a_mode_is_split_and_the_split_is_there_again(run, tab):
+def test_a_mode_is_split_and_the_split_is_there_again(run, tmp_path, tab):
     tab.goto(explore(run).as_uri())
     half = content_of(page(run))["modes"][0]["half"]
     assert 0 < len(half) <= content_of(page(run))["codes"].count(0) / 2
@@ -284,6 +284,10 @@ def test_a_mode_is_split_and_the_split_is_there_again(run, tab):
     assert found["labels"] == {ids[place]: 2 for place in sorted(half)}
     assert set(found["anchors"].values()) == {0, 1}
     assert "--modes 3" in tab.text_content("#command")
+    again = manyways.train(
+        manyways.SOGBC(iterations=60, hidden=16), tmp_path / "again", data=run.config["data"], modes=3, edits=found
+    )
+    assert set(manyways.modes(again).codes[half]) == {2}
     (run.path / "edits.json").write_text(json.dumps(found))
     try:
         tab.goto(explore(run).as_uri())

@@ -18,7 +18,7 @@ _TIMES = {
     1.0: "at the end",
 }
 _CLEAR = 1.0  # standard deviations between the means; less is hard to see
-_VALUES = 10_000_000  # of all trajectories that are split
+_VALUES = 1_000_000  # of all trajectories that are split
 _LEAST = 4  # trajectories to split
 _MOST = 100  # trajectories of a mode that are looked at, which say enough of its mean
 

@@ -116,8 +116,9 @@ def charts(
 
 
 def _series(lines: Sequence[Mapping[str, Any]], across: str, up: str) -> list[list[float]]:
-    """Return two rows of numbers: what is across and what is up, of lines that are evenly far on a logarithmic axis."""
-    places = np.unique(np.geomspace(1, max(1, len(lines)), _LINES).astype(np.int64))[: len(lines)] - 1
+    """Return two rows of numbers, what is across and what is up, of lines that are evenly far on the chart's axis."""
+    evenly = np.geomspace if across == "iteration" else np.linspace
+    places = np.unique(evenly(1, max(1, len(lines)), _LINES).astype(np.int64))[: len(lines)] - 1
     kept = [lines[place] for place in places if np.isfinite(lines[place][up])]
     return [[line[across] for line in kept], _rounded(np.array([line[up] for line in kept]))]
 

@@ -249,7 +249,7 @@ function modeCard(mode, code) {
   } else if (own.length) card.append(element("p", "Nothing clear distinguishes it in single columns.", { className: "note" }));
   if (mode.typical.length) card.append(listed("typical", mode.typical));
   if (mode.worst.length) card.append(listed("explained worst", mode.worst));
-  const row = element("div", undefined, { className: "row" }), half = mode.half.filter((index) => own.includes(index));
+  const row = element("div", undefined, { className: "row" }), half = mode.half.filter((index) => !excluded.has(index) && codeOf(index) === code);
   if (half.length && half.length < own.length) {
     const button = element("button", `Split off ${half.length}`, { type: "button", title: mode.clause });
     button.onclick = () => split(mode, half);
@@ -270,7 +270,7 @@ function modeCard(mode, code) {
   return card;
 }
 function split(mode, half) {
-  const typical = half.toSorted((a, b) => data.losses[a] - data.losses[b]).slice(0, 5);
+  const typical = [...half].sort((a, b) => data.losses[a] - data.losses[b]).slice(0, 5);
   addMode(mode.clause ? [`of the mode it was in: ${mode.clause}`] : [], typical);
   for (const index of half) labels.set(index, names.length - 1);
   mode.typical = mode.typical.filter((index) => !half.includes(index)); // they hold the number of the code
@@ -303,9 +303,9 @@ function edits() {
   if (Object.keys(found.names).length || labels.size) { // typical ones hold the numbers of the codes
     found.anchors = {};
     for (const [code, to] of numbers) {
-      const own = [...data.modes[code].typical, ...data.codes.keys()].filter((each) => data.codes[each] === code
-        && !excluded.has(each) && !labels.has(each));
-      for (const index of [...new Set(own)].slice(0, 3)) found.anchors[data.ids[index]] = to;
+      const holds = (each) => data.codes[each] === code && !excluded.has(each) && !labels.has(each);
+      const typical = data.modes[code].typical.filter(holds), own = typical.length ? typical : [...data.codes.keys()].filter(holds);
+      for (const index of own.slice(0, 3)) found.anchors[data.ids[index]] = to;
     }
   }
   return { found, size: numbers.size };
