@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from manyways.runs.workflow import evaluate, modes, robustness, train
     from manyways.search.settings import Search
     from manyways.tasks import Task, get_task, register_task, task_names
-    from manyways.visual.explore import explore
-    from manyways.visual.report import report
+    from manyways.visual.report import explore, report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -124,8 +123,7 @@ _HOMES = {
     "manyways.runs.workflow": "evaluate modes robustness train",
     "manyways.search.settings": "Search",
     "manyways.tasks": "Task get_task register_task task_names",
-    "manyways.visual.explore": "explore",
-    "manyways.visual.report": "report",
+    "manyways.visual.report": "explore report",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

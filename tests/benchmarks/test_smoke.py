@@ -39,6 +39,7 @@ SMALLEST = {
     "demonstrations": ("circles", "--out", "OUT/demonstrations.json"),
     "environments": ("--tasks", "circles", "--sizes", 1, "--rounds", 1, "--seconds", 0.01, "--out", "OUT/speed.json"),
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
+    "explore": ("--demonstrations", 20, "--rounds", 1, "--out", "OUT/explore.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),

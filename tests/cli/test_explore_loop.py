@@ -33,7 +33,6 @@ def decide(run, path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_robomimic_user_goes_from_a_file_to_an_exported_policy(tmp_path, monkeypatch, demonstrations, command):
-    pytest.importorskip("plotly")
     pytest.importorskip("onnxscript")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

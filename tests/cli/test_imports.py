@@ -77,3 +77,16 @@ def test_a_data_set_is_inspected_without_them(tmp_path):
     found, printed = imported(("inspect", tmp_path / "data.npz"))
     assert "2 trajectories" in printed
     assert found == "[]"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_imports_no_compiler(tmp_path, demonstrations, optimizer):
+    demonstrations.save(tmp_path / "data.npz")
+    program = (
+        "import sys, manyways\n"
+        f"settings = manyways.SOGBC(iterations=3, optimizer={optimizer!r})\n"
+        f"manyways.train(settings, {str(tmp_path / 'run')!r}, data={str(tmp_path / 'data.npz')!r}, modes=2)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"

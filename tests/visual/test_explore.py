@@ -1,21 +1,21 @@
 import http.client
 import json
 import re
-import sys
 import threading
 from dataclasses import replace
 
 import numpy as np
+import plotly
 import pytest
 
 import manyways
 from manyways.runs.codes import find_codes
 from manyways.runs.progress import Progress
-from manyways.visual.explore import contents, explore, page
+from manyways.visual.contents import contents
+from manyways.visual.report import explore, page, report
 from manyways.visual.serving import Server
 
 EVIL = '</script><script>document.title = "run"</script><b>'
-plotly = pytest.importorskip("plotly")
 
 
 def dressed(demonstrations):
@@ -47,7 +47,7 @@ def test_the_page_holds_all_it_needs_and_nothing_can_break_out_of_it(run):
     text = page(run)
     outside = text.replace(plotly.offline.get_plotlyjs(), "")
     assert not re.search(r"<link|src=|url\(|@import", outside)
-    assert len(re.findall("<script", outside)) == len(re.findall("</script", outside)) == 3
+    assert len(re.findall("<script", outside)) == len(re.findall("</script", outside)) == 4
     found = content_of(text)
     assert found["ids"][1] == EVIL
     assert found["columns"][:3] == ["observation.x", "observation.y", f"observation.{EVIL}"]
@@ -73,7 +73,7 @@ def test_numbers_are_those_of_the_data(run, demonstrations):
 
 def test_of_many_demonstrations_some_are_drawn(policy, demonstrations):
     many = manyways.Demonstrations.concatenate([demonstrations] * 20)
-    found = contents(many, find_codes(policy, many, None))
+    found = contents(policy, many, find_codes(policy, many, None))
     assert len(found["ids"]) == 480
     assert len(found["drawn"]) == 400
     assert {place for mode in found["modes"] for place in mode["typical"] + mode["worst"]} <= set(found["drawn"])
@@ -81,7 +81,7 @@ def test_of_many_demonstrations_some_are_drawn(policy, demonstrations):
     assert found["suspects_in_all"] > len(found["suspects"])  # copies
     long = manyways.Demonstrations.from_arrays([(np.arange(5000.0)[:, None], np.ones((5000, 1)))] * 2)
     policy = manyways.SOGBC(prior=manyways.Gaussian(1), iterations=3, hidden=8).fit(long)
-    found = contents(long, find_codes(policy, long, None))
+    found = contents(policy, long, find_codes(policy, long, None))
     assert found["sampled"]
     assert found["ends"] == [160, 320]
     assert len(found["coordinates"]) == 1
@@ -96,7 +96,7 @@ def test_observations_of_any_kind_can_be_chosen(kind):
     }[kind]
     data = manyways.Demonstrations.from_arrays([(draw(), rng.integers(3, size=9)) for _ in range(9)])
     policy = manyways.SOGBC(prior=manyways.Categorical(2), iterations=3, hidden=8).fit(data)
-    found = contents(data, find_codes(policy, data, None))
+    found = contents(policy, data, find_codes(policy, data, None))
     assert found["acted"] == 3
     assert len(set(found["axes"])) == 2
     assert found["observed"] + found["acted"] + found["left_out"] == (6 if kind == "dictionary" else 195)
@@ -119,12 +119,6 @@ def test_saved_edits_that_do_not_fit_are_left_aside(run, text, message):
     assert message in warned[0]
 
 
-def test_without_plotly_it_says_what_to_install(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(manyways.InputError, match="manyways\\[explore\\]"):
-        explore(run)
-
-
 def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command):
     code, printed, _ = command("explore", run.path)
     assert code == 0
@@ -143,7 +137,8 @@ def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command):
         assert code == 2
         assert message in errors
     without = manyways.train(manyways.MDN(iterations=3, hidden=8), tmp_path / "mdn", data=data)
-    code, _, errors = command("explore", without.path)
+    assert command("explore", without.path)[0] == 0
+    code, _, errors = command("explore", without.path, "--serve", "--env", "CartPole-v1")
     assert code == 2
     assert "has no codes" in errors
 
@@ -276,3 +271,66 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     tab.goto(explore(run).as_uri())  # which begins with what was saved
     assert tab.input_value("input[data-code='1']") == "over"
     assert saved(tab)["names"] == {"1": "over"}
+
+
+def test_a_mode_is_split_and_the_split_is_there_again(run, tmp_path, tab):
+    tab.goto(explore(run).as_uri())
+    half = content_of(page(run))["modes"][0]["half"]
+    assert 0 < len(half) <= content_of(page(run))["codes"].count(0) / 2
+    tab.click(f"text=Split off {len(half)} >> nth=0")
+    assert tab.locator("#modes .card").count() == 3
+    found = saved(tab)
+    ids = content_of(page(run))["ids"]
+    assert found["labels"] == {ids[place]: 2 for place in sorted(half)}
+    assert set(found["anchors"].values()) == {0, 1}
+    assert "--modes 3" in tab.text_content("#command")
+    again = manyways.train(
+        manyways.SOGBC(iterations=60, hidden=16), tmp_path / "again", data=run.config["data"], modes=3, edits=found
+    )
+    assert set(manyways.modes(again).codes[half]) == {2}
+    (run.path / "edits.json").write_text(json.dumps(found))
+    try:
+        tab.goto(explore(run).as_uri())
+        assert tab.locator("#modes .card").count() == 3
+        assert saved(tab) == found
+    finally:
+        (run.path / "edits.json").unlink()
+
+
+@pytest.fixture(scope="module")
+def ranged(tmp_path_factory, demonstrations):
+    folder = tmp_path_factory.mktemp("ranged")
+    dressed(demonstrations).save(folder / "demo.parquet")
+    return manyways.train(
+        manyways.SOGBC(iterations=30, hidden=16), folder / "run", data=folder / "demo.parquet", code_size=2
+    )
+
+
+def test_a_slider_shows_the_demonstrations_near_its_code(ranged, tab):
+    tab.goto(explore(ranged).as_uri())
+    found = content_of(page(ranged))
+    for dimension, value in enumerate((0.1, 0.8)):
+        tab.fill(f"#slider-{dimension}", str(value))
+    tab.wait_for_selector("#near button")
+    tab.wait_for_timeout(100)
+    far = np.hypot(np.array(found["coordinates"][0]) - 0.1, np.array(found["coordinates"][1]) - 0.8)
+    shown = tab.locator("#near button").evaluate_all("all => all.map(each => +each.dataset.demonstration)")
+    assert shown == np.argsort(far, kind="stable")[:5].tolist()
+    drawn = tab.evaluate("plot.data.find(trace => trace.line && trace.line.color === NEAR).customdata")
+    assert set(drawn) == set(shown)
+    tab.click("#near-none")
+    assert tab.locator("#near button").count() == 0
+    assert tab.evaluate("plot.data.every(trace => !trace.line || trace.line.color !== NEAR)")
+    assert not tab.is_visible("#modes-section")
+
+
+def test_a_run_without_codes_is_looked_at_and_cleaned(run, tmp_path, tab):
+    without = manyways.train(manyways.MDN(iterations=3, hidden=8), tmp_path / "mdn", data=run.config["data"])
+    tab.goto(report(without).as_uri())
+    assert click_line(tab, 7)
+    tab.click("#one-exclude")
+    assert list(saved(tab)["exclude"]) == [tab.text_content("#one-title")]
+    colours = tab.locator("#colour option").all_text_contents()
+    assert colours == ["length", "operator", "speed", "time"]
+    assert not tab.is_visible("#modes-section")
+    assert not tab.is_visible("#one-mode")

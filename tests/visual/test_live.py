@@ -12,8 +12,6 @@ from manyways.cli.exploring import _live
 from manyways.visual.live import Live
 from manyways.visual.serving import Server
 
-pytest.importorskip("plotly")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, circles_folder):
@@ -123,6 +121,38 @@ def test_a_person_watches_and_switches(run, tab):
             assert answer.value.ok
             assert tab.text_content("#live-said") == ""
             tab.click("#live-stop")
+        finally:
+            tab.goto("about:blank")
+            server.close()
+            thread.join()
+
+
+def test_the_slider_sets_a_continuous_code_in_mid_episode(tmp_path, circles_folder, tab, monkeypatch):
+    settings = manyways.SOGBC(iterations=20, hidden=16)
+    run = manyways.train(settings, tmp_path / "run", data=circles_folder, task="circles", code_size=1)
+    live = _live(run, None, {})
+    for asked in (1, ["a"], [0.5, 0.5], [1.5], [True]):
+        with pytest.raises(manyways.InputError):
+            live.command({"code": asked})
+    seen = []
+    predict = live._policy.predict
+    monkeypatch.setattr(
+        live._policy, "predict", lambda seen_, state, *rest: seen.append(state[0]) or predict(seen_, state, *rest)
+    )
+    with Server(run, live=live) as server:
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            tab.goto(server.address)
+            tab.click("#live-stop")
+            tab.wait_for_function("document.getElementById('live').naturalWidth === 480")
+            assert set(seen) == {0.0}  # the median
+            with tab.expect_response("**/live?*") as answer:
+                tab.fill("#slider-0", "0.9")
+            assert answer.value.ok
+            tab.wait_for_timeout(500)
+            assert seen[-1] == live._policy.code([0.9])[0]
+            assert tab.locator("#near button").count() == 5
         finally:
             tab.goto("about:blank")
             server.close()

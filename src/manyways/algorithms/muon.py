@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manyways.algorithms.optimizers import Optimizer
+
 # The quintic iteration of Muon's authors: brings singular values from (0, 1] near 1 in five rounds.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Orthogonalised Nesterov momentum for weight matrices.
 
     Args:

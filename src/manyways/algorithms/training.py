@@ -18,6 +18,7 @@ from torch import Tensor
 from manyways.algorithms.from_policy import like, take_over
 from manyways.algorithms.holding_out import hold_out
 from manyways.algorithms.muon import Muon
+from manyways.algorithms.optimizers import Adam, AdamW
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.declarations import Hints
 from manyways.errors import InputError
@@ -185,10 +186,10 @@ class CloningTraining(Training):
     def _make_optimizers(self, muon_width: int | None) -> tuple[torch.optim.Optimizer, ...]:
         rate = self.peak
         if self._adamw:
-            return (torch.optim.AdamW(self.network.parameters(), rate, weight_decay=_WEIGHT_DECAY, fused=True),)
+            return (AdamW(self.network.parameters(), rate, weight_decay=_WEIGHT_DECAY, fused=True),)
         matrices = self.network.matrices()
         others = [parameter for parameter in self.network.parameters() if all(parameter is not m for m in matrices)]
-        return Muon(matrices, rate, width=muon_width), torch.optim.Adam(others, rate, fused=True)
+        return Muon(matrices, rate, width=muon_width), Adam(others, rate, fused=True)
 
     def start_from(self, policy: Policy) -> None:
         """Take over a trained policy's weights and codes; see `algorithms.from_policy`.

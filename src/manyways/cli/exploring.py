@@ -32,7 +32,8 @@ def explore(
 ) -> None:
     """Write RUN/explore.html: every demonstration as a line, modes in words, what to look at; to name and to clean.
 
-    The page needs no network. It saves what you decide as edits.json, which `manyways train --edits` takes.
+    It is the page of `manyways report`, without new rollouts. It needs no network. It saves what you decide as
+    edits.json, which `manyways train --edits` takes.
 
     Args:
         source: Folder of a finished run; or demonstrations, on which SOG-BC is trained briefly first, into --out.
@@ -68,7 +69,7 @@ def explore(
         assert out is not None
         run = _trained(source, out, "auto" if modes is None else modes, iterations, taken)
 
-    from manyways.visual.explore import explore as write_page
+    from manyways.visual.report import explore as write_page
 
     path = write_page(run, progress=progress)
     if not serve:
@@ -83,16 +84,14 @@ def explore(
 
 
 def _live(run: "Run", env: str | None, env_kwargs: dict[str, Any]) -> "Live | None":
-    """Return the simulator to show; None where there is no environment, or codes are no list."""
+    """Return the simulator to show; None where there is no environment, or there are no codes."""
     from manyways.runs.inputs import task_of
     from manyways.visual.live import Live
 
-    policy, task = run.coded_policy(), task_of(run)
     if env is not None:
-        return Live.of(policy, env, env_kwargs, env)
-    if task is None or not policy.modes:
-        return None
-    return Live.of(policy, task.make, env_kwargs, task.name)
+        return Live.of(run.coded_policy(), env, env_kwargs, env)
+    policy, task = run.policy(), task_of(run)
+    return None if task is None or policy.prior is None else Live.of(policy, task.make, env_kwargs, task.name)
 
 
 def _trained(source: str, out: Path, modes: int | Literal["auto"], iterations: int, taken: DataOptions) -> "Run":

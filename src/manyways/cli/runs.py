@@ -177,7 +177,7 @@ def compare(runs: tuple[Path, ...], /, *, out: Path = Path("comparison")) -> Non
 
 
 def report(run: Path, /, *, data: Annotated[str | None, _optional] = None, weights: OptionalPath = None) -> None:
-    """Write RUN/report.html, one page of pictures and numbers that needs no network.
+    """Write RUN/report.html: demonstrations, modes and all numbers on one interactive page that needs no network.
 
     Args:
         run: Folder of a finished run; evaluated first if it is on a task and has not been.
@@ -284,7 +284,7 @@ def robustness(
     from manyways.cli.tables import show_robustness
     from manyways.runs import workflow
     from manyways.runs.inputs import require_task
-    from manyways.visual.report import draw_switching
+    from manyways.visual.trajectories import draw_switching
 
     disturbed, switching = workflow.robustness(
         opened,

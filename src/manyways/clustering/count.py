@@ -99,7 +99,8 @@ def count_modes(
     if len(demonstrations) > _TRAJECTORIES:
         demonstrations = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
     most = min(most or _MOST, max(1, len(demonstrations) // 2))
-    columns = columns_of(demonstrations, list(Embedding.fit_kinds(demonstrations, seed)))
+    kinds = list(Embedding.fit_kinds(demonstrations, seed))
+    columns = columns_of(demonstrations, kinds, kinds[0].features(demonstrations))
     tree = split_at_gaps(columns, most)
     by_gaps, count = len(tree.splits) + 1, len(demonstrations)
     described = _described(columns.points[0], by_gaps, most, seed)

@@ -146,16 +146,17 @@ class Embedding:
 
     def __call__(self, demonstrations: Demonstrations) -> Floats:
         """Return the embedding of every trajectory, (trajectories, dimensions)."""
-        trajectories = _rows(demonstrations, range(len(demonstrations)))
-        rows = [(self._features(*pairs) - self.centre) @ self.components for pairs in trajectories]
-        return np.stack(rows).astype(np.float32)
+        return self.of_features(self.features(demonstrations))
 
-    @staticmethod
-    def together(embeddings: "list[Embedding]", demonstrations: Demonstrations) -> list[Floats]:
-        """Return the points of every trajectory in embeddings of the same features, by `fit_kinds`."""
-        one = embeddings[0]
-        features = np.stack([one._features(*pairs) for pairs in _rows(demonstrations, range(len(demonstrations)))])
-        return [((features - one.centre) @ embedding.components).astype(np.float32) for embedding in embeddings]
+    def features(self, demonstrations: Demonstrations) -> Floats:
+        """Return all features of every trajectory, (trajectories, features); all of `fit_kinds` have the same."""
+        rows = _rows(demonstrations, range(len(demonstrations)))
+        return np.stack([self._features(*pairs) for pairs in rows])
+
+    def of_features(self, features: Floats) -> Floats:
+        """Return the embedding of trajectories with these features, (trajectories, dimensions)."""
+        # Row by row: the last bit of a product of matrices would depend on how many trajectories there are.
+        return np.stack([(row - self.centre) @ self.components for row in features]).astype(np.float32)
 
     def _features(self, observations: Floats, actions: Floats) -> Floats:
         """Return all features of one trajectory, (features,)."""

@@ -66,29 +66,43 @@ def surest_gaps_together(columns: Floats) -> tuple[Floats, Floats]:
     """
     count, width = columns.shape
     least, places = np.zeros(width), np.full(width, np.nan)
-    for column, numbers in enumerate(np.sort(_without_ties(columns), axis=0).T):
-        spacings = np.diff(numbers)
-        if numbers[-1] - numbers[0] <= _SAME:
-            continue
-        cuts: list[int] = []
-        for cut in np.argsort(-spacings):  # numbers[: cut + 1] are on the left
-            if min(abs(int(cut) - other) for other in (*cuts, -1, count - 1)) >= LEAST:
-                cuts.append(int(cut))
-            if len(cuts) == _TOGETHER:
-                break
-        for many in range(2, len(cuts) + 1):
-            chosen = sorted(cuts[:many])
-            ends = np.array([-1, *chosen, count - 1])
-            groups, gaps = numbers[ends[1:]] - numbers[ends[:-1] + 1], spacings[chosen]
-            within = np.diff(ends) - 1  # spacings in each group
-            left = within[:-1] * np.log((groups[:-1] + _SAME) / (groups[:-1] + _SAME + gaps))
-            right = within[1:] * np.log((groups[1:] + _SAME) / (groups[1:] + _SAME + gaps))
-            peaks = np.append(0, np.cumsum(left)) + np.append(np.cumsum(right[::-1])[::-1], 0)
-            chance = peaks.max() + many * np.log(count) - gammaln(many + 1) + np.log(_TOGETHER)
-            if chance < least[column]:
-                surest = chosen[int(np.maximum(left, right).argmin())]
-                least[column], places[column] = chance, numbers[surest : surest + 2].mean()
+    ordered = np.sort(_without_ties(columns), axis=0).T  # (columns, n)
+    spacings = np.diff(ordered)
+    widest = [
+        _cuts(own) if numbers[-1] - numbers[0] > _SAME else [] for numbers, own in zip(ordered, spacings, strict=True)
+    ]
+    for many in range(2, _TOGETHER + 1):
+        own = np.array([column for column, cuts in enumerate(widest) if len(cuts) >= many], np.int64)
+        if not len(own):
+            break
+        rows = own[:, None]
+        chosen = np.sort([widest[column][:many] for column in own], axis=1)  # (columns, many)
+        ends = np.pad(chosen, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, count - 1)))
+        groups, gaps = ordered[rows, ends[:, 1:]] - ordered[rows, ends[:, :-1] + 1], spacings[rows, chosen]
+        within = np.diff(ends) - 1  # spacings in each group
+        left = within[:, :-1] * np.log((groups[:, :-1] + _SAME) / (groups[:, :-1] + _SAME + gaps))
+        right = within[:, 1:] * np.log((groups[:, 1:] + _SAME) / (groups[:, 1:] + _SAME + gaps))
+        peaks = np.pad(left.cumsum(axis=1), ((0, 0), (1, 0)))
+        peaks[:, :-1] += right[:, ::-1].cumsum(axis=1)[:, ::-1]
+        chances = peaks.max(axis=1) + many * np.log(count) - gammaln(many + 1) + np.log(_TOGETHER)
+        surest = chosen[np.arange(len(own)), np.maximum(left, right).argmin(axis=1)]
+        less = chances < least[own]
+        least[own[less]] = chances[less]
+        places[own[less]] = (ordered[own[less], surest[less]] + ordered[own[less], surest[less] + 1]) / 2
     return least, places
+
+
+def _cuts(spacings: Floats) -> list[int]:
+    """Return the widest spacings (n - 1,) with a group's numbers between them at least, the widest first."""
+    near, found = np.zeros(len(spacings), bool), []
+    near[: LEAST - 1] = near[len(spacings) + 1 - LEAST :] = True  # numbers[: cut + 1] are on the left
+    for cut in np.argsort(-spacings).tolist():
+        if not near[cut]:
+            found.append(cut)
+            near[max(0, cut + 1 - LEAST) : cut + LEAST] = True
+            if len(found) == _TOGETHER:
+                break
+    return found
 
 
 def _numbers(least: int, most: int) -> list[int]:

@@ -33,6 +33,7 @@ _MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, 
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
 _Array = TypeVar("_Array", Tensor, NDArray[np.float64])
 
 
@@ -68,37 +69,47 @@ class Groups:
         if groups == 1:
             return cls.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
         kinds = list(Embedding.fit_kinds(demonstrations, seed))
-        found = [cls.in_embedding(kinds[0], demonstrations, groups, seed)]
-        at_gaps = cls._at_gaps(kinds, demonstrations, groups, seed)
+        features = kinds[0].features(demonstrations)
+
+        def candidate(embedding: Embedding, points: Floats, known: Labels | None = None) -> tuple[Groups, Labels]:
+            known = demonstrations.labels if known is None else known
+            found = cls._of_points(embedding, points, groups, seed, known)
+            return found, found._relative_nll(points).argmin(axis=1)
+
+        candidates, usual = [candidate(kinds[0], kinds[0].of_features(features))], 0
+        at_gaps = cls._gaps(kinds, features, demonstrations, groups, seed)
         if at_gaps is not None:
-            both = [one.relative_nll(demonstrations).argmin(axis=1) for one in (found[0], at_gaps)]
-            if adjusted_rand_score(*both) >= AGREEMENT:
-                return found[0]
-        found += [cls.in_embedding(embedding, demonstrations, groups, seed) for embedding in kinds[1:]]
+            embedding, known = at_gaps
+            candidates.append(candidate(embedding, embedding(demonstrations), known))
+            usual = 1
+            if adjusted_rand_score(candidates[0][1], candidates[1][1]) >= AGREEMENT:
+                return candidates[0][0]
+        candidates += [candidate(embedding, embedding.of_features(features)) for embedding in kinds[1:]]
         for before in (False, True):
             policies = linear_policies(demonstrations, groups, seed, before)
             if policies is not None:
-                found.append(cls.in_embedding(kinds[0].by_policies(policies), demonstrations, groups, seed))
-        usual = found[0] if at_gaps is None else at_gaps
-        found.append(usual)
-        partitions = [one.relative_nll(demonstrations).argmin(axis=1) for one in found]
+                embedding = kinds[0].by_policies(policies)
+                candidates.append(candidate(embedding, embedding(demonstrations)))
         regressions = Regressions.of(demonstrations, seed)
-        nll = regressions.held_out_nll(partitions)[1:]
+        nll = regressions.held_out_nll([partition for _, partition in candidates])[1:]
         best = int(np.argmin([one.sum() for one in nll]))
-        gain = nll[-1] - nll[best]
+        gain = nll[usual] - nll[best]
         surely = gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE
         much = at_gaps is None or gain.sum() > _MUCH * regressions.actions.size
-        return found[best] if surely and much else usual
+        return candidates[best if surely and much else usual][0]
 
-    @classmethod
-    def _at_gaps(
-        cls, kinds: list[Embedding], demonstrations: Demonstrations, groups: int, seed: int
-    ) -> "Groups | None":
-        """Return groups at gaps, or None if these tell another number apart, or some groups are known already."""
+    @staticmethod
+    def _gaps(
+        kinds: list[Embedding], features: Floats, demonstrations: Demonstrations, groups: int, seed: int
+    ) -> tuple[Embedding, Labels] | None:
+        """Return the embedding by what gaps are in, and the group of each trajectory or -1, (trajectories,).
+
+        None if gaps tell another number apart, or some groups are known already.
+        """
         if demonstrations.labels is not None:
             return None
         rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
-        columns = columns_of(demonstrations.select(rows), kinds)
+        columns = columns_of(demonstrations.select(rows), kinds, features[rows])
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         if len(tree.splits) != groups - 1:
             return None
@@ -108,22 +119,17 @@ class Groups:
         by_property[properties, np.arange(len(properties))] = 1 / np.where(spread > 0, spread, 1)
         known = np.full(len(demonstrations), -1)
         known[rows] = tree.labels(groups)
-        embedding = kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
-        return cls.in_embedding(embedding, demonstrations, groups, seed, known)
+        return kinds[0].by_gaps([kinds[place] for place in embeddings], by_property), known
 
     @classmethod
-    def in_embedding(
-        cls,
-        embedding: Embedding,
-        demonstrations: Demonstrations,
-        groups: int,
-        seed: int,
-        known: NDArray[np.integer] | None = None,
-    ) -> "Groups":
-        """Find groups in this embedding, with the group of each trajectory that is `known` (trajectories,), else -1."""
-        rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_CENTRES]
-        points = embedding(demonstrations)
-        known = demonstrations.labels if known is None else known
+    def in_embedding(cls, embedding: Embedding, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
+        """Find groups in this embedding; trajectories with a label are in the group of that number."""
+        return cls._of_points(embedding, embedding(demonstrations), groups, seed, demonstrations.labels)
+
+    @classmethod
+    def _of_points(cls, embedding: Embedding, points: Floats, groups: int, seed: int, known: Labels | None) -> "Groups":
+        """Find groups of embedded trajectories, with the group of each that is `known` (trajectories,), else -1."""
+        rows = np.random.default_rng(seed).permutation(len(points))[:_TRAJECTORIES_FOR_CENTRES]
         if known is None and len(embedding.policies):  # each policy has its group, also where clusters would differ
             known = points.argmin(axis=1)
         if known is not None:
@@ -144,7 +150,11 @@ class Groups:
         It is half the squared distance to the group's centre, in units of the spread within groups, less the least of
         the row. A row beyond `max_distance` of all groups is 0.
         """
-        distances = cdist(self.embedding(demonstrations) @ self.metric, self.centres)
+        return self._relative_nll(self.embedding(demonstrations))
+
+    def _relative_nll(self, points: Floats) -> NDArray[np.float64]:
+        """Return `relative_nll` of embedded trajectories (trajectories, dimensions)."""
+        distances = cdist(points @ self.metric, self.centres)
         least = distances.min(axis=1, keepdims=True)
         nll: NDArray[np.float64] = np.where(least <= 1.001 * self.max_distance, (distances**2 - least**2) / 2, 0.0)
         return nll

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from sklearn import config_context
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
@@ -88,7 +89,9 @@ def cluster(
 
     # With several threads the order of summation, and so now and then a label, would change from run to run.
     # KMeans warns of points that differ by rounding alone; groups without points are allowed.
-    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
+    # Hundreds of small problems are solved, in which its checks of the same points would take half of the time.
+    unchecked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with threadpool_limits(1, user_api="openmp"), unchecked, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         starts = (
             KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_

@@ -185,12 +185,9 @@ def _crossings(states: Floats) -> Floats:
 
 def _turns(actions: Floats) -> Floats:
     """Return how far the action turns in each plane of two columns, in all and in each part, about in radians."""
-    found = []
-    for one in range(actions.shape[1]):
-        for other in range(one + 1, actions.shape[1]):
-            x, y = actions[:, one], actions[:, other]
-            across, along = x[:-1] * y[1:] - y[:-1] * x[1:], np.square(x) + np.square(y)
-            parts = zip(np.array_split(across, _PARTS), np.array_split(along[1:], _PARTS), strict=True)
-            for turned, size in ((across, along[1:]), *parts):
-                found.append(turned.sum() / (size.sum() + 1e-9) * len(actions))
-    return np.array(found)
+    one, other = np.triu_indices(actions.shape[1], 1)
+    x, y = np.ascontiguousarray(actions.T[one]), np.ascontiguousarray(actions.T[other])  # (planes, steps)
+    across, along = x[:, :-1] * y[:, 1:] - y[:, :-1] * x[:, 1:], (np.square(x) + np.square(y))[:, 1:]
+    parts = [(across, along), *zip(*(np.array_split(one, _PARTS, axis=1) for one in (across, along)), strict=True)]
+    turns = [turned.sum(axis=1) / (size.sum(axis=1) + 1e-9) for turned, size in parts]
+    return np.stack(turns, axis=1).ravel() * len(actions)

@@ -56,12 +56,19 @@ class Columns:
         return sorted(properties), sorted({column // _COMPONENTS for column in beyond})
 
 
-def columns_of(demonstrations: Demonstrations, embeddings: list[Embedding]) -> Columns:
-    """Return where gaps between demonstrations are sought."""
+def columns_of(demonstrations: Demonstrations, embeddings: list[Embedding], features: Floats) -> Columns:
+    """Return where gaps between demonstrations are sought.
+
+    Args:
+        demonstrations: of any lengths.
+        embeddings: of `Embedding.fit_kinds`.
+        features: (trajectories, features), theirs of these demonstrations.
+    """
     kinds = [kind for kind, _ in property_names(demonstrations)]
     values = tabulated(demonstrations, *normalisation(demonstrations))
     values = on_lines(without_directions(values, kinds, demonstrations), kinds)
-    return Columns(values, kinds, Embedding.together(embeddings, demonstrations))
+    points = [((features - one.centre) @ one.components).astype(np.float32) for one in embeddings]
+    return Columns(values, kinds, points)
 
 
 @dataclass(frozen=True, eq=False)

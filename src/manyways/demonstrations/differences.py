@@ -18,6 +18,8 @@ _TIMES = {
     1.0: "at the end",
 }
 _CLEAR = 1.0  # standard deviations between the means; less is hard to see
+_VALUES = 1_000_000  # of all trajectories that are split
+_LEAST = 4  # trajectories to split
 _MOST = 100  # trajectories of a mode that are looked at, which say enough of its mean
 
 
@@ -49,6 +51,35 @@ def distinguishing(
         found[-1] += _of_length(
             demonstrations.lengths[own[code]], demonstrations.lengths[np.setdiff1d(used, own[code])]
         )
+    return found
+
+
+def halves(demonstrations: Demonstrations, codes: NDArray[np.int64], count: int) -> list[tuple[list[int], str]]:
+    """Return for each code the smaller part of its trajectories if they were split in two, and what distinguishes it.
+
+    k-means splits them by their values at normalised times. A code with few trajectories has no such part ([], "").
+
+    Args:
+        demonstrations: whose observations and actions are compared.
+        codes: (trajectories,), of each trajectory.
+        count: how many codes there are.
+    """
+    from sklearn.cluster import KMeans
+
+    scale = np.concatenate(spread(demonstrations))
+    most = max(_MOST, _VALUES // (len(_TIMES) * len(scale)))
+    rng, found = np.random.default_rng(0), []
+    for code in range(count):
+        own = np.sort(rng.permutation(np.flatnonzero(codes == code))[:most])
+        labels = np.zeros(len(own), np.int64)
+        if len(own) >= _LEAST:
+            values = np.stack([(_sampled(demonstrations, int(place)) / scale).ravel() for place in own])
+            labels = KMeans(2, n_init=3, random_state=0).fit(values).labels_
+        part = own[labels == (0 if 2 * labels.sum() > len(labels) else 1)]
+        within = np.full(len(codes), -1)
+        within[own], within[part] = 1, 0
+        clauses = distinguishing(demonstrations, within, 2, 1)[0] if len(part) else []
+        found.append((part.tolist(), clauses[0] if clauses else ""))
     return found
 
 

@@ -21,7 +21,8 @@ from manyways.evaluation import purity
 from manyways.files import write_json
 from manyways.latents import Categorical
 from manyways.runs.provenance import provenance
-from manyways.visual.figures import code_colours, save
+from manyways.visual.colours import code_colours
+from manyways.visual.figures import save
 
 MODES = 3
 NOISE = 0.01  # σ of the data

@@ -29,7 +29,8 @@ from manyways.reproduce.image_data import Images, ImageTask, load_images
 from manyways.reproduce.image_models import VAE, generator
 from manyways.runs.provenance import provenance
 from manyways.search.settings import Search
-from manyways.visual.figures import code_colours, save
+from manyways.visual.colours import code_colours
+from manyways.visual.figures import save
 
 Floats = NDArray[np.float32]
 

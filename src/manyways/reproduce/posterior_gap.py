@@ -26,7 +26,8 @@ from manyways.files import write_json
 from manyways.latents import Gaussian
 from manyways.runs.provenance import provenance
 from manyways.search.settings import Search
-from manyways.visual.figures import code_colours, save
+from manyways.visual.colours import code_colours
+from manyways.visual.figures import save
 
 Floats = NDArray[np.floating[Any]]
 

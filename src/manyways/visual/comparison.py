@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from manyways.runs.comparison import Compared
-from manyways.visual.figures import code_colours
+from manyways.visual.colours import code_colours
 
 Bar = tuple[float, float, float] | None
 

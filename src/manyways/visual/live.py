@@ -34,7 +34,8 @@ class Live:
     def __init__(self, policy: Policy, make: Callable[[], Any], name: str, seed: int = 0) -> None:
         choose_renderer()
         self._policy, self._make, self._name, self._seed = policy, make, name, seed
-        self._code = policy.code(0 if isinstance(policy.prior, Categorical) else np.full(policy.state_size, 0.5))
+        assert policy.prior is not None
+        self._code = policy.code(0 if isinstance(policy.prior, Categorical) else np.full(policy.prior.dimension, 0.5))
         self._reset = self._nudged = False
         self._onlooker, self._problem = 0, ""
 
@@ -45,8 +46,6 @@ class Live:
         Raises:
             InputError: it does not.
         """
-        if not isinstance(policy.prior, Categorical):
-            raise InputError("the live simulator needs a list of codes; leave out --env for continuous ones")
         kwargs = {"render_mode": "rgb_array", **env_kwargs}
         made = make_environment(environment, kwargs)
         try:
@@ -60,6 +59,8 @@ class Live:
     def command(self, asked: Any) -> None:
         """Do what the page asks: {"code": 1}, {"reset": true} or {"nudge": true}.
 
+        A continuous code is the prior's CDF of each of its dimensions, 0 to 1: {"code": [0.5]}.
+
         Raises:
             InputError: it is something else, there is no such code, or the environment has failed.
         """
@@ -69,11 +70,18 @@ class Live:
         if not isinstance(asked, dict) or not asked or not set(asked) <= known:
             raise InputError(f"{asked!r} is nothing to do; ask for code, reset or nudge")
         if "code" in asked:
-            if type(asked["code"]) is not int:
-                raise InputError(f"the code is {asked['code']!r}; give its index")
-            self._code = self._policy.code(asked["code"])
+            self._code = self._policy.code(self._asked(asked["code"]))
         self._reset = self._reset or bool(asked.get("reset"))
         self._nudged = self._nudged or bool(asked.get("nudge"))
+
+    def _asked(self, code: Any) -> Any:
+        """Return a code that was asked for, if it is of the right kind."""
+        if isinstance(self._policy.prior, Categorical):
+            if type(code) is not int:
+                raise InputError(f"the code is {code!r}; give its index")
+        elif not isinstance(code, list) or not all(type(share) in (int, float) for share in code):
+            raise InputError(f"the code is {code!r}; give the prior's CDF of each of its dimensions, such as [0.5]")
+        return code
 
     def frames(self) -> Generator[bytes, None, None]:
         """Yield JPEG pictures at the pace of the simulation, until somebody else looks on."""

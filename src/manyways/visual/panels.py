@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from manyways.visual.figures import code_colours
+from manyways.visual.colours import code_colours
 
 Floats = NDArray[np.floating[Any]]
 Paths = tuple[Sequence[Floats], NDArray[np.int64], int]

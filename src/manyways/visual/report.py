@@ -1,26 +1,23 @@
-"""One self-contained HTML page of a run: what was found, how it was found, and how well it is imitated."""
+"""The page of a run, one file that needs no network: its demonstrations and modes, edits of both, and all numbers."""
 
 import base64
+import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
 import manyways
-from manyways.demonstrations import Demonstrations
+from manyways.demonstrations import Demonstrations, Edits
 from manyways.demonstrations.spaces import describe
-from manyways.evaluation import (
-    ContinuousEvaluation,
-    Coverage,
-    Disturbed,
-    EnvironmentEvaluation,
-    Evaluation,
-    Switching,
-)
-from manyways.files import write_bytes
+from manyways.errors import InputError
+from manyways.evaluation import ContinuousEvaluation, Coverage, EnvironmentEvaluation, Evaluation
+from manyways.files import read_json, write_bytes
 from manyways.latents import Categorical, Gaussian
 from manyways.policies.policy import Policy
 from manyways.runs import inputs, workflow
@@ -28,11 +25,12 @@ from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
 from manyways.tasks import ContinuousModes, DiscreteModes, Task
-from manyways.visual import figures
-from manyways.visual.trajectories import draw_trajectories
+from manyways.visual.contents import charts, contents
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EPISODES = 100  # of an evaluation that the page asks for
-_PATHS_SHOWN = 8  # with switched codes, in one picture
 
 
 def report(
@@ -42,7 +40,7 @@ def report(
     weights: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> Path:
-    """Write report.html into the run's folder and return its path.
+    """Write the whole page as report.html into the run's folder and return its path.
 
     Args:
         run: finished; it is evaluated first if it is on a task whose modes fit its codes, and has not been.
@@ -56,36 +54,124 @@ def report(
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     policy, task = run.policy(), inputs.task_of(run, weights)
+    if run.evaluation() is None and task is not None and _matches(policy, task):
+        workflow.evaluate(run, episodes=_EPISODES, weights=weights, progress=progress)
+    path = run.path / "report.html"
+    write_bytes(path, page(run, data=data, weights=weights, pictures=True, progress=progress).encode())
+    return path
+
+
+def explore(run: str | Path | Run, *, data: str | Path | None = None, progress: Progress = SILENT) -> Path:
+    """Write the page as explore.html into the run's folder, without new rollouts, and return its path.
+
+    Arguments and errors are those of `report`.
+    """
+    run = run if isinstance(run, Run) else Run.open(Path(run))
+    path = run.path / "explore.html"
+    write_bytes(path, page(run, data=data, progress=progress).encode())
+    return path
+
+
+def page(
+    run: Run,
+    *,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    pictures: bool = False,
+    served: bool = False,
+    live: bool = False,
+    progress: Progress = SILENT,
+) -> str:
+    """Return the page as HTML.
+
+    Args:
+        run: finished.
+        data: demonstrations; those of the run unless given.
+        weights: folder of the expert; that of the run, or the one that ships, unless given.
+        pictures: whether to draw demonstrations, and rollouts of a policy that has a task, beside the interactive ones.
+        served: whether it saves into the run's folder.
+        live: whether a simulator is shown beside it, see `Live`.
+        progress: receives what is said on the way.
+
+    Raises:
+        InputError: as for `report`.
+    """
+    policy, task, metrics = run.policy(), inputs.task_of(run, weights), run.metrics()
     _, demonstrations, labels = inputs.load_data(run, data)
-    evaluation = run.evaluation()
-    if evaluation is None and task is not None and _matches(policy, task):
-        evaluation, _ = workflow.evaluate(run, episodes=_EPISODES, weights=weights, progress=progress)
     codes = None
     if policy.prior is not None:
         with progress.section("searching the trajectories' codes"):
             codes = find_codes(policy, demonstrations, labels)
         if data is None:
             codes = with_held_out(run, policy, codes, demonstrations)
-    with progress.section("drawing"):
-        page = _page(run, policy, demonstrations, codes, task, evaluation)
-    path = run.path / "report.html"
-    write_bytes(path, page.encode())
-    return path
+    with progress.section("looking at the trajectories"):
+        shown = contents(policy, demonstrations, codes)
+    shown |= {
+        "title": run.title,
+        "edits": {} if data is not None else _decided(run, shown, progress).to_json(),
+        "command": shlex.split(run.config["provenance"]["command"]),
+        "charts": charts(metrics, run.config["mode_count"], codes),
+        "served": served,
+        "live": live,
+    }
+    evaluation, drawn = run.evaluation(), {}
+    if pictures:
+        with progress.section("drawing"):
+            drawn = _pictures(policy, demonstrations, codes, task, evaluation)
+    if (run.path / "switching.png").is_file():
+        drawn["switching"] = _embedded((run.path / "switching.png").read_bytes())
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    parts = {"css": _template("page.css"), "js": _template("page.js"), "charts_js": _template("charts.js")}
+    return environment.get_template("page.html.jinja").render(
+        **{name: Markup(text) for name, text in parts.items()},
+        plotly=Markup(_plotly()),
+        data=Markup(_json(shown)),
+        charts=shown["charts"],
+        served=served,
+        live=live,
+        pictures=drawn,
+        modes=task.discrete_modes.names if task and isinstance(evaluation, Evaluation | Coverage) else (),
+        robustness=_robustness(run),
+        **_facts(run, policy, demonstrations, codes, evaluation),
+        seconds=metrics[-1]["seconds"],
+        steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
+    )
 
 
-def draw_switching(run: Run, task: Task, disturbed: Disturbed, switching: Switching) -> Path:
-    """Draw some rollouts through which the code was switched (Figure 6), as RUN/switching.png, and return its path.
+_Evaluated = Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None
 
-    Colours are those of the modes, in their order; codes without a mode follow.
-    """
-    modes = task.discrete_modes.names
-    left = [code for code, mode in enumerate(disturbed.assignment) if mode is None]
-    place = [len(modes) + left.index(code) if mode is None else mode for code, mode in enumerate(disturbed.assignment)]
-    names = [*modes, *(f"code {code}" for code in left)]
-    paths = [(points, np.array(place)[active]) for points, active in switching.paths(task)[:_PATHS_SHOWN]]
-    path = run.path / "switching.png"
-    figures.save(figures.switched_paths([(run.title, paths)], len(names), task.picture.labels, names), path)
-    return path
+
+def _facts(
+    run: Run, policy: Policy, demonstrations: Demonstrations, codes: Codes | None, evaluation: _Evaluated
+) -> dict[str, Any]:
+    """Return the numbers and words of the page."""
+    kinds = {
+        "matched": Evaluation,
+        "achieved": ContinuousEvaluation,
+        "coverage": Coverage,
+        "rolled_out": EnvironmentEvaluation,
+    }
+    return {
+        **{name: evaluation if isinstance(evaluation, kind) else None for name, kind in kinds.items()},
+        "evaluation": None if isinstance(evaluation, EnvironmentEvaluation) else evaluation,
+        "title": run.title,
+        "version": manyways.__version__,
+        "config": run.config,
+        "settings": {name: value for name, value in run.config["settings"].items() if name != "prior"},
+        "counted": run.config["mode_count"],
+        "prior": policy.prior,
+        "discrete": isinstance(policy.prior, Categorical),
+        "demonstrations": demonstrations,
+        "observation": describe(demonstrations.observation_space),
+        "action": describe(demonstrations.action_space),
+        "codes": codes,
+        "loss": None if codes is None else float(codes.encoding.losses.mean()),
+        "of_the_mean": None if codes is None else policy.uninformed_loss,
+        "commands": _commands(run, len(demonstrations)),
+        "best": run.best,
+    }
 
 
 def _matches(policy: Policy, task: Task) -> bool:
@@ -94,110 +180,35 @@ def _matches(policy: Policy, task: Task) -> bool:
     return listed if policy.prior is None else isinstance(policy.prior, Categorical) == listed
 
 
-def _page(
-    run: Run,
-    policy: Policy,
-    demonstrations: Demonstrations,
-    codes: Codes | None,
-    task: Task | None,
-    evaluation: Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None,
-) -> str:
-    """Return the page as HTML."""
-    metrics = run.metrics()
-    matched = evaluation if isinstance(evaluation, Evaluation) else None
-    achieved = evaluation if isinstance(evaluation, ContinuousEvaluation) else None
-    coverage = evaluation if isinstance(evaluation, Coverage) else None
-    environment_ = evaluation if isinstance(evaluation, EnvironmentEvaluation) else None
-    of_the_mean = None if codes is None else policy.uninformed_loss
-    pictures = {
-        "trajectories": draw_trajectories(policy, demonstrations, codes, task),
-        "loss": figures.loss_curve(metrics, of_the_mean),
-    }
-    if any(line.get("code_usage/0") for line in metrics):  # where codes are searched
-        listed = isinstance(policy.prior, Categorical)
-        what = "share of trajectories won by each code" if listed else "share of codes in each tenth of the prior"
-        pictures["usage"] = figures.code_usage(metrics, what)
-    if any("discriminator_accuracy" in line for line in metrics):
-        pictures["adversarial"] = figures.adversarial_curves(metrics)
-    if codes is not None and codes.segments is not None and codes.counts is not None:
-        pictures["segments"] = figures.segment_bands(codes.segments, len(codes.counts))
-    counted = run.config["mode_count"]
-    if counted is not None:
-        votes = {int(number): share for number, share in counted["votes"].items()}
-        names = [f"{number}: {split['by']}" for number, split in enumerate(counted["splits"], 2)]
-        gaps = list(zip([*names, "the next"], counted["chances"].values(), strict=True))
-        pictures["mode_count"] = figures.mode_count(votes, gaps, int(counted["best"]))
-    if achieved is not None and task is not None:
-        pictures["achieved"] = _achieved(achieved, policy, task)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.jinja").render(
-        title=run.title,
-        version=manyways.__version__,
-        config=run.config,
-        settings={name: value for name, value in run.config["settings"].items() if name != "prior"},
-        prior=policy.prior,
-        discrete=isinstance(policy.prior, Categorical),
-        demonstrations=demonstrations,
-        observation=describe(demonstrations.observation_space),
-        action=describe(demonstrations.action_space),
-        rows=_rows(codes, task, matched) if codes is not None and codes.counts is not None else [],
-        modes=task.discrete_modes.names if task and (matched or coverage) else (),
-        evaluation=None if environment_ else evaluation,
-        rolled_out=environment_,
-        matched=matched,
-        achieved=achieved,
-        coverage=coverage,
-        codes=codes,
-        loss=None if codes is None else float(codes.encoding.losses.mean()),
-        of_the_mean=of_the_mean,
-        seconds=metrics[-1]["seconds"],
-        steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
-        pictures={name: _embedded(picture) for name, picture in pictures.items()},
-        commands=_commands(run, len(demonstrations)),
-        best=run.best,
-        counted=counted,
-    )
+def _robustness(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """Return how a policy was disturbed and what it returned; nothing where it was not."""
+    path = run.path / "robustness.json"
+    if not path.exists():
+        return []
+    found = read_json(path)
+    try:
+        share, codes = found["random_actions"]["share"], len(found["random_actions"]["assignment"])
+        hows = {"random_actions": f"{share:.0%} random actions", "switching": f"the code switched through all {codes}"}
+        return [(how, found[name]) for name, how in hows.items()]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}); run `manyways robustness` again") from error
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A code's line in the page's table."""
+def _pictures(
+    policy: Policy, demonstrations: Demonstrations, codes: Codes | None, task: Task | None, evaluation: _Evaluated
+) -> dict[str, str]:
+    from manyways.visual import figures
+    from manyways.visual.trajectories import draw_trajectories
 
-    code: int
-    colour: str
-    trajectories: int
-    share: float
-    mode: str | None
-    returns: list[float]
-    matched: int | None
-    name: str | None
+    drawn = {"trajectories": draw_trajectories(policy, demonstrations, codes, task)}
+    if isinstance(evaluation, ContinuousEvaluation) and task is not None:
+        drawn["achieved"] = _achieved(evaluation, policy, task)
+    return {name: _embedded(figures.png(figure)) for name, figure in drawn.items()}
 
 
-def _rows(codes: Codes, task: Task | None, evaluation: Evaluation | None) -> list[_Row]:
-    assert codes.counts is not None
-    counts = codes.counts
-    colours = figures.code_colours(len(counts))
-    rows = []
-    for code, count in enumerate(counts):
-        matched = evaluation.assignment[code] if evaluation else None
-        rows.append(
-            _Row(
-                code=code,
-                colour=colours[code],
-                trajectories=int(count),
-                share=count / counts.sum(),
-                mode=task.discrete_modes.names[matched] if task and matched is not None else None,
-                returns=evaluation.return_matrix[code] if evaluation else [],
-                matched=matched,
-                name=codes.names.get(code),
-            )
-        )
-    return rows
+def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> "Figure":
+    from manyways.visual import figures
 
-
-def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> Figure:
     assert isinstance(policy.prior, Gaussian)
     assert isinstance(task.modes, ContinuousModes)
     return figures.codes_and_modes(
@@ -209,9 +220,41 @@ def _achieved(evaluation: ContinuousEvaluation, policy: Policy, task: Task) -> F
     )
 
 
-def _embedded(figure: Figure) -> str:
-    """Return the figure as a PNG in a data address, so that the page needs no other file."""
-    return "data:image/png;base64," + base64.b64encode(figures.png(figure)).decode()
+def _embedded(picture: bytes) -> str:
+    """Return a PNG as a data address, so that the page needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+def _decided(run: Run, shown: dict[str, Any], progress: Progress) -> Edits:
+    """Return what the page begins with: what it saved in the folder before, or what the run was trained with."""
+    path, own = run.path / "edits.json", replace(run.edits, names={})  # the policy has the names
+    if not path.exists():
+        return own
+    try:
+        saved = Edits.read(path)
+    except InputError as error:
+        progress.warn(f"{error}; the page begins without it")
+        return own
+    codes = dict(zip(shown["ids"], shown.get("codes", []), strict=False))
+    if any(codes.get(name, code) != code for name, code in saved.anchors.items()):
+        progress.warn(f"{path} numbers the modes otherwise, since some were merged; the page begins without it")
+        return own
+    return saved
+
+
+def _json(value: Any) -> str:
+    """Return JSON that can stand in a page: nothing in it ends or begins an element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _template(name: str) -> str:
+    return (resources.files("manyways.visual") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """Return Plotly's JavaScript, which lies in its wheel."""
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def _commands(run: Run, trajectories: int) -> list[str]:

@@ -11,8 +11,8 @@ from manyways.errors import InputError, ManywaysError, WriteError
 from manyways.files import write_json
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
-from manyways.visual.explore import page
 from manyways.visual.live import Live
+from manyways.visual.report import page
 
 _HOST = "127.0.0.1"
 _BOUNDARY = "frame"
@@ -23,7 +23,7 @@ class Server:
     """Listens on 127.0.0.1 until it is closed. Every address needs the token, which only the one who started it knows.
 
     Args:
-        run: finished, of an algorithm with codes.
+        run: finished.
         port: to listen on; 0 for a free one.
         progress: receives what is said on the way.
         live: a simulator to show beside it.

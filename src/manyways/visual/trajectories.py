@@ -1,6 +1,7 @@
-"""The first picture of the page: demonstrations in the plane, and rollouts beside them."""
+"""Pictures of trajectories in the plane: demonstrations, rollouts beside them, and codes that are switched."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from manyways.demonstrations import Demonstrations
+from manyways.evaluation import Disturbed, Switching
 from manyways.evaluation.rollouts import roll_out_codes
 from manyways.latents import Categorical
 from manyways.policies.modes import label
 from manyways.policies.policy import Policy
 from manyways.runs.codes import Codes
+from manyways.runs.run import Run
 from manyways.tasks import Task
 from manyways.tasks.rollouts import Rollouts, roll_out
 from manyways.visual import figures
 
 _DRAWN = 150  # demonstrations in the picture; more only hide each other
+_PATHS_SHOWN = 8  # with switched codes, in one picture
 _ROLLOUTS = 12  # of a policy without codes
 _ROLLOUT_SEED = 0
 _COLOURS = 20  # for the codes of a continuous prior
@@ -69,6 +73,21 @@ def draw_trajectories(policy: Policy, demonstrations: Demonstrations, codes: Cod
     bar = None if listed else (f"the prior's CDF of {dimension}", 0.0, 1.0)
     names = [f"code {label(policy.names, code)}" for code in range(count)] if listed else None
     return figures.paths_by_code(groups, count, labels, bar=bar, names=names)
+
+
+def draw_switching(run: Run, task: Task, disturbed: Disturbed, switching: Switching) -> Path:
+    """Draw some rollouts through which the code was switched (Figure 6), as RUN/switching.png, and return its path.
+
+    Colours are those of the modes, in their order; codes without a mode follow.
+    """
+    modes = task.discrete_modes.names
+    left = [code for code, mode in enumerate(disturbed.assignment) if mode is None]
+    place = [len(modes) + left.index(code) if mode is None else mode for code, mode in enumerate(disturbed.assignment)]
+    names = [*modes, *(f"code {code}" for code in left)]
+    paths = [(points, np.array(place)[active]) for points, active in switching.paths(task)[:_PATHS_SHOWN]]
+    path = run.path / "switching.png"
+    figures.save(figures.switched_paths([(run.title, paths)], len(names), task.picture.labels, names), path)
+    return path
 
 
 def _drawn(task: Task, rollouts: Rollouts) -> list[Floats]:

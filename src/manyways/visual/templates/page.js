@@ -1,5 +1,5 @@
 "use strict";
-// The page of `manyways explore`. All text from the data goes through textContent, or through `safe` into Plotly.
+// The page of a run. All text from the data goes through textContent, or through `safe` into Plotly.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -7,10 +7,10 @@ const short = (text, most = 34) => (text.length > most ? text.slice(0, most - 1)
 const number = (value) => (Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2)
   : String(+value.toPrecision(4)));
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-const count = data.ids.length, discrete = Boolean(data.codes), STEP = -1;
-const GREY = "#b5b5b5", SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#9fda3a", "#fde725"];
+const count = data.ids.length, discrete = Boolean(data.codes), coordinates = data.coordinates || [], STEP = -1;
+const GREY = "#b5b5b5", CHOSEN = "#0072B2", NEAR = "#D55E00", NEAREST = 5, SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#9fda3a", "#fde725"];
 const place = new Map(data.drawn.map((demonstration, index) => [demonstration, index]));
-const config = { displaylogo: false, responsive: true, 
+const config = { displaylogo: false, responsive: true,
   modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage", "sendChartToCloud"] }; // the last would upload the data
 
 // The numbers: 16 bits each, column by column.
@@ -29,14 +29,22 @@ const columnName = (column) => (column === STEP ? "step" : data.columns[column])
 
 // What a person has decided.
 const names = discrete ? data.modes.map((mode) => mode.name) : [];
+const trained = names.map((_, code) => code); // the policy has no others
+function addMode(words, typical = []) {
+  data.modes.push({ words, typical, worst: [], half: [] });
+  data.colours.push(data.palette[names.length % data.palette.length]);
+  names.push("");
+}
 const labels = new Map(), excluded = new Set(), position = new Map(data.ids.map((id, index) => [id, index]));
 const gone = new Set(); // left out when this run was trained
 for (const id of data.edits.exclude || []) { if (position.has(id)) excluded.add(position.get(id)); else gone.add(id); }
 for (const [id, code] of Object.entries(data.edits.labels || {})) {
+  while (discrete && names.length <= code && code < count) addMode([]); // that was split off
   if (discrete && position.has(id) && code < names.length) labels.set(position.get(id), code);
 }
 for (const [code, name] of Object.entries(data.edits.names || {})) if (+code < names.length) names[code] = name;
-let merged = false, changed = false, chosen = null;
+let merged = false, changed = false, chosen = null, near = []; // demonstrations with codes near the sliders'
+const colourOf = (index) => (discrete ? data.colours[codeOf(index)] : CHOSEN);
 const codeOf = (index) => (labels.has(index) ? labels.get(index) : data.codes[index]);
 const nameOf = (code) => (names[code] ? `${code} ${names[code]}` : `code ${code}`);
 
@@ -55,9 +63,11 @@ const axes = [[STEP, "step"], ...data.columns.map((name, column) => [column, nam
 fill($("x"), axes, data.axes[0]);
 fill($("y"), axes, data.axes[1]);
 fill($("z"), [["", "none"], ...axes], "");
-const measures = { loss: data.losses, length: data.lengths };
+const codeName = (dimension) => (coordinates.length > 1 ? `code ${dimension}` : "code");
+const measures = Object.fromEntries(coordinates.map((column, dimension) => [codeName(dimension), column]));
+if (data.losses) measures.loss = data.losses;
 if (data.margins) measures.margin = data.margins;
-(data.coordinates || []).forEach((column, dimension) => { measures[`code ${dimension}`] = column; });
+measures.length = data.lengths;
 const colourings = discrete ? [["code", "code"]] : [];
 for (const name of Object.keys(measures)) colourings.push([`m:${name}`, name]);
 for (const name of Object.keys(data.attributes)) colourings.push([`a:${name}`, name]);
@@ -87,8 +97,7 @@ function grouping() {
 function hover(index) {
   const lines = [`<b>${safe(short(data.ids[index]))}</b>`];
   if (discrete) lines.push(safe(short(nameOf(codeOf(index)))) + (labels.has(index) ? " (your label)" : ""));
-  lines.push(`loss ${number(data.losses[index])}`);
-  if (data.margins) lines.push(`margin ${number(data.margins[index])}`);
+  for (const [name, column] of Object.entries(measures)) if (name !== "length") lines.push(`${name} ${number(column[index])}`);
   lines.push(plural(data.lengths[index], "step"));
   for (const [name, column] of Object.entries(data.attributes).slice(0, 5)) {
     lines.push(`${safe(short(name))}: ${safe(short(String(column[index])))}`);
@@ -113,7 +122,8 @@ function draw() {
   const opacity = Math.max(0.25, Math.min(0.85, 25 / Math.sqrt(data.drawn.length) / 3));
   const traces = groups.filter((group) => group.members.length).map((group) => lineOf(group.members, {
     name: safe(short(group.name, 24)), showlegend: Boolean(group.name), line: { color: group.colour, width: three ? 2.5 : 1.3 },
-    opacity: chosen === null ? opacity : 0.12 }, three));
+    opacity: chosen === null && !near.length ? opacity : 0.12 }, three));
+  if (near.length) traces.push(lineOf(near, { line: { color: NEAR, width: three ? 5 : 2.5 } }, three));
   if (time && chosen === null) {
     const all = lineOf(groups[0].members, { mode: "markers" }, three), owners = groups[0].members;
     const shares = owners.flatMap((index) => [...values(STEP, place.get(index)).map((s) => s / (data.lengths[index] - 1)), null]);
@@ -128,14 +138,14 @@ function draw() {
         colorbar: { title: { text: safe(short(scale.name, 18)) }, thickness: 10 } } });
   }
   if (chosen !== null && place.has(chosen)) {
-    const colour = discrete ? data.colours[codeOf(chosen)] : "#0072B2";
+    const colour = colourOf(chosen);
     traces.push(lineOf([chosen], { mode: "lines+markers", line: { color: colour, width: three ? 6 : 3 },
       marker: { size: 3, color: colour } }, three));
   }
   const title = (axis) => ({ title: { text: safe(short(columnName(+$(axis).value), 40)) }, automargin: true });
   const layout = { margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "closest", uirevision: [$("x").value, $("y").value, three].join(),
     font: { family: "system-ui, sans-serif", size: 12 }, plot_bgcolor: "#fff", paper_bgcolor: "#fff",
-    legend: { orientation: "h", y: -0.16, itemsizing: "constant" }, hoverlabel: { align: "left" },
+    legend: { orientation: "h", y: 1.01, yanchor: "bottom", itemsizing: "constant" }, hoverlabel: { align: "left" },
     ...(three ? { scene: { xaxis: title("x"), yaxis: title("y"), zaxis: title("z") } }
       : { xaxis: { ...title("x"), gridcolor: "#eee", zeroline: false }, yaxis: { ...title("y"), gridcolor: "#eee", zeroline: false } }) };
   return Plotly.react("plot", traces, layout, config);
@@ -155,7 +165,7 @@ function drawTime() {
   const columns = series().slice(0, 12), own = place.get(chosen);
   const alike = data.drawn.filter((index) => index !== chosen && !excluded.has(index)
     && (!discrete || codeOf(index) === codeOf(chosen))).slice(0, 15);
-  const traces = [], colour = discrete ? data.colours[codeOf(chosen)] : "#0072B2";
+  const traces = [], colour = colourOf(chosen);
   const layout = { margin: { l: 8, r: 8, t: 18, b: 8 }, height: 60 + 105 * columns.length, showlegend: false, hovermode: "closest",
     font: { family: "system-ui, sans-serif", size: 11 }, xaxis: { title: { text: "step" }, automargin: true, gridcolor: "#eee" },
     annotations: [], grid: { rows: columns.length, columns: 1, pattern: "coupled", roworder: "top to bottom" } };
@@ -179,8 +189,8 @@ function showOne() {
   $("one-hint").hidden = chosen !== null;
   $("one-title").textContent = chosen === null ? "One demonstration" : data.ids[chosen];
   if (chosen === null) return;
-  const facts = [`loss ${number(data.losses[chosen])} (the mean action's ${number(data.of_the_mean)})`];
-  if (data.margins) facts.push(`margin ${number(data.margins[chosen])}`);
+  const facts = Object.entries(measures).filter(([name]) => name !== "length").map(([name, column]) => `${name} ${number(column[chosen])}`
+    + (name === "loss" && data.of_the_mean ? ` (the mean action's ${number(data.of_the_mean)})` : ""));
   facts.push(plural(data.lengths[chosen], "step"));
   for (const [name, column] of Object.entries(data.attributes)) facts.push(`${name}: ${column[chosen]}`);
   for (const suspect of data.suspects) if (suspect[0] === chosen) facts.push(suspect[3]);
@@ -200,8 +210,8 @@ function choose(index) {
 
 // Modes, suspects, edits.
 function link(index) {
-  const button = element("button", data.ids[index], { type: "button", className: "link", title: hover(index).replace(/<[^>]*>/g, " ") });
-  button.title = `loss ${number(data.losses[index])}`;
+  const button = element("button", data.ids[index], { type: "button", className: "link" });
+  if (data.losses) button.title = `loss ${number(data.losses[index])}`;
   button.classList.toggle("out", excluded.has(index));
   button.dataset.demonstration = index;
   button.onclick = () => { choose(index); $("one").scrollIntoView({ behavior: "smooth", block: "nearest" }); };
@@ -239,6 +249,13 @@ function modeCard(mode, code) {
   } else if (own.length) card.append(element("p", "Nothing clear distinguishes it in single columns.", { className: "note" }));
   if (mode.typical.length) card.append(listed("typical", mode.typical));
   if (mode.worst.length) card.append(listed("explained worst", mode.worst));
+  const row = element("div", undefined, { className: "row" }), half = mode.half.filter((index) => !excluded.has(index) && codeOf(index) === code);
+  if (half.length && half.length < own.length) {
+    const button = element("button", `Split off ${half.length}`, { type: "button", title: mode.clause });
+    button.onclick = () => split(mode, half);
+    row.append(button, element("span", mode.clause, { className: "note" }));
+  }
+  card.append(row);
   if (own.length && data.modes.length > 1) {
     const select = element("select", undefined, { ariaLabel: `merge code ${code}` });
     fill(select, [["", "merge into …"], ...data.modes.map((_, other) => [other, nameOf(other)]).filter(([other]) => other !== code)], "");
@@ -251,6 +268,13 @@ function modeCard(mode, code) {
     card.append(select);
   }
   return card;
+}
+function split(mode, half) {
+  const typical = [...half].sort((a, b) => data.losses[a] - data.losses[b]).slice(0, 5);
+  addMode(mode.clause ? [`of the mode it was in: ${mode.clause}`] : [], typical);
+  for (const index of half) labels.set(index, names.length - 1);
+  mode.typical = mode.typical.filter((index) => !half.includes(index)); // they hold the number of the code
+  update();
 }
 function label(index, code) {
   if (code === data.codes[index]) labels.delete(index);
@@ -279,9 +303,9 @@ function edits() {
   if (Object.keys(found.names).length || labels.size) { // typical ones hold the numbers of the codes
     found.anchors = {};
     for (const [code, to] of numbers) {
-      for (const index of data.modes[code].typical.filter((each) => !excluded.has(each) && !labels.has(each)).slice(0, 3)) {
-        found.anchors[data.ids[index]] = to;
-      }
+      const holds = (each) => data.codes[each] === code && !excluded.has(each) && !labels.has(each);
+      const typical = data.modes[code].typical.filter(holds), own = typical.length ? typical : [...data.codes.keys()].filter(holds);
+      for (const index of own.slice(0, 3)) found.anchors[data.ids[index]] = to;
     }
   }
   return { found, size: numbers.size };
@@ -318,7 +342,7 @@ function drawEdits() {
 function update(first = false) {
   changed = !first;
   if (!first) $("saved").textContent = "not saved yet";
-  if (data.live) fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), $("live-code").value || 0);
+  if (data.live && discrete) fill($("live-code"), trained.map((code) => [code, nameOf(code)]), $("live-code").value || 0);
   if (discrete) $("modes").replaceChildren(...data.modes.map(modeCard));
   $("suspects").replaceChildren(...data.suspects.map(suspectRow));
   drawEdits();
@@ -333,13 +357,50 @@ $("download").onclick = () => {
   changed = false;
   $("saved").textContent = "downloaded";
 };
-$("save").hidden = !data.served;
-$("save").onclick = async () => {
+if (data.served) $("save").onclick = async () => {
   const answer = await fetch("edits.json" + location.search, { method: "POST", body: text(), headers: { "Content-Type": "application/json" } })
     .catch(() => null);
   changed = !(answer && answer.ok);
   $("saved").textContent = answer ? await answer.text() : "The server does not answer; start it again, or download the file.";
 };
+
+// The code of continuous ones, in the prior's CDF of each dimension.
+function nearest() {
+  const wanted = sliders.map((slider) => +slider.value);
+  const far = (index) => Math.hypot(...wanted.map((value, dimension) => coordinates[dimension][index] - value));
+  near = data.drawn.filter((index) => !excluded.has(index)).sort((a, b) => far(a) - far(b)).slice(0, NEAREST);
+  return wanted;
+}
+const sliders = coordinates.map((_, dimension) => {
+  const slider = element("input", undefined, { type: "range", min: 0.01, max: 0.99, step: 0.01, value: 0.5, id: `slider-${dimension}` });
+  const row = element("label", codeName(dimension)), value = element("output", "0.50");
+  row.append(slider, value);
+  $("sliders").append(row);
+  slider.oninput = () => { value.textContent = (+slider.value).toFixed(2); chosen = null; slid(); };
+  return slider;
+});
+let waiting = false;
+function slid() {
+  if (waiting) return; // a picture at a time: a drag gives hundreds of events
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    const wanted = nearest();
+    draw();
+    showOne();
+    $("near").replaceChildren("nearest: ", ...near.flatMap((index, at) => [...(at ? [", "] : []), link(index)]));
+    $("near-none").hidden = false;
+    if (data.live) ask({ code: wanted });
+  });
+}
+function noneNear() {
+  near = [];
+  $("near").replaceChildren();
+  $("near-none").hidden = true;
+  draw();
+}
+$("near-none").onclick = noneNear;
+$("code-section").hidden = !coordinates.length;
 
 // The simulator.
 async function ask(what) {
@@ -347,12 +408,12 @@ async function ask(what) {
   $("live-said").textContent = !answer ? "The server does not answer." : answer.ok ? "" : await answer.text();
 }
 if (data.live) {
-  $("live-section").hidden = false;
-  fill($("live-code"), data.modes.map((_, code) => [code, nameOf(code)]), 0);
-  $("live-code").onchange = () => ask({ code: +$("live-code").value });
+  const code = () => ({ code: discrete ? +$("live-code").value : sliders.map((slider) => +slider.value) });
+  $("live-list").hidden = !discrete;
+  $("live-code").onchange = () => ask(code());
   $("live-reset").onclick = () => ask({ reset: true });
   $("live-nudge").onclick = () => ask({ nudge: true });
-  $("live").onerror = () => { if (!$("live").hidden) ask({ code: +$("live-code").value }); }; // which says what failed
+  $("live").onerror = () => { if (!$("live").hidden) ask(code()); }; // which says what failed
   $("live-stop").onclick = () => {
     const start = $("live").hidden;
     $("live").hidden = !start;
@@ -363,8 +424,6 @@ if (data.live) {
 window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
 
 // The start.
-$("lead").textContent = (discrete ? `${plural(new Set(data.codes).size, "mode")} in ` : "A range of modes in ")
-  + plural(count, "demonstration") + ". Hover a line to see what it is; click it to see it alone.";
 const remarks = [];
 if (data.drawn.length < count) remarks.push(`${data.drawn.length.toLocaleString("en")} of ${plural(count, "demonstration")} are drawn: those listed below, and others at random.`);
 if (data.sampled) remarks.push("Long demonstrations are drawn at some of their steps.");

@@ -1,31 +1,22 @@
-"""The interactive page of a run: every demonstration as a line, modes in words, what to look at, and edits of both."""
+"""What the page shows of demonstrations and of how their codes were found, as JSON for its scripts."""
 
 import base64
-import json
-import shlex
-from dataclasses import replace
-from importlib import resources
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-import manyways
-from manyways.demonstrations import Demonstrations, Edits
-from manyways.demonstrations.differences import clearest_columns, distinguishing
+from manyways.clustering.tree import LEVEL
+from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.differences import clearest_columns, distinguishing, halves
 from manyways.demonstrations.suspects import find_suspects
 from manyways.demonstrations.vectors import column_names, identities_of, spread
-from manyways.errors import InputError
-from manyways.files import write_bytes
-from manyways.runs import inputs
-from manyways.runs.codes import Codes, find_codes
-from manyways.runs.progress import SILENT, Progress
-from manyways.runs.run import Run
-from manyways.visual import figures
+from manyways.latents import Gaussian
+from manyways.policies.policy import Policy
+from manyways.runs.codes import Codes
+from manyways.visual.colours import code_colours
 
 Floats = NDArray[np.floating[Any]]
 
@@ -39,107 +30,19 @@ _COMPONENTS = 3
 _ALIKE = 0.8  # correlation of two columns that would show about a line
 _ROWS = 50_000  # from which the components are measured
 _LEVELS = 65_535  # of a number on the page, over the range of its column
+_LINES = 400  # of metrics in a chart; more are closer than its pixels
+_GAPS = 20  # in a chart
+_BANDS = 40  # trajectories in the chart of segments
 
 
-def explore(
-    run: str | Path | Run,
-    *,
-    data: str | Path | None = None,
-    progress: Progress = SILENT,
-) -> Path:
-    """Write explore.html into the run's folder, an interactive page that needs no network, and return its path.
-
-    Args:
-        run: finished, of an algorithm with codes.
-        data: demonstrations; those of the run unless given.
-        progress: receives what is said on the way.
-
-    Raises:
-        InputError: the run is not finished or has no codes, a file is damaged, or the extra `explore` is missing.
-        WriteError: the system refused to write.
-    """
-    run = run if isinstance(run, Run) else Run.open(Path(run))
-    path = run.path / "explore.html"
-    write_bytes(path, page(run, data=data, progress=progress).encode())
-    return path
-
-
-def page(
-    run: Run,
-    *,
-    data: str | Path | None = None,
-    served: bool = False,
-    live: bool = False,
-    progress: Progress = SILENT,
-) -> str:
-    """Return the page as HTML, see `explore`.
-
-    `served` gives it a button that saves into the run's folder, and `live` the simulator of `Live`.
-    """
-    plotly = _plotly()
-    policy = run.coded_policy()
-    _, demonstrations, _ = inputs.load_data(run, data)
-    with progress.section("searching the trajectories' codes"):
-        codes = find_codes(policy, demonstrations, None)
-    with progress.section("looking at the trajectories"):
-        content = contents(demonstrations, codes)
-    content |= {
-        "title": run.title,
-        "edits": {} if data is not None else _decided(run, content, progress).to_json(),
-        "command": shlex.split(run.config["provenance"]["command"]),
-        "of_the_mean": policy.uninformed_loss,
-        "served": served,
-        "live": live,
-    }
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("manyways.visual"), autoescape=True)
-    parts = {name: Markup(_template(f"explore.{name}")) for name in ("css", "js")}
-    return environment.get_template("explore.html.jinja").render(
-        title=run.title, version=manyways.__version__, plotly=Markup(plotly), data=Markup(_json(content)), **parts
-    )
-
-
-def _decided(run: Run, content: dict[str, Any], progress: Progress) -> Edits:
-    """Return what the page begins with: what it saved in the folder before, or what the run was trained with."""
-    path, own = run.path / "edits.json", replace(run.edits, names={})  # the policy has the names
-    if not path.exists():
-        return own
-    try:
-        saved = Edits.read(path)
-    except InputError as error:
-        progress.warn(f"{error}; the page begins without it")
-        return own
-    codes = dict(zip(content["ids"], content.get("codes", []), strict=False))
-    if any(codes.get(name, code) != code for name, code in saved.anchors.items()):
-        progress.warn(f"{path} numbers the modes otherwise, since some were merged; the page begins without it")
-        return own
-    return saved
-
-
-def _json(value: Any) -> str:
-    """Return JSON that can stand in a page: nothing in it ends or begins an element."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _template(name: str) -> str:
-    return (resources.files("manyways.visual") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    """Return Plotly's JavaScript, which lies in its wheel."""
-    try:
-        return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    except (ModuleNotFoundError, FileNotFoundError):
-        raise InputError('the page needs Plotly, which is not installed; pip install "manyways[explore]"') from None
-
-
-def contents(demonstrations: Demonstrations, codes: Codes) -> dict[str, Any]:
-    """Return what the page shows of demonstrations and their codes, for JSON."""
-    losses = codes.encoding.losses
+def contents(policy: Policy, demonstrations: Demonstrations, codes: Codes | None) -> dict[str, Any]:
+    """Return what the page shows of demonstrations and their codes; these are None where the policy has none."""
+    losses = None if codes is None else codes.encoding.losses
     suspects = find_suspects(demonstrations, losses)
     found: dict[str, Any] = {
         "ids": list(identities_of(demonstrations)),
-        "losses": _rounded(losses),
+        "losses": None if losses is None else _rounded(losses),
+        "of_the_mean": None if losses is None else policy.uninformed_loss,
         "lengths": demonstrations.lengths.tolist(),
         "attributes": {name: _values(values) for name, values in (demonstrations.attributes or {}).items()},
         "suspects": [[s.trajectory, s.kind, s.score, s.reason] for s in suspects[:_SUSPECTS]],
@@ -147,26 +50,77 @@ def contents(demonstrations: Demonstrations, codes: Codes) -> dict[str, Any]:
     }
     first: list[int] = [suspect.trajectory for suspect in suspects[:_SUSPECTS]]
     best: list[int] = []
-    if codes.codes is not None and codes.losses is not None and codes.counts is not None:
-        size = len(codes.counts)
+    if codes is not None and codes.codes is not None and codes.losses is not None:
+        size = codes.losses.shape[1]
         sorted_ = np.sort(codes.losses, axis=1)
-        modes = []
-        for code, words in enumerate(distinguishing(demonstrations, codes.codes, size)):
-            own = np.flatnonzero(codes.codes == code)
-            own = own[np.argsort(losses[own], kind="stable")]
-            lists = {"typical": own[:_LISTED].tolist(), "worst": own[::-1][: min(_LISTED, len(own) // 2)].tolist()}
-            first += lists["typical"] + lists["worst"]
-            modes.append({"words": words, "name": codes.names.get(code, ""), **lists})
+        modes = _modes(demonstrations, codes, codes.codes, size)
+        first += [place for mode in modes for place in mode["typical"] + mode["worst"]]
         best = clearest_columns(demonstrations, codes.codes, size)
-        found |= {
-            "codes": codes.codes.tolist(),
-            "margins": _rounded(sorted_[:, 1] - sorted_[:, 0]) if size > 1 else None,
-            "modes": modes,
-            "colours": figures.code_colours(size),
+        margins = _rounded(sorted_[:, 1] - sorted_[:, 0]) if size > 1 else None
+        found |= {"codes": codes.codes.tolist(), "margins": margins, "modes": modes, "colours": code_colours(size)}
+    elif codes is not None and isinstance(policy.prior, Gaussian):
+        found["coordinates"] = [_rounded(column) for column in policy.prior.cdf(codes.encoding.codes).T]
+    return found | {"palette": code_colours(7)} | _lines(demonstrations, first, best)
+
+
+def _modes(demonstrations: Demonstrations, codes: Codes, of_each: NDArray[np.int64], size: int) -> list[dict[str, Any]]:
+    """Return of each code what distinguishes its trajectories, which are typical, and how they would be split."""
+    losses = codes.encoding.losses
+    all_words, all_halves = distinguishing(demonstrations, of_each, size), halves(demonstrations, of_each, size)
+    modes = []
+    for code, (words, (half, clause)) in enumerate(zip(all_words, all_halves, strict=True)):
+        own = np.flatnonzero(of_each == code)
+        own = own[np.argsort(losses[own], kind="stable")]
+        lists = {"typical": own[:_LISTED].tolist(), "worst": own[::-1][: min(_LISTED, len(own) // 2)].tolist()}
+        modes.append({"words": words, "name": codes.names.get(code, ""), "half": half, "clause": clause, **lists})
+    return modes
+
+
+def charts(
+    metrics: Sequence[Mapping[str, Any]], counted: Mapping[str, Any] | None, codes: Codes | None
+) -> dict[str, Any]:
+    """Return what the charts show of how modes were found.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+        counted: evidence for the number of modes; None where it was not counted.
+        codes: of all trajectories; None for a policy without codes.
+    """
+    cloning = [line for line in metrics if "environment_steps" not in line] or metrics
+    updates = [line for line in metrics if "environment_steps" in line]
+    checked = [line for line in cloning if "validation_loss" in line]
+    found: dict[str, Any] = {
+        "loss": {
+            "training": _series(cloning, "iteration", "loss"),
+            "held out": _series(checked, "iteration", "validation_loss"),
         }
-    else:
-        found |= {"coordinates": [_rounded(column) for column in codes.encoding.codes.T]}
-    return found | {"palette": figures.code_colours(7)} | _lines(demonstrations, first, best)
+    }
+    usage = sorted((name for name in metrics[0] if name.startswith("code_usage/")), key=lambda name: int(name[11:]))
+    if any(line.get("code_usage/0") for line in metrics):  # where codes are searched
+        found["usage"] = [_series(metrics, "iteration", name) for name in usage]
+        found["usage_colours"] = code_colours(len(usage))
+    if any("discriminator_accuracy" in line for line in updates):
+        names = sorted({name for line in updates for name in line if name.startswith("return/code-")})
+        found["updates"] = {
+            name: _series([line for line in updates if name in line], "environment_steps", name)
+            for name in ["return_mean", *names, "discriminator_accuracy", "code_information"]
+        }
+    if codes is not None and codes.segments is not None:
+        found["segments"] = sorted(codes.segments, key=len, reverse=True)[:_BANDS]
+    if counted is not None:
+        names = [f"{number}: {split['by']}" for number, split in enumerate(counted["splits"], 2)]
+        gaps = zip([*names, "the next"], counted["chances"].values(), strict=True)
+        found["gaps"] = [[name, float(-np.log10(max(chance, 1e-300)))] for name, chance in gaps][:_GAPS]
+        found |= {"level": float(-np.log10(LEVEL)), "votes": counted["votes"], "best": counted["best"]}
+    return found
+
+
+def _series(lines: Sequence[Mapping[str, Any]], across: str, up: str) -> list[list[float]]:
+    """Return two rows of numbers, what is across and what is up, of lines that are evenly far on the chart's axis."""
+    evenly = np.geomspace if across == "iteration" else np.linspace
+    places = np.unique(evenly(1, max(1, len(lines)), _LINES).astype(np.int64))[: len(lines)] - 1
+    kept = [lines[place] for place in places if np.isfinite(lines[place][up])]
+    return [[line[across] for line in kept], _rounded(np.array([line[up] for line in kept]))]
 
 
 def _rounded(values: Floats) -> list[float]:
