@@ -179,6 +179,18 @@ def d4rl(folder):
 MAKERS["d4rl"] = d4rl
 
 
+def npy(folder):
+    """An NPZ file unpacked."""
+    arrays = {"observations": joined(BOTH), "actions": joined(ACTIONS), "lengths": np.array(LENGTHS)}
+    (folder / "arrays").mkdir()
+    for name, array in arrays.items():
+        np.save(folder / "arrays" / f"{name}.npy", array)
+    return folder / "arrays"
+
+
+MAKERS["npy"] = npy
+
+
 def documented(folder):
     """Make small files of the names and columns that docs/your-data.md shows."""
     with h5py.File(folder / "low_dim_v15.hdf5", "w") as file:

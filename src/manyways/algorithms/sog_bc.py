@@ -173,7 +173,7 @@ class SOGBCTraining(CloningTraining):
             for rows in window_and_chunk(self.demonstrations, steps, self.network.window, self.network.chunk)
         )
         features, targets = self.network.features_and_targets(
-            take(self._observations, observed), self._actions[planned]
+            take(self._observations, observed), take(self._actions, planned)
         )
         return features, targets
 

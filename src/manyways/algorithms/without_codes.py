@@ -69,7 +69,7 @@ class WithoutCodesTraining(CloningTraining):
         observation_rows, action_rows = self._draw()
         losses: dict[str, Tensor] = network.losses(
             network.observations(take(self._observations, observation_rows)),
-            network.actions.targets(self._actions[action_rows]),
+            network.actions.targets(take(self._actions, action_rows)),
             seeded_generator(self.settings.seed, self.iteration),
         )
         return losses

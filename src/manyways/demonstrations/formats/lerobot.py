@@ -78,6 +78,7 @@ def contents(path: Path) -> Iterator[Contents]:
             attributes=_tasks(described, numbers.tolist()),
             parts=_parts(info.get("splits"), len(numbers)),
             ignored=tuple(name for name in entries if name not in numeric),
+            in_parts=True,
         )
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from manyways.errors import InputError
+from manyways.errors import InputError, ManywaysError
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def input_errors(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
+    except ManywaysError:
         raise
     except ImportError as error:
         raise InputError(f"{path} needs a package that is not installed ({error}); install it with pip") from error

@@ -81,6 +81,7 @@ def contents(path: Path) -> Iterator[Contents]:
                 read,
                 ignored=tuple(ignored),
                 stored=stored,
+                in_parts=True,
             )
 
 
