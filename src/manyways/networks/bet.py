@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
-from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.sampling import some_rows
+from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import around
 from manyways.networks.actions import require_continuous
 from manyways.networks.base import choose

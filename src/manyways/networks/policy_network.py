@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import apply
-from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.sampling import some_rows
+from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.networks.actions import make_actions
 from manyways.networks.base import ActionNetwork, choose, linear_weights
