@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +160,7 @@ def _unknown(codecs: Sequence[Any]) -> list[str]:
     return found
 
 
-def _lengths(path: Path, ends: NDArray[Any], shapes: dict[str, Sequence[int]]) -> NDArray[np.int64]:
+def _lengths(path: Path, ends: NDArray[Any], shapes: Mapping[str, Sequence[int]]) -> NDArray[np.int64]:
     if ends.ndim != 1 or ends.dtype.kind not in "iu" or bool((np.diff(ends.astype(np.int64), prepend=0) < 0).any()):
         raise InputError(f"{_ENDS} of {path} is {listed(ends.reshape(-1).tolist(), 4)}; give whole numbers in order")
     steps = int(ends[-1]) if len(ends) else 0
