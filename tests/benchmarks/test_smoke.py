@@ -41,6 +41,7 @@ SMALLEST = {
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
     "explore": ("--demonstrations", 20, "--rounds", 1, "--out", "OUT/explore.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
+    "large_sets": ("--trajectories", 20, "--in-memory", 0, "--out", "OUT/large_sets.json"),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
         *("--counting", "count_modes", "HDBSCAN", "--iterations", 3, "--data", "OUT", "--out", "OUT/modes.json"),

@@ -84,12 +84,12 @@ def lerobot(folder, version, files=None):
     return folder
 
 
-def replay_buffer(folder, name="buffer.zarr"):
+def replay_buffer(folder, name="buffer.zarr", version=2, **settings):
     store = zarr.storage.ZipStore(folder / name, mode="w") if name.endswith(".zip") else folder / name
-    root = zarr.open_group(store, mode="w", zarr_format=2)
+    root = zarr.open_group(store, mode="w", zarr_format=version)
     data, meta = root.create_group("data"), root.create_group("meta")
     for entry, arrays in (("arm", ARM), ("grip", GRIP), ("image", PICTURES), ("action", ACTIONS)):
-        data.create_array(entry, data=joined(arrays), chunks=(4, *arrays[0].shape[1:]))
+        data.create_array(entry, data=joined(arrays), chunks=(4, *arrays[0].shape[1:]), **settings)
     meta.create_array("episode_ends", data=ENDS)
     if name.endswith(".zip"):
         store.close()
@@ -154,6 +154,8 @@ MAKERS = {
     "LeRobot 3": lambda folder: lerobot(folder / "lab", "v3.0"),
     "zarr": replay_buffer,
     "zarr.zip": lambda folder: replay_buffer(folder, "buffer.zarr.zip"),
+    "zarr 3": lambda folder: replay_buffer(folder, version=3),
+    "zarr 3.zip": lambda folder: replay_buffer(folder, "buffer.zarr.zip", version=3),
     "csv": lambda folder: written(folder / "all.csv", lambda path: frame().to_csv(path, index=False)),
     "parquet": lambda folder: written(folder / "all.parquet", lambda path: frame().to_parquet(path)),
     "folder of csv": lambda folder: episodes(folder / "trials", ".csv"),
@@ -177,6 +179,18 @@ def d4rl(folder):
 
 
 MAKERS["d4rl"] = d4rl
+
+
+def npy(folder):
+    """An NPZ file unpacked."""
+    arrays = {"observations": joined(BOTH), "actions": joined(ACTIONS), "lengths": np.array(LENGTHS)}
+    (folder / "arrays").mkdir()
+    for name, array in arrays.items():
+        np.save(folder / "arrays" / f"{name}.npy", array)
+    return folder / "arrays"
+
+
+MAKERS["npy"] = npy
 
 
 def documented(folder):

@@ -85,7 +85,7 @@ def test_what_a_table_cannot_hold_is_refused_and_nothing_is_written(tmp_path):
                 demonstrations.save(tmp_path / name, format=format)
     with pytest.raises(InputError, match=r"would be a \.csv file, which is not written; .*--format csv"):
         named().save(tmp_path / "a.csv")
-    with pytest.raises(InputError, match="there is no format 'bag' to write; give one of npz, minari"):
+    with pytest.raises(InputError, match="there is no format 'bag' to write; give one of npz, npy, minari"):
         images.save(tmp_path / "a", format="bag")
     assert list(tmp_path.iterdir()) == []
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import entries
+from manyways.demonstrations.stored import blocks
 from manyways.errors import InputError
 from manyways.networks.actions import ContinuousActions
 from manyways.networks.base import ActionNetwork
@@ -165,6 +166,6 @@ def _clipped(network: ActionNetwork, demonstrations: Demonstrations) -> float:
         part = network.observations.part(name)
         if isinstance(part, Normalizer):
             scale, mean = part.scale.cpu().numpy(), part.mean.cpu().numpy()
-            far += int((np.abs((array - mean) * scale) > FARTHEST).sum())
+            far += sum(int((np.abs((block - mean) * scale) > FARTHEST).sum()) for _, block in blocks(array))
             total += len(array) * int((scale > 0).sum())
     return far / max(1, total)

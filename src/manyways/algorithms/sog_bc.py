@@ -174,7 +174,7 @@ class SOGBCTraining(CloningTraining):
         )
         window = self.network.window > 1
         seen = self._noisy(observed, window) if noisy else take(self._observations, observed)
-        features, targets = self.network.features_and_targets(seen, self._actions[planned])
+        features, targets = self.network.features_and_targets(seen, take(self._actions, planned))
         return features, targets
 
     def _known(self, steps: NDArray[np.int64]) -> Tensor | None:

@@ -25,7 +25,7 @@ from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device, seeded_layers
-from manyways.networks.normalization import Normalizer, take, to_tensors
+from manyways.networks.normalization import Normalizer, in_memory, take, to_tensors
 from manyways.policies.novelty import Novelty
 from manyways.policies.policy import Policy
 
@@ -175,8 +175,8 @@ class CloningTraining(Training):
         network.initialize(torch.Generator().manual_seed(settings.seed), small=self._adamw)
         network.fit(self.demonstrations, settings.seed)
         self.network: Any = network.to(self.device)
-        self._observations = to_tensors(self.demonstrations.observations, self.device)
-        self._actions = torch.from_numpy(self.demonstrations.actions).to(self.device)
+        self._observations = in_memory(self.demonstrations.observations, self.device)
+        self._actions = in_memory(self.demonstrations.actions, self.device)
         self._optimizers = self._make_optimizers(muon_width)
         # What is evaluated and kept: the average of the weights on the way, or the weights themselves.
         self._averaged: Any = copy.deepcopy(self.network) if self._adamw else self.network

@@ -21,7 +21,7 @@ from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import around
 from manyways.networks.devices import seeded_generator
-from manyways.networks.normalization import to_tensors
+from manyways.networks.normalization import take, to_tensors
 from manyways.networks.registry import network_class
 from manyways.policies.policy import Policy
 
@@ -69,7 +69,7 @@ class WithoutCodesTraining(CloningTraining):
         observation_rows, action_rows = self._draw()
         losses: dict[str, Tensor] = network.losses(
             network.observations(self._noisy(observation_rows, windows=True)),
-            network.actions.targets(self._actions[action_rows]),
+            network.actions.targets(take(self._actions, action_rows)),
             seeded_generator(self.settings.seed, self.iteration),
         )
         return losses

@@ -90,7 +90,7 @@ def convert(
     out: Path,
     /,
     *,
-    format: Annotated[Literal["npz", "minari", "csv", "parquet", "robomimic"] | None, _optional] = None,
+    format: Annotated[Literal["npz", "npy", "minari", "csv", "parquet", "robomimic"] | None, _optional] = None,
     taken: Taken = DataOptions(),  # noqa: B008 (it is frozen)
 ) -> None:
     """Write a data set in another format, with labels, names and identities where the format can hold them.
@@ -98,15 +98,20 @@ def convert(
     Args:
         source: A file or folder of any format, or the id of a local Minari data set.
         out: File, which is replaced, or folder, which must not exist yet or be empty.
-        format: Format to write; csv is a folder with a file for each episode, minari a folder too. What the suffix of
-            OUT says unless given (.npz, .parquet, .hdf5), minari for a path without one.
+        format: Format to write; csv is a folder with a file for each episode, minari a folder too, npy a folder that is
+            read from the disk in training, for large sets. What the suffix of OUT says unless given (.npz, .parquet,
+            .hdf5), minari for a path without one.
         taken: What to take of it.
     """
     from manyways.cli.console import progress, what_next
     from manyways.demonstrations import Demonstrations, load_modes
+    from manyways.demonstrations import convert as convert_in_parts
 
     selection = taken.selection()
     with progress.section("converting the demonstrations"):
-        demonstrations = Demonstrations.load(source, **vars(selection))
-        demonstrations.save(out, modes=load_modes(source, selection), format=format)
+        if format == "npy":
+            convert_in_parts(source, out, selection)
+        else:
+            demonstrations = Demonstrations.load(source, **vars(selection))
+            demonstrations.save(out, modes=load_modes(source, selection), format=format)
     what_next(out, f"manyways inspect {shlex.quote(str(out))}")

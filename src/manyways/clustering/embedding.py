@@ -25,11 +25,13 @@ from manyways.clustering.linear_policies import policy_pairs
 from manyways.clustering.properties import as_row
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import FARTHEST, inverse_std
+from manyways.demonstrations.sampling import some_trajectories
 
 _FEATURES = 512
 _STEPS_PER_TRAJECTORY = 128  # of the kernel mean embedding; more hardly change it
 _PAIRS_FOR_BANDWIDTH = 1000
 _TRAJECTORIES_FOR_CENTRES = 10_000
+_VALUES = 2**28
 _POINTS_IN_TIME = 32
 _VALUES_IN_TIME = 4096  # of all points together; bounds the memory for large states
 _TRAJECTORIES_FOR_RESPONSES = 2000
@@ -259,23 +261,26 @@ def fourier_features(pairs: Floats, rng: np.random.Generator) -> tuple[Floats, F
 def kernel_mean_embedding(demonstrations: Demonstrations, seed: int) -> NDArray[np.float32]:
     """Return the kernel mean embedding of every trajectory, (trajectories, features).
 
-    The kernel is Gaussian on normalised (state, action) pairs, its bandwidth the median distance of two pairs.
+    The kernel is Gaussian on normalised (state, action) pairs, its bandwidth the median distance of two pairs. Of a
+    large set, 10,000 trajectories and 2^28 values at most are measured for that.
     """
     rng = np.random.default_rng(seed)
-    arrays = demonstrations.vectors(), demonstrations.action_vectors()
+    some = some_trajectories(demonstrations, _TRAJECTORIES_FOR_CENTRES, _VALUES, seed)
+    arrays = some.vectors(), some.action_vectors()
     means = [values.mean(axis=0, dtype=np.float64) for values in arrays]
     scales = [inverse_std(values) for values in arrays]
 
-    def normalized(rows: Any) -> Floats:
-        parts = [(a[rows] - m) * s for a, m, s in zip(arrays, means, scales, strict=True)]
+    def normalized(pairs: tuple[Floats, Floats]) -> Floats:
+        parts = [(values - m) * s for values, m, s in zip(pairs, means, scales, strict=True)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    sample = np.sort(rng.choice(demonstrations.steps, min(_PAIRS_FOR_BANDWIDTH, demonstrations.steps), replace=False))
-    frequencies, phases = fourier_features(normalized(sample), rng)
+    sample = np.sort(rng.choice(some.steps, min(_PAIRS_FOR_BANDWIDTH, some.steps), replace=False))
+    frequencies, phases = fourier_features(normalized((arrays[0][sample], arrays[1][sample])), rng)
     embeddings = np.empty((len(demonstrations), _FEATURES), dtype=np.float32)
     for index, (start, length) in enumerate(zip(demonstrations.starts, demonstrations.lengths, strict=True)):
         rows = start + np.linspace(0, length - 1, min(length, _STEPS_PER_TRAJECTORY)).astype(np.int64)
-        embeddings[index] = np.cos(normalized(rows) @ frequencies + phases).mean(axis=0)
+        pairs = demonstrations.vectors(rows), demonstrations.action_vectors(rows)
+        embeddings[index] = np.cos(normalized(pairs) @ frequencies + phases).mean(axis=0)
     return embeddings
 
 

@@ -25,8 +25,10 @@ from manyways.clustering.mixture import cluster, isolated
 from manyways.clustering.regressions import Regressions
 from manyways.clustering.tree import AGREEMENT, columns_of, split_at_gaps
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.sampling import some_trajectories
 
 _TRAJECTORIES_FOR_CENTRES = 10_000
+_VALUES = 2**28
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
@@ -65,7 +67,10 @@ class Groups:
         Else those of all features count. Groups in embeddings by each kind of features, or by linear policies, count
         where they explain held-out actions better by more than chance (`clustering.regressions`); than groups at gaps,
         by much more.
+
+        Of a large set, 10,000 trajectories and 2^28 values at most take part, and all that have a label.
         """
+        demonstrations = some_trajectories(demonstrations, _TRAJECTORIES_FOR_CENTRES, _VALUES, seed)
         if groups == 1:
             return cls.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
         kinds = list(Embedding.fit_kinds(demonstrations, seed))

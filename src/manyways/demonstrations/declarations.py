@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from manyways.demonstrations.formats.selection import listed
 from manyways.demonstrations.rotations import Angle, Rotations, Turning
+from manyways.demonstrations.stored import blocks, rows_at_once
 from manyways.errors import InputError
 
 Floats = NDArray[np.floating[Any]]
@@ -50,12 +51,12 @@ def declared(
     for text in angles:
         name, turn = _with_turn(vectors, names, text)
         for what, place in _places(vectors, names, name, "an angle"):
-            column = vectors[what][:, place]
-            start = 0.0 if np.nanmin(column) >= 0 and np.nanmax(column) > turn / 2 else -turn / 2
+            low, high = _range(vectors[what], place)
+            start = 0.0 if low >= 0 and high > turn / 2 else -turn / 2
             found.setdefault(what, ([], []))[0].append(Angle(place, turn, start))
     for name in quaternions:
         for what, place in _places(vectors, names, name, "a quaternion"):
-            _require_unit(vectors[what][:, place : place + 4], name)
+            _require_unit(vectors[what], place, name)
             found.setdefault(what, ([], []))[1].append(place)
     if not found:
         return None
@@ -118,16 +119,25 @@ def _with_turn(
     return name, turn
 
 
-def _require_unit(values: Floats, name: str) -> None:
-    if values.shape[1] < 4:
-        raise InputError(f"only {values.shape[1]} columns begin at {name!r}, and a quaternion has four; check the name")
-    lengths = np.linalg.norm(values, axis=1)
-    bad = np.flatnonzero(np.abs(lengths - 1) > _UNIT)
-    if len(bad):
-        raise InputError(
-            f"{name!r} is declared a quaternion, but its four columns have the length {lengths[bad[0]]:.3g} in row "
-            f"{bad[0]}, and not 1; give the first of the four columns"
-        )
+def _range(values: Any, place: int) -> tuple[float, float]:
+    """Return the least and the greatest value of a column, those that are no numbers left out."""
+    columns = (block[:, place] for _, block in blocks(values))
+    ranges = [(np.nanmin(column), np.nanmax(column)) for column in columns]
+    return float(np.nanmin([low for low, _ in ranges])), float(np.nanmax([high for _, high in ranges]))
+
+
+def _require_unit(values: Any, place: int, name: str) -> None:
+    count = min(4, values.shape[1] - place)
+    if count < 4:
+        raise InputError(f"only {count} columns begin at {name!r}, and a quaternion has four; check the name")
+    for start, block in blocks(values):
+        lengths = np.linalg.norm(block[:, place : place + 4], axis=1)
+        bad = np.flatnonzero(np.abs(lengths - 1) > _UNIT)
+        if len(bad):
+            raise InputError(
+                f"{name!r} is declared a quaternion, but its four columns have the length {lengths[bad[0]]:.3g} in row "
+                f"{start + bad[0]}, and not 1; give the first of the four columns"
+            )
 
 
 @dataclass(frozen=True)
@@ -163,15 +173,22 @@ def find_undeclared(
 ) -> Hints:
     """Return what looks like an angle or a quaternion and is not declared.
 
+    Of a large set, the first 2^24 values of each array are looked at.
+
     Args:
         arrays: of some demonstrations; those that are no vectors are not looked at.
         names: of their columns, by array.
         lengths: (trajectories,).
         rotations: what is declared.
     """
-    vectors = {what: array for what, array in arrays.items() if array.ndim == 2 and array.dtype.kind == "f"}
-    within = np.ones(int(lengths.sum()) - 1, bool)
-    within[np.cumsum(lengths)[:-1] - 1] = False
+    vectors = {
+        what: array[: rows_at_once(array.shape[1:])]
+        for what, array in arrays.items()
+        if array.ndim == 2 and array.dtype.kind == "f"
+    }
+    within = np.ones(max(map(len, vectors.values()), default=1) - 1, bool)
+    ends = np.cumsum(lengths) - 1
+    within[ends[ends < len(within)]] = False
     angles, quaternions, known = [], [], list(called(vectors, names))
     free = {(what, place) for what, place, _ in known}
     for what, turning in ({} if rotations is None or rotations.encoded else rotations.arrays).items():
@@ -193,7 +210,7 @@ def _turn_of(column: Floats, within: NDArray[np.bool_]) -> float:
     for turn in (2 * math.pi, _DEGREES):
         if not 0.75 * turn < width <= 1.001 * turn:
             continue  # also where a value is not finite
-        changes = np.abs(np.diff(column))[within]
+        changes = np.abs(np.diff(column))[within[: len(column) - 1]]
         jumps, between = (changes > 0.75 * turn).sum(), ((changes > 0.25 * turn) & (changes <= 0.75 * turn)).sum()
         if jumps and 10 * between <= jumps and len(np.unique(column[:_LOOKED_AT])) > _FEW:
             return turn

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.spaces import Space, with_columns
+from manyways.demonstrations.stored import mapped
 
 Floats = NDArray[np.floating[Any]]
 
@@ -141,7 +142,7 @@ class Rotations:
         return self.arrays["actions"].decode(actions) if "actions" in self.arrays else actions
 
     def _encode(self, what: str, array: NDArray[Any]) -> NDArray[Any]:
-        return self.arrays[what].encode(array) if what in self.arrays else array
+        return mapped(self.arrays[what].encode, array) if what in self.arrays else array
 
     def names(self, names: Mapping[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]]:
         """Return the names of the columns that are learned, by array, from those of the raw ones."""
@@ -193,7 +194,10 @@ class Rotations:
 
     def kept(self, what: str, array: NDArray[Any]) -> NDArray[Any]:
         """Return what is learned of an array, (steps, n), without what is learned of rotations, which comes last."""
-        return array[:, : len(self.arrays[what].others)] if self.encoded and what in self.arrays else array
+        if not self.encoded or what not in self.arrays:
+            return array
+        count = len(self.arrays[what].others)
+        return mapped(lambda rows: rows[:, :count], array)
 
 
 def _matrix_of(quaternions: Floats) -> Floats:

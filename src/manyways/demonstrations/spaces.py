@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from manyways.demonstrations.columns import limits
 from manyways.demonstrations.observations import Observations
 from manyways.errors import InputError
 
@@ -50,7 +51,7 @@ def action_space(
     """
     if actions.dtype.kind == "f":
         return _box(actions, names)
-    counts = np.atleast_1d(actions.max(axis=0) + 1) if choices is None else np.array(choices)
+    counts = np.atleast_1d(limits(actions)[1] + 1) if choices is None else np.array(choices)
     return spaces.Discrete(int(counts[0])) if actions.ndim == 1 else spaces.MultiDiscrete(counts)
 
 

@@ -1,16 +1,18 @@
 """A summary of a data set: counts, lengths, and the range of every column."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyways.demonstrations import spaces
-from manyways.demonstrations.columns import varying
+from manyways.demonstrations.columns import Moments
 from manyways.demonstrations.declarations import Hints
 from manyways.demonstrations.observations import entries
+from manyways.demonstrations.stored import blocks
 from manyways.demonstrations.trajectories import Demonstrations
 
 _IDENTITIES_SHOWN = 5
@@ -76,13 +78,9 @@ def summarise(demonstrations: Demonstrations) -> Summary:
     for place, array in [*arrays, ("actions", demonstrations.actions)]:
         kind, _, entry = place.partition("/")
         name = f"{kind.removesuffix('s')} {entry}".strip()
-        if array.ndim == 2:
-            labels = names.get(place, range(array.shape[1]))
-            for label, values in zip(labels, array.T, strict=True):
-                own = str(label) if str(label).startswith(kind.removesuffix("s")) else f"{name} {label}"
-                columns.append(_column(own, values))
-        else:
-            columns.append(_column(name, array.reshape(-1)))
+        labels = names.get(place, range(array.shape[1])) if array.ndim == 2 else ()
+        own = [str(n) if str(n).startswith(kind.removesuffix("s")) else f"{name} {n}" for n in labels] or [name]
+        columns += _columns(own, array)
     lengths = demonstrations.lengths
     return Summary(
         trajectories=len(demonstrations),
@@ -104,16 +102,46 @@ def _counts(values: np.ndarray[Any, Any]) -> dict[str, int]:
     return dict(counted.most_common()) if len(counted) <= _VALUES_SHOWN else {}
 
 
-def _column(name: str, values: np.ndarray[Any, Any]) -> Column:
-    finite = values if values.dtype.kind in "iu" else values[np.isfinite(values)]
-    if finite.size == 0:
-        return Column(name, np.nan, np.nan, np.nan, np.nan, len(values), False)
-    return Column(
-        name,
-        minimum=float(finite.min()),
-        maximum=float(finite.max()),
-        mean=float(finite.mean(dtype=np.float64)),
-        std=float(finite.std(dtype=np.float64)),
-        not_finite=len(values) - len(finite),
-        constant=len(finite) == len(values) and not bool(varying(finite)),
-    )
+def _columns(names: list[str], array: Any) -> list[Column]:
+    """Return what is known of each column of an array, or of all its values if it has one name, block by block."""
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    bad, count = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    sums, squares = np.zeros(len(names)), np.zeros(len(names))
+
+    def parts() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        for _, block in blocks(array):
+            values = block.reshape(-1, len(names))
+            yield values, np.isfinite(values)
+
+    for values, finite in parts():
+        least, greatest = _limits(values.dtype)
+        low = np.minimum(low, values.min(axis=0, where=finite, initial=greatest))
+        high = np.maximum(high, values.max(axis=0, where=finite, initial=least))
+        count += finite.sum(axis=0)
+        bad += (~finite).sum(axis=0)
+        sums += values.sum(axis=0, dtype=np.float64, where=finite)
+    there = count > 0
+    mean = np.divide(sums, count, out=np.full(len(names), np.nan), where=there)
+    for values, finite in parts():
+        with np.errstate(invalid="ignore"):
+            squares += np.square(values - mean).sum(axis=0, where=finite)
+    std = np.sqrt(np.divide(squares, count, out=np.full(len(names), np.nan), where=there))
+    low, high = (np.where(there, limit, np.nan) for limit in (low, high))
+    varies = Moments(low, high, mean, std, array.dtype).varies
+    return [
+        Column(
+            name,
+            minimum=float(low[place]),
+            maximum=float(high[place]),
+            mean=float(mean[place]),
+            std=float(std[place]),
+            not_finite=int(bad[place]),
+            constant=bool(there[place] and not bad[place] and not varies[place]),
+        )
+        for place, name in enumerate(names)
+    ]
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest value of a type."""
+    return (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

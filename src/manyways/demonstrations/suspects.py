@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyways.demonstrations.columns import limits as limits_of
 from manyways.demonstrations.trajectories import Demonstrations
 from manyways.demonstrations.vectors import at_times, column_names, identities_of, spread
 from manyways.errors import InputError
@@ -25,6 +26,7 @@ _JUMP = 3.0  # times the largest step of nine in ten trajectories; and a standar
 _LIMIT = 0.3  # of the steps at a limit of an action
 _ALIKE = 0.01  # standard deviations between two trajectories, in the mean
 _CLOSER = 0.1  # times the usual distance of the nearest trajectory
+_ENOUGH = 10_000  # trajectories, from which the usual motion is measured
 _POINTS = 16  # of a trajectory, to compare it with others
 
 
@@ -64,19 +66,20 @@ def find_suspects(demonstrations: Demonstrations, losses: Floats | None = None) 
     raw, demonstrations = demonstrations, demonstrations.encoded  # an angle that comes round is no jump
     spreads = spread(demonstrations)
     shapes = np.empty((len(demonstrations), _POINTS * sum(map(len, spreads))), np.float32)
-    motions, largest = [], np.empty((len(demonstrations), len(spreads[0])))
+    pauses, largest = [], np.empty((len(demonstrations), len(spreads[0])))
     times = np.linspace(0, 1, _POINTS)
+    still = _still(demonstrations, spreads[0])
     for place, (start, length) in enumerate(zip(demonstrations.starts, demonstrations.lengths, strict=True)):
         rows = slice(start, start + length)
         states = demonstrations.vectors(rows) / spreads[0]
         both = np.concatenate([states, demonstrations.action_vectors(rows) / spreads[1]], axis=1)
         shapes[place] = at_times(both, times).ravel()
         steps = np.abs(np.diff(states, axis=0))
-        motions.append(steps.max(axis=1))  # (steps - 1,), of the column that moves most
+        pauses.append(_longest(steps.max(axis=1) < still))
         largest[place] = steps.max(axis=0)
     found = list(_duplicates(demonstrations, shapes))
     if len(demonstrations) >= 5:
-        found += _stalls(demonstrations, motions)
+        found += _stalls(demonstrations, pauses)
         found += _jumps(demonstrations, largest)
         found += _limits(raw)
         if losses is not None:
@@ -85,7 +88,8 @@ def find_suspects(demonstrations: Demonstrations, losses: Floats | None = None) 
 
 
 def _suspect(demonstrations: Demonstrations, place: int, kind: str, score: float, reason: str) -> Suspect:
-    return Suspect(place, identities_of(demonstrations)[place], kind, round(float(score), 2), reason)
+    name = str(place) if demonstrations.identities is None else demonstrations.identities[place]
+    return Suspect(place, name, kind, round(float(score), 2), reason)
 
 
 def _far(demonstrations: Demonstrations, losses: Floats) -> Iterator[Suspect]:
@@ -101,18 +105,25 @@ def _far(demonstrations: Demonstrations, losses: Floats) -> Iterator[Suspect]:
         yield _suspect(demonstrations, int(place), "far", away[place] / deviation / _FAR, reason)
 
 
-def _stalls(demonstrations: Demonstrations, motions: list[Floats]) -> Iterator[Suspect]:
-    """Yield those that stand still for longer than the others do."""
+def _still(demonstrations: Demonstrations, scale: Floats) -> float:
+    """Return the motion in a step, of the column that moves most, below which a trajectory stands still."""
+    places = range(0, len(demonstrations), -(-len(demonstrations) // _ENOUGH))
+    motions = []
+    for place in places:
+        rows = slice(demonstrations.starts[place], demonstrations.starts[place] + demonstrations.lengths[place])
+        motions.append(np.abs(np.diff(demonstrations.vectors(rows) / scale, axis=0)).max(axis=1))
     moving = np.concatenate(motions)
-    if not (moving > 0).any():
-        return
-    level = _STILL * np.median(moving[moving > 0])
-    pauses = [_longest(motion < level) for motion in motions]
-    shares = np.array([length for _, length in pauses]) / np.array([len(motion) for motion in motions])
+    return _STILL * float(np.median(moving[moving > 0])) if (moving > 0).any() else 0.0
+
+
+def _stalls(demonstrations: Demonstrations, pauses: list[tuple[int, int]]) -> Iterator[Suspect]:
+    """Yield those that stand still for longer than the others do; a pause has its first step and its length."""
+    changes = demonstrations.lengths - 1
+    shares = np.array([length for _, length in pauses]) / changes
     limit = max(_PAUSE, _MORE * float(np.median(shares)))
     for place in np.flatnonzero((shares >= limit) & (demonstrations.lengths >= 5)):
         start, length = pauses[place]
-        reason = f"hardly moves for {length:,} of {len(motions[place]):,} steps, from step {start:,}"
+        reason = f"hardly moves for {length:,} of {changes[place]:,} steps, from step {start:,}"
         yield _suspect(demonstrations, int(place), "stall", shares[place] / limit, reason)
 
 
@@ -147,10 +158,12 @@ def _limits(demonstrations: Demonstrations) -> Iterator[Suspect]:
     actions = demonstrations.actions
     if actions.dtype.kind != "f":
         return
-    low, high = actions.min(axis=0), actions.max(axis=0)
+    low, high = limits_of(actions)
     slack = 1e-3 * (high - low)
-    at_limit = ((actions <= low + slack) | (actions >= high - slack)) & (high > low)
-    shares = np.add.reduceat(at_limit, demonstrations.starts, axis=0) / demonstrations.lengths[:, None]
+    ranges = zip(demonstrations.starts, demonstrations.lengths, strict=True)
+    parts = (actions[start : start + length] for start, length in ranges)
+    at_limit = [((part <= low + slack) | (part >= high - slack)).sum(axis=0) for part in parts]
+    shares = np.stack(at_limit) * (high > low) / demonstrations.lengths[:, None]
     limits = np.maximum(_LIMIT, _MORE * np.median(shares, axis=0))
     scores = shares / limits
     names = column_names(demonstrations, "actions")

@@ -396,7 +396,9 @@ class Demonstrations:
 
         The formats are: NPZ; a Minari data set, by its folder or its id; robomimic's HDF5; a LeRobot folder; Diffusion
         Policy's zarr; HDF5 or NPZ with ends of episodes (`terminals`, `dones`, `episode_ends` and the like); one CSV or
-        Parquet file with a column of episodes; a folder with a CSV, Parquet or NPZ file for each episode.
+        Parquet file with a column of episodes; a folder with a CSV, Parquet or NPZ file for each episode; a folder with
+        the arrays of an NPZ file as NPY files, which stay on the disk: `observations` and `actions` are then memory
+        maps, or arrays that read the rows that they are asked for.
 
         An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
         with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
@@ -420,7 +422,7 @@ class Demonstrations:
             InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
         selection = Selection(_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
-        loaded = cls(*require_good(read(source, selection))).require_finite()
+        loaded = cls(*require_good(read(source, selection)))
         return loaded.with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
@@ -429,8 +431,8 @@ class Demonstrations:
         Args:
             path: the file, which is replaced, or the folder, which must not exist yet or be empty.
             modes: (trajectories,) ground-truth labels to save along, for scoring only.
-            format: "npz", "minari" (a folder), "csv" (a folder of files), "parquet" or "robomimic" (HDF5); what the
-                suffix of `path` says unless given, "minari" for a path without one.
+            format: "npz", "npy" (a folder of NPY files), "minari" (a folder), "csv" (a folder of files), "parquet" or
+                "robomimic" (HDF5); what the suffix of `path` says unless given, "minari" for a path without one.
 
         Raises:
             InputError: the folder holds something, or the format cannot hold these demonstrations.

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manyways.demonstrations.columns import varying
+from manyways.demonstrations.columns import limits
 from manyways.demonstrations.spaces import Space, choices_of
+from manyways.demonstrations.stored import blocks
 from manyways.errors import InputError
 from manyways.networks.normalization import Normalizer
 
@@ -42,10 +43,11 @@ class ContinuousActions(Normalizer):
     def fit(self, values: NDArray[Any]) -> None:
         """Measure the moments and the range of actions (steps, size)."""
         super().fit(values)
-        self.low.copy_(torch.from_numpy(values.min(axis=0)))
-        self.high.copy_(torch.from_numpy(values.max(axis=0)))
-        ends = (values == values.min(axis=0)) | (values == values.max(axis=0))
-        self.switches.copy_(torch.from_numpy(ends.all(axis=0) & varying(values)))
+        low, high = limits(values)
+        self.low.copy_(torch.from_numpy(low))
+        self.high.copy_(torch.from_numpy(high))
+        two = [((block == low) | (block == high)).all(axis=0) for _, block in blocks(values)]
+        self.switches.copy_(torch.from_numpy(np.logical_and.reduce(two)) & (self.std > 0))
 
     def targets(self, actions: Tensor) -> Tensor:
         """Return the loss's targets: the normalised actions, (..., outputs)."""
@@ -123,9 +125,12 @@ class DiscreteActions(nn.Module):
 
     def fit(self, values: NDArray[Any]) -> None:
         """Count the choices (steps[, parts])."""
-        parts = values.reshape(len(values), -1).T
-        counts = [np.bincount(part, minlength=n) for part, n in zip(parts, self.choices[: len(parts)], strict=True)]
-        self.frequencies.copy_(torch.from_numpy(np.concatenate(counts) / len(values)))
+        total = np.zeros(self.size, np.int64)
+        for _, block in blocks(values):
+            parts = block.reshape(len(block), -1).T
+            counts = [np.bincount(part, minlength=n) for part, n in zip(parts, self.choices[: len(parts)], strict=True)]
+            total += np.concatenate(counts)
+        self.frequencies.copy_(torch.from_numpy(total / len(values)))
 
     def targets(self, actions: Tensor) -> Tensor:
         """Return the loss's targets, (..., chunk * parts)."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.sampling import some_rows
 from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import around
 from manyways.networks.actions import require_continuous
@@ -115,7 +116,7 @@ class BeTNetwork(ChunkNetwork):
         """Measure the normalisation, and find the bins by k-means."""
         super().fit(demonstrations, seed)
         rng = np.random.default_rng(seed)
-        rows = rng.permutation(demonstrations.steps)[:_ACTIONS_FOR_BINS]
+        rows = some_rows(rng, demonstrations.steps, _ACTIONS_FOR_BINS)
         planned = around(demonstrations, rows, 0, self.chunk - 1)
         actions = self.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
         clusters = min(self.bins, len(np.unique(actions, axis=0)))

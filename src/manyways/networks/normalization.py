@@ -10,9 +10,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from manyways.demonstrations.columns import varying
-from manyways.demonstrations.observations import Observations, entries
+from manyways.demonstrations.columns import measure
+from manyways.demonstrations.observations import Observations, apply, entries
 from manyways.demonstrations.spaces import Space, entry_spaces
+from manyways.demonstrations.stored import on_disk
 from manyways.networks.limits import FARTHEST as FARTHEST
 from manyways.networks.limits import IMAGE_SCALE
 
@@ -38,10 +39,9 @@ class Normalizer(nn.Module):
 
     def fit(self, values: NDArray[Any]) -> None:
         """Measure the columns of `values` (rows, ...)."""
-        std = values.std(axis=0, dtype=np.float64)
-        std[~varying(values)] = 0.0
-        self.mean.copy_(torch.from_numpy(np.asarray(values.mean(axis=0, dtype=np.float64))))
-        self.std.copy_(torch.from_numpy(std))
+        moments = measure(values)
+        self.mean.copy_(torch.from_numpy(moments.mean))
+        self.std.copy_(torch.from_numpy(np.where(moments.varies, moments.std, 0.0)))
 
     @property
     def scale(self) -> Tensor:
@@ -123,14 +123,28 @@ class ObservationNormalizer(nn.Module):
 
 def to_tensors(observations: Any, device: Any = None) -> Any:
     """Return arrays as tensors on a device, entry by entry."""
-    if isinstance(observations, Mapping):
-        return {name: torch.from_numpy(array).to(device) for name, array in observations.items()}
-    return torch.from_numpy(observations).to(device)
+    return apply(lambda array: _to_tensor(array).to(device), observations)
+
+
+def in_memory(observations: Any, device: Any = None) -> Any:
+    """Return the same, but arrays that stay on the disk as they are; `take` reads their rows."""
+    return apply(lambda array: array if on_disk(array) else _to_tensor(array).to(device), observations)
 
 
 def take(inputs: Any, rows: Any) -> Any:
-    """Return these rows of tensors, entry by entry."""
-    return {name: tensor[rows] for name, tensor in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
+    """Return these rows of tensors, or of arrays on the disk, as tensors, entry by entry."""
+    return apply(lambda values: _rows(values, rows), inputs)
+
+
+def _rows(values: Any, rows: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values[rows]
+    return _to_tensor(np.asarray(values[rows.cpu().numpy()])).to(rows.device)
+
+
+def _to_tensor(array: NDArray[Any]) -> Tensor:
+    # PyTorch takes no array that cannot be written to, such as a part of a file.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _normalizer(box: spaces.Box) -> nn.Module:

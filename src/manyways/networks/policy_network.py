@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import apply
+from manyways.demonstrations.sampling import some_rows
 from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.networks.actions import make_actions
@@ -109,7 +110,7 @@ class PolicyNetwork(ActionNetwork):
         if self.linear is None:
             return
         rng = np.random.default_rng(seed)
-        rows = np.sort(rng.permutation(demonstrations.steps)[:_STEPS_FOR_LINEAR])
+        rows = np.sort(some_rows(rng, demonstrations.steps, _STEPS_FOR_LINEAR))
         observed, planned = window_and_chunk(demonstrations, rows, self.window, self.chunk)
         with torch.no_grad():
             observations = to_tensors(apply(lambda array: array[observed], demonstrations.observations))

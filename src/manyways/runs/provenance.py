@@ -18,6 +18,7 @@ import numpy as np
 
 import manyways
 from manyways.demonstrations.observations import entries
+from manyways.demonstrations.stored import blocks
 
 if TYPE_CHECKING:
     from manyways.demonstrations import Demonstrations
@@ -60,7 +61,8 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
     arrays = [*entries(demonstrations.observations), ("", demonstrations.actions), ("", demonstrations.lengths)]
     for name, array in arrays:
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for _, block in blocks(array):
+            digest.update(np.ascontiguousarray(block).data)
     if demonstrations.labels is not None:
         digest.update(b"labels" + np.ascontiguousarray(demonstrations.labels).tobytes())
     if demonstrations.rotations is not None:

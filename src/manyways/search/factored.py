@@ -105,7 +105,7 @@ def trajectory_losses(
         stride: every how many steps the error is taken.
     """
     totals = torch.zeros(len(demonstrations), len(codes), dtype=torch.float64, device=codes.device)
-    for owners, errors in _errors(network, demonstrations, codes, _spaced(demonstrations, stride), features):
+    for owners, errors in _errors(network, demonstrations, codes, stride, features):
         totals.index_add_(0, owners, errors.double())
     return totals.cpu().numpy() / -(-demonstrations.lengths[:, None] // stride)
 
@@ -113,20 +113,27 @@ def trajectory_losses(
 @torch.no_grad()
 def step_losses(network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor) -> NDArray[np.float64]:
     """Return the error of every step under every code, (steps, codes); arguments as for `trajectory_losses`."""
-    found = _errors(network, demonstrations, codes, np.arange(demonstrations.steps), None)
+    found = _errors(network, demonstrations, codes, 1, None)
     return np.concatenate([errors.double().cpu().numpy() for _, errors in found])
 
 
 def _errors(
-    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, rows: NDArray[np.int64], features: Any
+    network: PolicyNetwork, demonstrations: Demonstrations, codes: Tensor, stride: int, features: Any
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the trajectories (n,) of some of the rows, and the errors of these rows under each code, (n, codes)."""
+    """Yield trajectories (n,) and the errors of a step of each under each code, (n, codes).
+
+    Every so many steps of each trajectory are taken, from its first one on.
+    """
     device = codes.device
     parts = code_parts(network, codes) if features is None else codes
     at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(parts) * network.actions.outputs)))
-    for start in range(0, len(rows), at_once):
-        steps = rows[start : start + at_once]
-        owners = torch.from_numpy(demonstrations.trajectory_of(steps)).to(device)
+    taken = np.cumsum(-(-demonstrations.lengths // stride))  # steps, to the end of each trajectory
+    for start in range(0, int(taken[-1]), at_once):
+        places = np.arange(start, min(start + at_once, int(taken[-1])))
+        whose = np.searchsorted(taken, places, side="right")
+        before = places - taken[whose] + -(-demonstrations.lengths[whose] // stride)
+        steps = demonstrations.starts[whose] + stride * before
+        owners = torch.from_numpy(whose).to(device)
         observed, planned = window_and_chunk(demonstrations, steps, network.window, network.chunk)
         observations = to_tensors(rows_of(demonstrations.observations, observed), device)
         actions = torch.from_numpy(demonstrations.actions[planned]).to(device)
@@ -137,14 +144,6 @@ def _errors(
         if len(parts) > len(codes):  # the best detail of each step
             errors = errors.view(len(steps), len(codes), network.details).min(dim=2).values
         yield owners, errors
-
-
-def _spaced(demonstrations: Demonstrations, stride: int) -> NDArray[np.int64]:
-    """Return every so many rows of each trajectory, from its first one on."""
-    rows = np.arange(demonstrations.steps)
-    if stride == 1:
-        return rows
-    return rows[(rows - demonstrations.starts[demonstrations.trajectory_of(rows)]) % stride == 0]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Each module says what it `recognises` and opens its `contents`; some also write.
 """
 
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from manyways.demonstrations.formats import (
     hdf5,
     lerobot,
     minari,
+    npy,
     npz,
     replay_buffer,
     robomimic,
@@ -30,16 +32,22 @@ from manyways.demonstrations.formats.selection import Selection
 from manyways.errors import InputError
 
 _FORMATS: tuple[ModuleType, ...] = (robomimic, hdf5, table, replay_buffer, npz)
-_FOLDERS: tuple[ModuleType, ...] = (lerobot, replay_buffer, minari, folder)
+_FOLDERS: tuple[ModuleType, ...] = (npy, lerobot, replay_buffer, minari, folder)
 SUFFIXES = (".npz", ".zip", *hdf5.SUFFIXES, ".csv", ".tsv", ".parquet")
 ALL = Selection()
 
 
 def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
+    with opened(source) as contents:
+        return cleaned(assemble(contents, selection), selection, str(contents.path))
+
+
+def opened(source: str | Path) -> AbstractContextManager[Contents]:
+    """Open what is there."""
     path = _locate(source)
-    with _format_of(path).contents(path) as contents:
-        return cleaned(assemble(contents, selection), selection, str(path))
+    contents: AbstractContextManager[Contents] = _format_of(path).contents(path)
+    return contents
 
 
 def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Trajectories:
@@ -90,13 +98,17 @@ def load_modes(source: str | Path, selection: Selection = ALL) -> NDArray[Any] |
     Raises:
         InputError: the source is missing or damaged, or has labels that do not fit its trajectories.
     """
-    path = _locate(source)
-    with _format_of(path).contents(path) as contents:
-        labels = contents.modes()
-        if labels is None:
-            return None
-        labels = as_modes(labels, len(contents.lengths), path)[episodes_of(contents, selection)]
-        return labels[_good(contents, selection)]
+    with opened(source) as contents:
+        return modes_of(contents, selection)
+
+
+def modes_of(contents: Contents, selection: Selection) -> NDArray[Any] | None:
+    """Return the labels in an open data set; see `load_modes`."""
+    labels = contents.modes()
+    if labels is None:
+        return None
+    labels = as_modes(labels, len(contents.lengths), contents.path)[episodes_of(contents, selection)]
+    return np.asarray(labels[_good(contents, selection)])
 
 
 def _good(contents: Contents, selection: Selection) -> Any:
@@ -122,7 +134,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
     name = format or _WRITTEN.get(suffix, "minari")
     if name not in _WRITERS:
         raise InputError(f"there is no format {name!r} to write; give one of {', '.join(_WRITERS)}")
-    if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in ("npz", "minari"):
+    if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in _OF_PARTS:
         raise InputError(
             f"{name} cannot say that several parts of an action are choices; write NPZ or Minari to {path}"
         )
@@ -144,8 +156,10 @@ def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | 
     )
 
 
+_OF_PARTS = ("npz", "npy", "minari")  # formats for actions of several choices
 _WRITERS = {
     "npz": npz.write,
+    "npy": npy.write,
     "minari": _write_minari,
     "robomimic": robomimic.write,
     "parquet": writing.write_parquet,
@@ -160,8 +174,8 @@ def _format_of(path: Path) -> ModuleType:
         if module.recognises(path):
             return module
     raise InputError(
-        f"{path} is a folder but no Minari data set, no LeRobot data set, no zarr store, and has no CSV, Parquet or "
-        "NPZ files, one an episode; give one of these, or a file"
+        f"{path} is a folder but no Minari data set, no LeRobot data set, no zarr store, has no actions.npy, and no "
+        "CSV, Parquet or NPZ files, one an episode; give one of these, or a file"
     )
 
 

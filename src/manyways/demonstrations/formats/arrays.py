@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.observations import Observations, apply
+from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError
 
 Names = Mapping[str, tuple[str, ...]]
@@ -34,17 +35,18 @@ class Trajectories(NamedTuple):
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Trajectories":
         """Return the trajectories at these indices (n,), in this order."""
-        rows = rows_of_trajectories(self.lengths, trajectories)
+        starts, lengths = np.cumsum(self.lengths) - self.lengths, self.lengths
+        own = np.asarray(trajectories, np.int64)
         identities, attributes, labels = self.identities, self.attributes, self.labels
         return Trajectories(
-            apply(lambda array: array[rows], self.observations),
-            self.actions[rows],
-            self.lengths[trajectories],
+            apply(lambda array: stretches(array, starts[own], lengths[own]), self.observations),
+            stretches(self.actions, starts[own], lengths[own]),
+            lengths[own],
             self.choices,
             self.names,
-            None if identities is None else tuple(identities[index] for index in trajectories),
-            None if attributes is None else {name: values[trajectories] for name, values in attributes.items()},
-            None if labels is None else labels[trajectories],
+            None if identities is None else tuple(identities[index] for index in own),
+            None if attributes is None else {name: values[own] for name, values in attributes.items()},
+            None if labels is None else labels[own],
         )
 
 

@@ -23,12 +23,12 @@ class Source(NamedTuple):
     Attributes:
         entries: its columns; those of words have the type object.
         rows: how many there are.
-        read: returns columns by name, each (rows, ...).
+        read: returns columns by name, each (rows, ...); of some rows only, if a slice is given.
     """
 
     entries: Mapping[str, Entry]
     rows: int
-    read: Callable[[Sequence[str]], dict[str, NDArray[Any]]]
+    read: Callable[..., dict[str, NDArray[Any]]]
 
 
 def open_table(path: Path) -> Source:
@@ -52,7 +52,11 @@ def _open_csv(path: Path) -> Source:
         raise InputError(f"{path} has two columns of the same name; rename one")
     arrays = {name: as_array(table[name], f"{name} in {path}") for name in names}
     entries = {name: Entry(array.shape[1:], array.dtype) for name, array in arrays.items()}
-    return Source(entries, table.num_rows, lambda chosen: {name: arrays[name] for name in chosen})
+
+    def read(names: Sequence[str], rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
+        return {name: arrays[name][rows] for name in names}
+
+    return Source(entries, table.num_rows, read)
 
 
 def _open_parquet(path: Path) -> Source:
@@ -65,15 +69,20 @@ def _open_parquet(path: Path) -> Source:
         # Arrow encodes repetitions: a table may truly be much larger than its bytes, so only memory is the limit.
         require_memory(sum(group.total_byte_size for group in groups), str(path))
         first = next(iter(file.iter_batches(1)), None)
+    ends = np.cumsum([group.num_rows for group in groups])
     entries = {}
     for field in schema:
         cells = None if first is None or not len(first) else first.column(field.name)
         entries[field.name] = _entry(field.type, cells)
 
-    def read(names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        require_memory(rows * sum(entries[name].size for name in names) * _BYTES_A_CELL, str(path))
+    def read(names: Sequence[str], some: slice = slice(None)) -> dict[str, NDArray[Any]]:
+        start, stop, _ = some.indices(rows)
+        require_memory((stop - start) * sum(entries[name].size for name in names) * _BYTES_A_CELL, str(path))
+        chosen = [index for index, end in enumerate(ends) if end > start and end - groups[index].num_rows < stop]
         with parquet.ParquetFile(path) as file:
-            table = file.read(columns=list(names))
+            table = file.read_row_groups(chosen, columns=list(names))
+        before = int(ends[chosen[0]]) - groups[chosen[0]].num_rows if chosen else 0
+        table = table.slice(start - before, stop - start)
         arrays = {name: as_array(table[name], f"{name} in {path}") for name in names}
         for name, array in arrays.items():
             if len(array) and array.shape[1:] != entries[name].shape:
@@ -127,6 +136,8 @@ def as_array(column: Any, what: str) -> NDArray[Any]:
         combined = inner
     if pa.types.is_dictionary(combined.type):
         combined = combined.dictionary_decode()
+    if pa.types.is_struct(combined.type) and combined.type.get_field_index("bytes") >= 0:  # pictures, as LeRobot's
+        return np.array(combined.field("bytes").to_pylist(), dtype=object)
     if pa.types.is_boolean(combined.type) or pa.types.is_integer(combined.type) or pa.types.is_floating(combined.type):
         array = combined.to_numpy(zero_copy_only=False)
         if array.dtype == object:  # booleans with empty cells

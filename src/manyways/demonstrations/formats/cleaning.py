@@ -1,9 +1,13 @@
 """Trajectories that cannot be learned from: too short, or with values that are not finite."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from manyways.demonstrations.formats.arrays import Names, Trajectories
 from manyways.demonstrations.observations import entries
+from manyways.demonstrations.stored import blocks
 
 _MOST = 100  # bad trajectories that an error names
 
@@ -21,8 +25,7 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
     found = find_short(trajectories)
     ends = np.cumsum(lengths)
     for what, array in arrays:
-        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1) if array.dtype.kind == "f" else np.ones(1, bool)
-        for row in np.flatnonzero(~finite).tolist():
+        for row in _not_finite(array):
             index = int(np.searchsorted(ends, row, side="right"))
             if index not in found:
                 place = [int(axis) for axis in np.argwhere(~np.isfinite(array[row]))[0]]
@@ -32,6 +35,13 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
                     f"step {row - (ends[index] - lengths[index])}, column {column}"
                 )
     return dict(sorted(found.items()))
+
+
+def _not_finite(array: Any) -> Iterator[int]:
+    """Yield the rows with a value that is not finite."""
+    for start, block in blocks(array) if array.dtype.kind == "f" else ():
+        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        yield from (start + np.flatnonzero(~finite)).tolist()
 
 
 def find_short(trajectories: Trajectories) -> dict[int, str]:

@@ -18,6 +18,7 @@ from manyways.demonstrations.columns import as_actions, as_numbers
 from manyways.demonstrations.formats.arrays import Attributes, Trajectories, column_names, require_memory
 from manyways.demonstrations.formats.selection import Selection, listed
 from manyways.demonstrations.observations import Observations, apply
+from manyways.demonstrations.stored import mapped, stretches
 from manyways.errors import InputError
 
 _LARGEST_VECTOR = 1024  # numbers of a step of two axes; more are a picture, which nobody wants in a row of numbers
@@ -77,6 +78,8 @@ class Contents:
         ignored: the names of what else there is, for a warning.
         stored: bytes on the disk.
         modes: reads the labels of all episodes; returns None where there are none.
+        mapped: whether what `read` returns stays on the disk.
+        in_parts: whether a few episodes are read without the others.
     """
 
     path: Path
@@ -94,6 +97,8 @@ class Contents:
     ignored: tuple[str, ...] = ()
     stored: int | None = None
     modes: Callable[[], NDArray[Any] | None] = lambda: None
+    mapped: bool = False
+    in_parts: bool = False
 
 
 Chosen = dict[str, list[int] | None]
@@ -124,8 +129,9 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
     observations = _chosen(contents, observed, "observations")
     lengths = contents.lengths[episodes]
     names = list(dict.fromkeys([*observations, *actions]))
-    size = sum(contents.entries[name].size * max(contents.entries[name].dtype.itemsize, 4) for name in names)
-    require_memory(size * int(lengths.sum()), str(path), contents.stored)
+    if not contents.mapped:
+        size = sum(contents.entries[name].size * max(contents.entries[name].dtype.itemsize, 4) for name in names)
+        require_memory(size * int(lengths.sum()), str(path), contents.stored)
     arrays = contents.read(names, episodes)
     labels: dict[str, tuple[str, ...]] = {}
     seen = _observations(contents, arrays, observations, labels)
@@ -228,10 +234,11 @@ def _without_last(
     last = np.cumsum(lengths) - 1
     if not len(lengths) or lengths.min() < 1 or not np.isnan(actions[last]).all():
         return observations, actions, lengths
+    starts, lengths = last + 1 - lengths, lengths - 1
     return (
-        apply(lambda array: np.delete(array, last, axis=0), observations),
-        np.delete(actions, last, axis=0),
-        lengths - 1,
+        apply(lambda array: stretches(array, starts, lengths), observations),
+        stretches(actions, starts, lengths),
+        lengths,
     )
 
 
@@ -239,18 +246,22 @@ def _kept(contents: Contents, array: NDArray[Any], name: str, columns: list[int]
     """Return an entry in its own shape, or the chosen columns of it, (steps, n)."""
     numbers = as_numbers(array, f"{name} in {contents.path}")
     if columns is not None:
-        return numbers.reshape(len(numbers), -1)[:, columns]
-    return numbers[:, None] if numbers.ndim == 1 else numbers
+        return mapped(lambda rows: rows.reshape(len(rows), -1)[:, columns], numbers)
+    return mapped(lambda rows: rows[:, None], numbers) if numbers.ndim == 1 else numbers
 
 
 def _joined(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen) -> NDArray[Any]:
     """Return the chosen columns of all entries side by side, (steps, n)."""
-    parts = []
-    for name, columns in chosen.items():
-        array = as_numbers(arrays[name], f"{name} in {contents.path}")
-        array = array.reshape(len(array), contents.entries[name].size)
-        parts.append(array if columns is None else array[:, columns])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    numbers = [as_numbers(arrays[name], f"{name} in {contents.path}") for name in chosen]
+    if len(numbers) == 1 and numbers[0].ndim == 2 and [*chosen.values()] == [None]:
+        return numbers[0]
+
+    def join(*parts: NDArray[Any]) -> NDArray[Any]:
+        every = [part.reshape(len(part), contents.entries[n].size) for n, part in zip(chosen, parts, strict=True)]
+        own = [part if c is None else part[:, c] for c, part in zip(chosen.values(), every, strict=True)]
+        return own[0] if len(own) == 1 else np.concatenate(own, axis=1)
+
+    return mapped(join, *numbers)
 
 
 def _actions(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen) -> NDArray[Any]:

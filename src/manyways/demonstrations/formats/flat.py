@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats.arrays import rows_of_trajectories
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.selection import listed
+from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError
 
 Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -74,10 +74,9 @@ def contents(
         arrays = {}
         for name in names:
             full = name if name in headers else ENTRY + name
-            rows = rows_of_trajectories(lengths, episodes)
-            if extra[full]:  # each episode has an observation more: those before it shift it by one each
-                rows = rows + np.repeat(episodes, lengths[episodes])
-            arrays[name] = read(full)[rows]
+            # Where each episode has an observation more, those before it shift it by one each.
+            starts = ends[episodes] - lengths[episodes] + (episodes if extra[full] else 0)
+            arrays[name] = stretches(read(full), starts, lengths[episodes])
         return arrays
 
     used = {*observations, *actions, *ENDINGS, *_KNOWN, "modes"}

@@ -78,6 +78,7 @@ def contents(path: Path) -> Iterator[Contents]:
             attributes=known,
             ignored=tuple(ignored),
             modes=lambda: modes,
+            in_parts=True,
         )
 
 

@@ -1,7 +1,12 @@
-"""LeRobot's folders, versions 2 and 3: Parquet files in data/, their description in meta/. Videos are not read."""
+"""LeRobot's folders, versions 2 and 3: Parquet files in data/, their description in meta/, videos in videos/.
+
+Pictures, in videos or in the Parquet files, are read where they are asked for.
+"""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import arrow
-from manyways.demonstrations.formats.arrays import rows_of_trajectories
+from manyways.demonstrations.formats import arrow, pictures
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import files_in, input_errors, require_inside
+from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -44,29 +49,29 @@ def contents(path: Path) -> Iterator[Contents]:
         files = files_in(path, "data/**/*.parquet")
         if not files:
             raise InputError(f"{path} has no Parquet files in data/; download them")
-        sources = [arrow.open_table(file) for file in files]
-        indices = [source.read([_EPISODE])[_EPISODE] for source in sources]
-        numbers, lengths = np.unique(np.concatenate(indices), return_counts=True)
-        described = _described(path, version)
+        shards = _Shards(files)
+        numbers, lengths = shards.episodes
+        described = _described(path, version, info["features"])
         _require_whole(path, info, dict(zip(numbers.tolist(), lengths.tolist(), strict=True)), described)
-        entries = _entries(info["features"], sources[0].entries)
-        numeric = [name for name, entry in entries.items() if entry.is_numeric]
+        entries = _entries(info["features"], arrow.open_table(files[0]).entries)
+        videos = Videos(path, info, described)
+        filmed = {name for name, feature in info["features"].items() if feature.get("dtype") == "video"}
 
         def read(names: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
             wanted = numbers[episodes]
-            parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-            found = []
-            for source, own in zip(sources, indices, strict=True):
-                rows = np.flatnonzero(np.isin(own, wanted))
-                if len(rows):
-                    found.append(own[rows])
-                    for name, array in source.read(names).items():
-                        parts[name].append(array[rows])
-            there, counts = np.unique(np.concatenate(found), return_counts=True)
-            order = np.argsort(np.concatenate(found), kind="stable")
-            order = order[rows_of_trajectories(counts, np.searchsorted(there, wanted))]
-            return {name: np.concatenate(own)[order] for name, own in parts.items()}
+            arrays = shards.read([name for name in names if name not in filmed], wanted)
+            for name, array in arrays.items():
+                if array.dtype == object:
+                    arrays[name] = pictures.decoded(array, entries[name].shape, f"{name} of {path}")
+            for name in filmed & set(names):
+                shape = entries[name].shape
+                parts = [
+                    videos.read(name, int(n), int(lengths[e]), shape) for n, e in zip(wanted, episodes, strict=True)
+                ]
+                arrays[name] = np.concatenate(parts) if parts else np.zeros((0, *shape), np.uint8)
+            return arrays
 
+        numeric = [name for name, entry in entries.items() if entry.is_numeric]
         yield Contents(
             path,
             {name: entries[name] for name in numeric},
@@ -78,7 +83,92 @@ def contents(path: Path) -> Iterator[Contents]:
             attributes=_tasks(described, numbers.tolist()),
             parts=_parts(info.get("splits"), len(numbers)),
             ignored=tuple(name for name in entries if name not in numeric),
+            in_parts=True,
         )
+
+
+class _Shards:
+    """Parquet files in which episodes lie, each mostly in one stretch of rows.
+
+    Attributes:
+        episodes: the number and the length of each, in the order of their numbers.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        numbers, lengths, starts, shards = [], [], [], []
+        for shard, file in enumerate(files):
+            own = arrow.open_table(file).read([_EPISODE])[_EPISODE]
+            begins = np.flatnonzero(np.diff(own, prepend=own[:1] - 1))
+            numbers.append(own[begins])
+            starts.append(begins)
+            lengths.append(np.diff(begins, append=len(own)))
+            shards.append(np.full(len(begins), shard))
+        self._numbers, self._starts, self._lengths, self._shards = map(
+            np.concatenate, (numbers, starts, lengths, shards)
+        )
+        there, place = np.unique(self._numbers, return_inverse=True)
+        self.episodes = there, np.bincount(place, self._lengths, len(there)).astype(np.int64)
+
+    def read(self, names: Sequence[str], wanted: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return the columns of the episodes of these numbers, end to end in this order."""
+        if not names or not len(wanted):
+            return {name: np.zeros(0) for name in names}
+        chosen = np.flatnonzero(np.isin(self._numbers, wanted))
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        found = []
+        for own in np.split(chosen, np.flatnonzero(np.diff(self._shards[chosen])) + 1):
+            starts, lengths = self._starts[own], self._lengths[own]
+            first, last = int(starts[0]), int(starts[-1] + lengths[-1])
+            source = arrow.open_table(self._files[self._shards[own[0]]])
+            for name, array in source.read(names, slice(first, last)).items():
+                parts[name].append(stretches(array, starts - first, lengths))
+            found.append(np.repeat(self._numbers[own], lengths))
+        there, counts = np.unique(np.concatenate(found), return_counts=True)
+        order = np.argsort(np.concatenate(found), kind="stable")
+        place = np.searchsorted(there, wanted)
+        order = stretches(order, (np.cumsum(counts) - counts)[place], counts[place])
+        return {name: np.concatenate(own)[order] for name, own in parts.items()}
+
+
+class Videos:
+    """The videos of a data set: an episode in each file (version 2), or several one after the other (version 3).
+
+    Args:
+        path: the folder.
+        info: meta/info.json.
+        described: what meta/ says of each episode, by its number.
+    """
+
+    def __init__(self, path: Path, info: Mapping[str, Any], described: Mapping[int, Mapping[str, Any]]) -> None:
+        self._path, self._described = path, described
+        self._rate, self._chunk = float(info.get("fps") or 0), int(info.get("chunks_size") or 1000)
+        self._place = str(info.get("video_path") or "")
+
+    def read(self, name: str, episode: int, length: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the frames of an episode, (length, height, width, channels)."""
+        if not 0 < self._rate < math.inf:
+            raise InputError(f"{self._path / _INFO} has no fps, frames in a second; restore it")
+        row = self._described[episode]
+        start = row.get(f"videos/{name}/from_timestamp")
+        known: dict[str, Any] = {"video_key": name, "episode_index": episode, "episode_chunk": episode // self._chunk}
+        known |= {key: row.get(f"videos/{name}/{key}") for key in ("chunk_index", "file_index")}
+        file = require_inside(self._path, self._path / _place(self._path, self._place, known))
+        if not file.is_file():
+            raise InputError(f"{file} with {name} of episode {episode} is not there; download it")
+        return pictures.frames(file, float(start or 0), length, self._rate, shape)
+
+
+def _place(path: Path, template: str, known: Mapping[str, Any]) -> str:
+    """Return where a video is, from a template such as videos/{video_key}/chunk-{chunk_index:03d}.mp4."""
+    # Not by str.format, which would follow whatever a hostile template names.
+    place = re.sub(r"\{(\w+)(?::0(\d)d)?\}", lambda m: str(known.get(m[1], "")).zfill(int(m[2] or 0)), template)
+    parts = PurePosixPath(place).parts
+    if parts[:1] != ("videos",) or ".." in parts or set("{}\0") & set(place):
+        raise InputError(
+            f"{path / _INFO} has the video_path {template!r}, which is not in videos/; put the videos there"
+        )
+    return place
 
 
 def _require_data_path(path: Path, info: Mapping[str, Any]) -> None:
@@ -89,9 +179,13 @@ def _require_data_path(path: Path, info: Mapping[str, Any]) -> None:
 
 
 def _entries(features: Mapping[str, Any], columns: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return what the features are; those that are no columns of numbers have the type object."""
+    """Return what the features are; those that are neither columns of numbers nor pictures have the type object."""
     entries = {}
     for name, feature in features.items():
+        if feature.get("dtype") in ("image", "video"):
+            shape = pictures.channels_last(tuple(feature["shape"]), feature.get("names") or ())
+            entries[name] = Entry((), np.dtype(object)) if shape is None else Entry(shape, np.dtype(np.uint8))
+            continue
         entry = columns.get(name)
         if entry is None or not entry.is_numeric:
             entries[name] = Entry((), np.dtype(object))
@@ -109,8 +203,8 @@ def _labels(names: Any) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _described(path: Path, version: str) -> dict[int, dict[str, Any]]:
-    """Return what meta/ says of each episode: its length and tasks."""
+def _described(path: Path, version: str, features: Iterable[str]) -> dict[int, dict[str, Any]]:
+    """Return what meta/ says of each episode: its length, its tasks, and where its videos are."""
     if version.startswith("v2"):
         file = require_inside(path, path / "meta" / "episodes.jsonl")
         if not file.is_file():
@@ -121,8 +215,9 @@ def _described(path: Path, version: str) -> dict[int, dict[str, Any]]:
     files = files_in(path, "meta/episodes/**/*.parquet")
     if not files:
         raise InputError(f"{path} has no Parquet files in meta/episodes/; download them")
+    videos = [f"videos/{name}/{key}" for name in features for key in ("chunk_index", "file_index", "from_timestamp")]
     for file in files:
-        columns = arrow.rows(file, [_EPISODE, "length", "tasks"])
+        columns = arrow.rows(file, [_EPISODE, "length", "tasks", *videos])
         described |= {int(row[_EPISODE]): row for row in columns}
     return described
 

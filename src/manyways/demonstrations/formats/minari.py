@@ -95,6 +95,7 @@ def contents(path: Path) -> Iterator[Contents]:
             ignored=texts,
             stored=stored,
             modes=lambda: _labels(path, [episode.get(MODE_KEY) for episode in metadata]),
+            in_parts=True,
         )
 
 

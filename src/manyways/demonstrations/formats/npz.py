@@ -3,25 +3,28 @@
 import math
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import flat
-from manyways.demonstrations.formats.arrays import Trajectories, require_memory, rows_of_trajectories
+from manyways.demonstrations.formats.arrays import Trajectories, require_memory
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS
 from manyways.demonstrations.formats.reading import input_errors
 from manyways.demonstrations.observations import entries
-from manyways.errors import InputError
+from manyways.demonstrations.stored import stretches
+from manyways.errors import InputError, ManywaysError
 from manyways.files import replacing
 
+_VERSIONS = ((1, 0), (2, 0), (3, 0))  # of NPY
 _REAL_STEPS = ("masks", "mask", "valid")  # True, or 1, where a step is real
 _PADDING = ("pad",)  # True where it is not
 _NAMES, _ATTRIBUTES = "names/", "attributes/"  # before the names of arrays, and of what is known of trajectories
@@ -41,16 +44,20 @@ def contents(path: Path) -> Iterator[Contents]:
         InputError: the file is no NPZ file, is damaged, or its arrays cannot be used.
     """
     with input_errors(path, "NPZ file"), open_archive(path) as archive:
-        stored = path.stat().st_size
-        if flat.is_flat(archive.headers):
-            found = flat.contents(path, archive.headers, archive.read, stored)
-        else:
-            found = _own(archive, stored)
-        modes = (lambda: archive.read("modes")) if "modes" in archive.headers else (lambda: None)
-        yield replace(found, modes=modes, **_about(archive))
+        yield contents_of(archive, path.stat().st_size)
 
 
-def _own(archive: "_Archive", stored: int) -> Contents:
+def contents_of(archive: "Arrays", stored: int) -> Contents:
+    """Return what arrays offer; `stored` is their size on the disk in bytes."""
+    if flat.is_flat(archive.headers):
+        found = flat.contents(archive.path, archive.headers, archive.read, stored)
+    else:
+        found = _own(archive, stored)
+    modes = (lambda: archive.read("modes")) if "modes" in archive.headers else (lambda: None)
+    return replace(found, modes=modes, **_about(archive))
+
+
+def _own(archive: "Arrays", stored: int) -> Contents:
     """Return what arrays (trajectories, steps, ...), or end to end with `lengths`, offer."""
     path = archive.path
     names, mask_name, ignored = _array_names(archive)
@@ -80,11 +87,11 @@ def _own(archive: "_Archive", stored: int) -> Contents:
                 array = (
                     array.reshape(array.shape[0] * array.shape[1], *array.shape[2:]) if real is None else array[real]
                 )
-            elif len(array) == lengths.sum() + len(lengths) and name != "actions":
-                # Each trajectory has an observation after its last action.
-                array = np.delete(array, np.cumsum(lengths + 1) - 1, axis=0)
+            # Each trajectory may have an observation after its last action.
+            extra = ends and len(array) == lengths.sum() + len(lengths) and name != "actions"
             whole = len(episodes) == len(lengths) and bool((np.diff(episodes) == 1).all())
-            arrays[name] = array if whole else array[rows_of_trajectories(lengths, episodes)]
+            starts = np.cumsum(lengths + extra) - (lengths + extra)
+            arrays[name] = array if whole and not extra else stretches(array, starts[episodes], lengths[episodes])
         return arrays
 
     columns = {name: archive.words(f"{_NAMES}{name}") for name in names if f"{_NAMES}{name}" in archive.headers}
@@ -110,7 +117,7 @@ def _own(archive: "_Archive", stored: int) -> Contents:
     )
 
 
-def _about(archive: "_Archive") -> dict[str, Any]:
+def _about(archive: "Arrays") -> dict[str, Any]:
     """Return the identities and attributes of the trajectories, as fields of `Contents`."""
     about: dict[str, Any] = {}
     if "identities" in archive.headers:
@@ -123,6 +130,13 @@ def _about(archive: "_Archive") -> dict[str, Any]:
 
 def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
     """Write trajectories, with labels where there are any."""
+    # To a name without its suffix NumPy would add it; an open file is used as it is.
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays_of(trajectories, modes))
+
+
+def arrays_of(trajectories: Trajectories, modes: NDArray[Any] | None) -> dict[str, Any]:
+    """Return the arrays of a file by name."""
     arrays: dict[str, Any] = {
         ENTRY + name if name else "observations": array for name, array in entries(trajectories.observations)
     }
@@ -135,34 +149,35 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
     arrays |= {_ATTRIBUTES + name: values for name, values in (trajectories.attributes or {}).items()}
     if modes is not None:
         arrays["modes"] = modes
-    # To a name without its suffix NumPy would add it; an open file is used as it is.
-    with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)
+    return arrays
 
 
-class _Archive:
-    """An open NPZ file: what its headers say, and its arrays one by one."""
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the type that an NPY file begins with.
 
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
-        self.path = path
-        self._file = file
-        self.headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-        for member in file.infolist():
-            name = member.filename.removesuffix(".npy")
-            try:
-                with file.open(member) as stream:
-                    version = npy.read_magic(stream)
-                    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                    shape, _, dtype = reader(stream)
-            except (ValueError, EOFError, NotImplementedError) as error:
-                raise InputError(f"{name} in {path} is damaged ({error}); save it again") from error
-            if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
-                raise InputError(
-                    f"{name} in {path} claims the shape {shape}, but has {member.file_size:,} bytes; save it again"
-                )
-            self.headers[name] = shape, dtype
-        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.headers.values())
-        require_memory(size, str(path), path.stat().st_size)
+    Raises:
+        ValueError, EOFError: it is damaged, or of an unknown version.
+    """
+    version = npy.read_magic(stream)
+    if version not in _VERSIONS:
+        raise ValueError(f"of the unknown version {version[0]}.{version[1]} of NPY")
+    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = reader(stream)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"it claims the shape {shape}")
+    return shape, dtype
+
+
+class Arrays(ABC):
+    """Arrays by name: what their headers say, and each one.
+
+    Attributes:
+        path: of the file or folder.
+        headers: shape and type of each array.
+    """
+
+    path: Path
+    headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return an array's shape."""
@@ -176,12 +191,43 @@ class _Archive:
                 "code; save plain numbers instead: trajectories end to end, (steps, n), with `lengths`"
             )
 
+    @abstractmethod
     def read(self, name: str) -> NDArray[Any]:
         """Return an array.
 
         Raises:
             InputError: it is damaged, or holds Python objects.
         """
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return an array of words."""
+        return tuple(str(word) for word in self.read(name).reshape(-1))
+
+
+class _Archive(Arrays):
+    """An open NPZ file."""
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self.path = path
+        self._file = file
+        self.headers = {}
+        for member in file.infolist():
+            name = member.filename.removesuffix(".npy")
+            try:
+                with file.open(member) as stream:
+                    shape, dtype = read_header(stream)
+            except (ValueError, EOFError, NotImplementedError) as error:
+                raise InputError(f"{name} in {path} is damaged ({error}); save it again") from error
+            if not dtype.hasobject and math.prod(shape) * dtype.itemsize > member.file_size:
+                raise InputError(
+                    f"{name} in {path} claims the shape {shape}, but has {member.file_size:,} bytes; save it again"
+                )
+            self.headers[name] = shape, dtype
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.headers.values())
+        require_memory(size, str(path), path.stat().st_size)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Return an array, unpacked."""
         self.require_plain(name)
         try:
             with self._file.open(f"{name}.npy") as stream:
@@ -189,10 +235,6 @@ class _Archive:
         except (ValueError, OSError, zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
             raise InputError(f"{name} in {self.path} is damaged ({error}); save it again") from error
         return array
-
-    def words(self, name: str) -> tuple[str, ...]:
-        """Return an array of words."""
-        return tuple(str(word) for word in self.read(name).reshape(-1))
 
 
 @contextmanager
@@ -209,11 +251,13 @@ def open_archive(path: Path) -> Iterator[_Archive]:
             )
         with zipfile.ZipFile(path) as file:
             yield _Archive(path, file)
+    except ManywaysError:
+        raise
     except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise InputError(f"{path} is damaged or cannot be read ({error}); save it again") from error
 
 
-def _array_names(archive: _Archive) -> tuple[list[str], str | None, tuple[str, ...]]:
+def _array_names(archive: Arrays) -> tuple[list[str], str | None, tuple[str, ...]]:
     """Return the names of the arrays of observations, then "actions"; of the mask of steps; and of all others."""
     path, headers = archive.path, archive.headers
     names = [name for name in OBSERVATIONS if name in headers][:1]
@@ -229,7 +273,7 @@ def _array_names(archive: _Archive) -> tuple[list[str], str | None, tuple[str, .
     return [*names, "actions"], mask, tuple(others)
 
 
-def _require_form(archive: _Archive, name: str, ends: bool) -> None:
+def _require_form(archive: Arrays, name: str, ends: bool) -> None:
     """Raise `InputError` unless an array is (steps, ...), where there are `lengths`, or (trajectories, steps, ...)."""
     archive.require_plain(name)
     shape, dtype = archive.headers[name]
@@ -243,7 +287,7 @@ def _require_form(archive: _Archive, name: str, ends: bool) -> None:
 
 
 def _padded_lengths(
-    archive: _Archive, names: list[str], mask_name: str | None
+    archive: Arrays, names: list[str], mask_name: str | None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Return the lengths where arrays are (trajectories, steps, ...), and which steps are real; None for all."""
     path, (count, steps) = archive.path, archive.shape("actions")[:2]

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from manyways.errors import InputError
+from manyways.errors import InputError, ManywaysError
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def input_errors(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
+    except ManywaysError:
         raise
     except ImportError as error:
         raise InputError(f"{path} needs a package that is not installed ({error}); install it with pip") from error
@@ -47,8 +47,8 @@ def input_errors(path: Path, kind: str) -> Iterator[None]:
         raise InputError(f"{path} is a damaged {kind} ({reason}); restore it or make it anew") from error
 
 
-def require_package(name: str, path: Path | str) -> Any:
-    """Import a package of the extra `formats`.
+def require_package(name: str, path: Path | str, extra: str = "formats") -> Any:
+    """Import a package of an extra.
 
     Raises:
         InputError: it is not installed.
@@ -57,7 +57,7 @@ def require_package(name: str, path: Path | str) -> Any:
         return import_module(name)
     except ImportError as error:
         package = name.split(".")[0]
-        raise InputError(f"{path} needs {package}; install it with pip install 'manyways[formats]'") from error
+        raise InputError(f"{path} needs {package}; install it with pip install 'manyways[{extra}]'") from error
 
 
 def require_inside(folder: Path, path: Path) -> Path:

@@ -95,6 +95,7 @@ def contents(path: Path) -> Iterator[Contents]:
             parts=parts,
             stored=path.stat().st_size,
             modes=lambda: modes,
+            in_parts=True,
         )
 
 

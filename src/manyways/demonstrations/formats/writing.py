@@ -73,7 +73,7 @@ def _columns(path: Path, trajectories: Trajectories) -> dict[str, NDArray[Any]]:
             raise InputError(
                 f"{place} are images, which do not fit into a table; write NPZ or a Minari data set to {path}"
             )
-        array = array.reshape(len(array), -1)
+        array = np.asarray(array).reshape(len(array), -1)
         stem = f"{kind}.{entry}" if entry else kind
         for column, values in zip(names.get(place) or column_names(stem, array.shape[1]), array.T, strict=True):
             columns[column if column.startswith(kind) else f"{kind}.{column}"] = values
