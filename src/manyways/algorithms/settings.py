@@ -140,8 +140,7 @@ class Cloning(Algorithm):
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
         observation_noise: of what the policy sees in training, in standard deviations of each column, so that it learns
-            to come back from where no demonstration was. All observations of a window have the same. Unless given, 0.03
-            for a large network, else 0.
+            to come back from where no demonstration was. All observations of a window have the same.
     """
 
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
@@ -151,15 +150,8 @@ class Cloning(Algorithm):
         "hidden": 256,
         "linear": True,
         "details": 16,
-        "observation_noise": 0.03,
     }  # for much of people's data
-    small: ClassVar[dict[str, Any]] = {
-        "network": "paper",
-        "iterations": 3000,
-        "keep": "best",
-        "details": 1,
-        "observation_noise": 0.0,
-    }
+    small: ClassVar[dict[str, Any]] = {"network": "paper", "iterations": 3000, "keep": "best", "details": 1}
     batches: ClassVar[dict[str, dict[str, Any]]] = {
         "muon": {"learning_rate": 5e-3},
         "adamw": {"learning_rate": 1e-3},
@@ -176,7 +168,7 @@ class Cloning(Algorithm):
     patience: float = 0.3
     network: Literal["paper", "residual"] | None = None
     optimizer: Literal["muon", "adamw"] | None = None
-    observation_noise: float | None = None
+    observation_noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
