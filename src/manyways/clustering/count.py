@@ -1,7 +1,7 @@
 """The number of modes: as many groups as gaps tell apart.
 
-1. Split the trajectories at gaps that one group would hardly have (`clustering.tree`). Each split is wrong with a chance
-   of 5% at most; how often a count is right, docs/results.md says.
+1. Split the trajectories at gaps that one group would hardly have (`clustering.tree`). A split is wrong in one case of
+   20 at most; how often a count is right, docs/results.md says.
 2. Many modes with few trajectories each hide each other's gaps on any line. So describe the embedding by Gaussian
    groups with one covariance, as many as the description length asks for (Rissanen 1978; BIC, Schwarz 1978). Their
    number counts if it is twice that of the gaps or more, and parts of the trajectories agree on the groups (Ben-Hur et
