@@ -11,6 +11,7 @@ ROOT = Path(manyways.__file__).parent
 ROOMS = (
     "errors",
     "files",
+    "hub",
     "demonstrations",
     "latents",
     "networks",

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
+
 from manyways.errors import InputError, WriteError
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor  # loaded where tensors are read or written: it takes seconds
 
 _PARTIAL = ".partial"
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made or downloaded again: $MANYWAYS_CACHE, or the system's for caches."""
+    return Path(os.environ.get("MANYWAYS_CACHE") or platformdirs.user_cache_dir("manyways"))
 
 
 @contextmanager

@@ -52,9 +52,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         repos, path = self.server.repos, self.path.split("?")[0]
         self.server.asked.append(f"{self.command} {path}")
-        information = re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/.+)?", path)
-        tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/.+", path)
-        file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
+        information = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)(/revision/.+)?", path)
+        tree = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/.+", path)
+        file = re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
         found = information or tree or file
         if not found or found[1] not in repos:
             self._answer({"error": "Repository not found"}, 404, [("X-Error-Code", "RepoNotFound")])

@@ -11,11 +11,14 @@ import pytest
 
 import manyways
 from manyways import InputError
-from manyways.policies.hub import card, is_hub_name
+from manyways.hub import is_hub_name
+from manyways.policies.hub import card
 from manyways.runs import train
 
 pytest.importorskip("huggingface_hub")
 sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "demonstrations"))
+import data_sets
 from hub_server import serving
 
 
@@ -134,3 +137,25 @@ def test_the_card_of_a_policy_without_codes_has_no_table(demonstrations):
     assert "| code |" not in text
     assert "- algorithm: mdn" in text
     assert "policy.predict(observation, deterministic=True)" in text
+
+
+def test_a_lerobot_data_set_is_read_from_the_hub_without_its_videos(server, tmp_path):
+    made = tmp_path / "made"
+    data_sets.lerobot(made, "v3.0")
+    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    server.repos["ann/arm"] = files | {"videos/top.mp4": b"large", "README.md": b"# arm"}
+    environment = f"import os; os.environ['MANYWAYS_CACHE'] = {str(tmp_path / 'cache')!r}; import manyways\n"
+    program = environment + "print(manyways.Demonstrations.load('hf://datasets/ann/arm'))"
+    first = python(server, tmp_path, program)
+    assert first.returncode == 0, first.stderr
+    expected = str(manyways.Demonstrations.load(made))
+    assert first.stdout.strip() == expected
+    assert not any("videos" in asked or "README" in asked for asked in server.asked)
+    server.asked.clear()
+    assert python(server, tmp_path, program).stdout.strip() == expected
+    assert not any("resolve" in asked and asked.startswith("GET") for asked in server.asked)
+    inspected = python(server, tmp_path, environment + manyways_("inspect", "hf://datasets/ann/arm"))
+    assert inspected.returncode == 0, inspected.stderr
+    missing = python(server, tmp_path, environment + manyways_("inspect", "hf://datasets/ann/nothing"))
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("manyways: reading ann/nothing from the Hub failed")

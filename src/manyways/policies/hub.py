@@ -1,25 +1,17 @@
 """Policies on the Hugging Face Hub: the two files, a model card, and pictures if there are any."""
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manyways.demonstrations import spaces
 from manyways.errors import InputError
+from manyways.hub import HUB_NAME, hub_client
 from manyways.policies.storage import DESCRIPTION_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from manyways.policies.policy import Policy
-
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-
-
-def is_hub_name(text: str | Path) -> bool:
-    """Return whether this is no folder here, but could be USER/NAME on the Hub."""
-    return isinstance(text, str) and _NAME.fullmatch(text) is not None and not Path(text).exists()
 
 
 def push(
@@ -46,10 +38,10 @@ def push(
     Raises:
         InputError: the name is none, the extra is missing, or the Hub refuses.
     """
-    if not _NAME.fullmatch(name):
+    if not HUB_NAME.fullmatch(name):
         raise InputError(f"{name!r} is no name on the Hub; give USER/NAME of letters, digits, '-', '_' and '.'")
     more = dict(files or {})
-    with _hub(f"uploading to {name}") as hub, tempfile.TemporaryDirectory() as folder:
+    with hub_client(f"uploading to {name}") as hub, tempfile.TemporaryDirectory() as folder:
         policy.save(folder)
         contents = {own: (Path(folder) / own).read_bytes() for own in (DESCRIPTION_FILE, WEIGHTS_FILE)}
         contents |= more | {"README.md": card(policy, name, facts, sorted(more)).encode()}
@@ -66,7 +58,7 @@ def pull(name: str, revision: str | None = None) -> Path:
     Raises:
         InputError: the extra is missing, or there is no such policy that this user may read.
     """
-    with _hub(f"{name} is no folder here, and reading it from the Hub") as hub:
+    with hub_client(f"{name} is no folder here, and reading it from the Hub") as hub:
         names = [DESCRIPTION_FILE, WEIGHTS_FILE]
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=names, library_name="manyways"))
 
@@ -106,23 +98,3 @@ def _one_line(text: Any) -> str:
 
 def _cell(text: str) -> str:
     return _one_line(text).replace("|", "\\|")
-
-
-@contextmanager
-def _hub(doing: str) -> Iterator[Any]:
-    """Yield huggingface_hub, whose errors become sentences."""
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise InputError(f'{doing} needs huggingface_hub; run: pip install "manyways[hub]"') from error
-    try:
-        yield huggingface_hub
-    except InputError:
-        raise
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise InputError(f"{doing} failed ({reason}); check the name, `hf auth login` and the network") from error
-    except Exception as error:  # the client's errors of the network are of whatever library it uses
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
-            raise
-        raise InputError(f"{doing} failed ({error}); check the network") from error

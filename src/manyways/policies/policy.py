@@ -13,6 +13,7 @@ from manyways.demonstrations import Demonstrations, spaces
 from manyways.demonstrations.rotations import Rotations
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
+from manyways.hub import is_hub_name
 from manyways.latents import Gaussian, Prior
 from manyways.networks.base import ActionNetwork
 from manyways.networks.encoders import Encoder
@@ -261,7 +262,7 @@ class Policy(Actor):
         Raises:
             InputError: there is no such policy, or as `load`.
         """
-        remote = hub.is_hub_name(name)
+        remote = is_hub_name(name)
         return cls.load(hub.pull(str(name), revision) if remote else name, seed, encoder)
 
     def save(self, folder: str | Path) -> None:

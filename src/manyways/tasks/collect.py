@@ -1,13 +1,11 @@
 """Demonstrations of a task's expert as a Minari data set, with labels in the episodes' metadata."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import platformdirs
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -15,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from manyways.demonstrations.formats.minari import write_minari
 from manyways.demonstrations.observations import apply, concatenate, entries, rows_of, stack
 from manyways.errors import InputError
-from manyways.files import require_empty
+from manyways.files import cache_folder, require_empty
 from manyways.tasks.provenance import fingerprint
 from manyways.tasks.rollouts import EPISODES_AT_ONCE, roll_out
 from manyways.tasks.spaces import require_noise, with_noise, within
@@ -167,12 +165,11 @@ def _require_finite(arrays: dict[str, NDArray[Any]], lengths: NDArray[np.int64],
 def cached_demonstrations(task: Task) -> Path:
     """Return the path of the task's default demonstrations in the user's cache, which may not exist yet.
 
-    The cache is $MANYWAYS_CACHE, or the system's folder for caches. The name has a fingerprint of the task and its
+    The cache is `files.cache_folder`. The name has a fingerprint of the task and its
     expert, so that a change of either gives new demonstrations.
 
     Raises:
         InputError: the task has no expert.
     """
     task.require_expert()
-    cache = os.environ.get("MANYWAYS_CACHE") or platformdirs.user_cache_dir("manyways")
-    return Path(cache) / "demonstrations" / f"{task.name}-{task.demonstrations}-{fingerprint(task, task.noise)}"
+    return cache_folder() / "demonstrations" / f"{task.name}-{task.demonstrations}-{fingerprint(task, task.noise)}"

@@ -180,10 +180,13 @@ def _format_of(path: Path) -> ModuleType:
 
 
 def _locate(source: str | Path) -> Path:
-    """Return the file or folder that `source` names, looking among the local Minari data sets last."""
+    """Return the file or folder that `source` names, looking on the Hub and among the local Minari data sets last."""
     path = Path(source)
     if path.exists():
         return path
+    remote = lerobot.downloaded(source)
+    if remote is not None:
+        return remote
     if not path.is_absolute() and path.suffix.lower() not in SUFFIXES:
         local = minari.local_folder(str(source))
         if local is not None:

@@ -19,10 +19,38 @@ from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import files_in, input_errors, require_inside
 from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError
+from manyways.files import cache_folder
+from manyways.hub import HUB_NAME, hub_client
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 _INFO = Path("meta", "info.json")
 _EPISODE = "episode_index"
+
+
+_ON_THE_HUB = re.compile(rf"hf:/{{1,2}}datasets/({HUB_NAME.pattern})")
+
+
+def downloaded(source: str | Path) -> Path | None:
+    """Return the folder of a data set on the Hub, hf://datasets/USER/NAME, in the user's cache; None of other sources.
+
+    What is there and has not changed is not downloaded again. Videos are not downloaded.
+
+    Raises:
+        InputError: the extra `hub` is missing, or there is no such data set that this user may read.
+    """
+    found = _ON_THE_HUB.fullmatch(str(source))
+    if found is None:
+        return None
+    folder = cache_folder() / "hub" / found[1]
+    with hub_client(f"reading {found[1]} from the Hub") as hub:
+        hub.snapshot_download(
+            found[1],
+            repo_type="dataset",
+            local_dir=folder,
+            allow_patterns=["meta/*", "data/*"],
+            library_name="manyways",
+        )
+    return folder
 
 
 def recognises(path: Path) -> bool:
