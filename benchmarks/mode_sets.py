@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from families import Arm, Family, Planar, Push
 from manyways import Demonstrations
 from manyways.demonstrations.synthetic import Motions
 
@@ -404,6 +405,15 @@ def _level(demonstrations: Demonstrations, seed: int) -> Floats:
     return np.array([[states[:, seed % size].mean()] for states, _ in demonstrations])
 
 
+def _habits(family: type[Family]) -> Kind:
+    """Return demonstrations with people's habits, of the variant of a family that has the seed's number."""
+
+    def draw(seed: int) -> Drawn:
+        return family(seed).demonstrations(_size(_random(family.name, seed), 30, 150), seed)
+
+    return Kind(draw, lambda demonstrations, seed: np.eye(family.modes)[family(seed).modes_shown(demonstrations)])
+
+
 SETS: dict[str, Kind] = {
     "start": Kind(start, _each(lambda states, actions: states[:2].mean(axis=0))),
     "passing": Kind(passing, _each(_height)),
@@ -425,4 +435,5 @@ SETS: dict[str, Kind] = {
     "many trajectories": Kind(many_trajectories, _each(_curve)),
     "long": Kind(long, _each(_curve)),
     "short": Kind(short, _each(_curve)),
+    **{f"habits, {family.name}": _habits(family) for family in (Arm, Planar, Push)},
 }
