@@ -28,6 +28,25 @@ def test_properties_are_what_their_names_say():
     assert (fast["rhythm"] - found["rhythm"])[0] == pytest.approx(np.log(4), abs=0.3)
 
 
+def test_when_a_gripper_closes_changes_how_it_turns_without_a_jump():
+    turns = []
+    for closes in range(10, 70):
+        actions = np.stack([np.full(80, 3.0), np.where(np.arange(80) < closes, 1.0, -1.0)], axis=1)
+        turns.append(properties(actions, actions, np.zeros(2))["turn"])
+    assert np.abs(np.diff(turns, axis=0)).max() < 0.1 * np.ptp(turns)
+
+
+def test_a_column_that_each_trajectory_keeps_has_no_spread_and_no_rhythm_of_its_own():
+    # As the place of a target: its mean is rounded, and so differs from it by some last bits in some trajectories.
+    rng = np.random.default_rng(0)
+    pairs = [(np.full((60, 1), place, np.float32), rng.normal(size=(60, 1))) for place in rng.normal(size=40)]
+    demonstrations = Demonstrations.from_arrays(pairs)
+    table = tabulated(demonstrations, *normalisation(demonstrations))
+    kinds = [kind for kind, _ in property_names(demonstrations)]
+    for kind in ("spread", "speed", "rhythm"):
+        assert np.ptp(table[:, kinds.index(kind)]) == 0, kind
+
+
 def test_a_crossing_is_the_height_where_the_other_column_passes_its_mean():
     along = np.linspace(-1, 1, 81)
     states = np.stack([along, 3 + 0.5 * along], axis=1)

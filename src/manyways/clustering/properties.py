@@ -40,7 +40,7 @@ def properties(states: Floats, actions: Floats, zero: Floats) -> dict[str, Float
     found: dict[str, Floats] = {
         "length": np.array([steps], np.float64),
         "action level": actions.mean(axis=0),
-        "action spread": np.log(actions.std(axis=0) + _SMALLEST),
+        "action spread": _spread(actions),
         "effort": np.log(norms + _SMALLEST).mean(keepdims=True),
         "gesture": _gesture(raw),
     }
@@ -55,7 +55,7 @@ def properties(states: Floats, actions: Floats, zero: Floats) -> dict[str, Float
         "level": states.mean(axis=0),
         "least": states.min(axis=0),
         "greatest": states.max(axis=0),
-        "spread": np.log(states.std(axis=0) + _SMALLEST),
+        "spread": _spread(states),
         "speed": np.log(np.sqrt(np.square(np.diff(states, axis=0)).mean(axis=0)) + _SMALLEST),
         "rhythm": _rhythms(states),
     }
@@ -152,10 +152,20 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
     return ((one, other) for place, one in enumerate(names) for other in names[place + 1 :])
 
 
+def _varying(columns: Floats) -> Floats:
+    """Return columns less their means; one that does not vary is 0, without the mean's rounding."""
+    moved = columns - columns[0]
+    return np.asarray(moved - moved.mean(axis=0))
+
+
+def _spread(columns: Floats) -> Floats:
+    return np.asarray(np.log(_varying(columns).std(axis=0) + _SMALLEST))
+
+
 def _rhythms(states: Floats) -> Floats:
     """Return the logarithm of each column's mean frequency, with the squares of its power as weights."""
     steps = len(states)
-    waves = (states - states.mean(axis=0)) * np.hanning(steps + 2)[1:-1, None]
+    waves = _varying(states) * np.hanning(steps + 2)[1:-1, None]
     power = np.abs(np.fft.rfft(waves, 2 * steps, axis=0))[1:] ** 4
     frequencies = np.arange(1, len(power) + 1)[:, None] / (2 * steps)
     return np.asarray(np.log((frequencies * power).sum(axis=0) / (power.sum(axis=0) + 1e-12) + _SMALLEST))
@@ -184,10 +194,14 @@ def _crossings(states: Floats) -> Floats:
 
 
 def _turns(actions: Floats) -> Floats:
-    """Return how far the action turns in each plane of two columns, in all and in each part, about in radians."""
+    """Return how far the action turns in each plane of two columns, in all and about each part, about in radians.
+
+    The weight of a part falls off linearly: something sudden, as when a gripper closes, is not in one part or another.
+    """
     one, other = np.triu_indices(actions.shape[1], 1)
     x, y = np.ascontiguousarray(actions.T[one]), np.ascontiguousarray(actions.T[other])  # (planes, steps)
     across, along = x[:, :-1] * y[:, 1:] - y[:, :-1] * x[:, 1:], (np.square(x) + np.square(y))[:, 1:]
-    parts = [(across, along), *zip(*(np.array_split(one, _PARTS, axis=1) for one in (across, along)), strict=True)]
-    turns = [turned.sum(axis=1) / (size.sum(axis=1) + 1e-9) for turned, size in parts]
-    return np.stack(turns, axis=1).ravel() * len(actions)
+    times = np.linspace(0, _PARTS - 1, max(1, len(actions) - 1))
+    near = np.maximum(0, 1 - np.abs(times[:, None] - np.arange(_PARTS)))
+    weights = np.concatenate([np.ones((len(times), 1)), near], axis=1)  # (steps, 1 + parts)
+    return np.asarray(((across @ weights) / (along @ weights + 1e-9)).ravel() * len(actions))
