@@ -1,7 +1,8 @@
 """The number of modes: as many groups as gaps tell apart.
 
-1. Split the trajectories at gaps that one group would hardly have (`clustering.tree`). A split is wrong in one case of
-   20 at most; how often a count is right, docs/results.md says.
+1. Split the trajectories at gaps that one group would hardly have (`clustering.tree`): in a property, in an embedding,
+   or in what the policies of two sides say of a trajectory that they were not fitted on (`clustering.recognition`).
+   How often a count is right, docs/results.md says.
 2. Many modes with few trajectories each hide each other's gaps on any line. So describe the embedding by Gaussian
    groups with one covariance, as many as the description length asks for (Rissanen 1978; BIC, Schwarz 1978). Their
    number counts if it is twice that of the gaps or more, and parts of the trajectories agree on the groups (Ben-Hur et
@@ -47,7 +48,8 @@ class ModeCount:
         votes: the share of the parts with each answer.
         chances: for each number of modes that gaps tell apart, from 2 on, the chance of a gap as sure as its last one
             if there were one mode less; the last number is one more than the gaps' answer.
-        splits: for each gap, "by" which property it is, or "the whole course"; and the "sizes" of both sides.
+        splits: for each gap, "by" which property it is, else "the whole course" or, where policies say it, "what is
+            done"; and the "sizes" of both sides.
     """
 
     best: int
@@ -100,7 +102,7 @@ def count_modes(
         demonstrations = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
     most = min(most or _MOST, max(1, len(demonstrations) // 2))
     kinds = list(Embedding.fit_kinds(demonstrations, seed))
-    columns = columns_of(demonstrations, kinds, kinds[0].features(demonstrations))
+    columns = columns_of(demonstrations, kinds, kinds[0].features(demonstrations), seed)
     tree = split_at_gaps(columns, most)
     by_gaps, count = len(tree.splits) + 1, len(demonstrations)
     described = _described(columns.points[0], by_gaps, most, seed)
@@ -108,7 +110,7 @@ def count_modes(
     for part in range(PARTS):
         rows = np.sort(rng.permutation(count)[: max(4, round(_SHARE * count))])
         if described is None:
-            votes[len(split_at_gaps(columns.select(rows), most, tree.columns).splits) + 1] += 1
+            votes[len(split_at_gaps(columns.select(rows), most, tree).splits) + 1] += 1
         else:
             near = range(max(1, described - 3), min(most, described + 3) + 1)
             votes[_shortest(_usual(columns.points[0][rows], seed), [*near], seed)[0]] += 1
@@ -132,7 +134,8 @@ def _told(tree: Tree, names: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return what a file says of each split."""
     told = []
     for split in tree.splits:
-        kind, of = ("the whole course", "") if split.named is None else names[split.named]
+        unnamed = "what is done" if split.recognised else "the whole course", ""
+        kind, of = unnamed if split.named is None else names[split.named]
         told.append({"by": f"{kind} of {of}" if of else kind, "sizes": [len(side) for side in split.sides]})
     return told
 

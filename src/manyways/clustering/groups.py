@@ -114,7 +114,7 @@ class Groups:
         if demonstrations.labels is not None:
             return None
         rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
-        columns = columns_of(demonstrations.select(rows), kinds, features[rows])
+        columns = columns_of(demonstrations.select(rows), kinds, features[rows], seed)
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         if len(tree.splits) != groups - 1:
             return None
