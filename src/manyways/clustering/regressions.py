@@ -22,7 +22,7 @@ _VALUES = 30_000_000  # of all states together, at most
 _STATE = 400  # dimensions of a state; of larger ones as many principal components
 _FOLDS = 5
 _RIDGE = 1e-3  # of the regression of all, as a share of the steps
-_OWN_RIDGE = 1e-2  # of a group's regression, which draws it towards that of all
+_OWN_RIDGES = (1e-2, 1e-1, 1.0)  # of a group's regression, which draw it towards that of all; the best one counts
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -89,17 +89,18 @@ class Regressions:
         grams = np.stack([[features[rows].T @ features[rows] for rows in folds] for folds in cells])
         products = np.stack([[features[rows].T @ self.actions[rows] for rows in folds] for folds in cells])
         steps = np.array([[len(rows) for rows in folds] for folds in cells])
-        errors = np.zeros_like(self.actions)
         eye = np.eye(features.shape[1])
+        errors = np.zeros((len(_OWN_RIDGES), *self.actions.shape))
         for fold in range(_FOLDS):
             gram, product, count = (sums.sum(axis=1) - sums[:, fold] for sums in (grams, products, steps))
             common = np.linalg.solve(gram.sum(axis=0) + (_RIDGE * count.sum() + 1e-6) * eye, product.sum(axis=0))
             for group, folds in enumerate(cells):
-                pull = _OWN_RIDGE * count[group] + 1
-                own = np.linalg.solve(gram[group] + pull * eye, product[group] + pull * common)
                 rows = folds[fold]
-                errors[rows] = self.actions[rows] - features[rows] @ own
+                for place, ridge in enumerate(_OWN_RIDGES):
+                    pull = ridge * count[group] + 1
+                    own = np.linalg.solve(gram[group] + pull * eye, product[group] + pull * common)
+                    errors[place, rows] = self.actions[rows] - features[rows] @ own
         squares = np.square(errors)
-        variance = squares.mean(axis=0) + 1e-9
-        nll = (squares / variance + np.log(variance)).sum(axis=1) / 2
+        variance = squares.mean(axis=1, keepdims=True) + 1e-9
+        nll = min((squares / variance + np.log(variance)).sum(axis=2) / 2, key=lambda one: one.sum())
         return np.bincount(self.owners, nll, minlength=len(labels)).astype(np.float64)
