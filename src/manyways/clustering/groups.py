@@ -64,9 +64,9 @@ class Groups:
 
         Trajectories with a label are in the group of that number. Where gaps tell just so many groups apart
         (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
-        Else those of all features count. Groups in embeddings by each kind of features, or by linear policies, count
-        where they explain held-out actions better by more than chance (`clustering.regressions`); than groups at gaps,
-        by much more.
+        Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
+        than chance (`clustering.regressions`). So do groups in embeddings by each kind of features, or by linear
+        policies; than groups at gaps, they must be better by much.
 
         Of a large set, 10,000 trajectories and 2^28 values at most take part, and all that have a label.
         """
@@ -83,9 +83,11 @@ class Groups:
 
         candidates, usual = [candidate(kinds[0], kinds[0].of_features(features))], 0
         at_gaps = cls._gaps(kinds, features, demonstrations, groups, seed)
+        sure = at_gaps is not None and at_gaps[2]
         if at_gaps is not None:
-            embedding, known = at_gaps
+            embedding, known, _ = at_gaps
             candidates.append(candidate(embedding, embedding(demonstrations), known))
+        if sure:
             usual = 1
             if adjusted_rand_score(candidates[0][1], candidates[1][1]) >= AGREEMENT:
                 return candidates[0][0]
@@ -97,34 +99,43 @@ class Groups:
                 candidates.append(candidate(embedding, embedding(demonstrations)))
         regressions = Regressions.of(demonstrations, seed)
         nll = regressions.held_out_nll([partition for _, partition in candidates])[1:]
+
+        def better(one: int, other: int) -> bool:
+            gain = nll[other] - nll[one]
+            return bool(gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE)
+
+        if at_gaps is not None and not sure and better(1, 0):
+            usual = 1
         best = int(np.argmin([one.sum() for one in nll]))
-        gain = nll[usual] - nll[best]
-        surely = gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE
-        much = at_gaps is None or gain.sum() > _MUCH * regressions.actions.size
-        return candidates[best if surely and much else usual][0]
+        much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
+        return candidates[best if much and better(best, usual) else usual][0]
 
     @staticmethod
     def _gaps(
         kinds: list[Embedding], features: Floats, demonstrations: Demonstrations, groups: int, seed: int
-    ) -> tuple[Embedding, Labels] | None:
-        """Return the embedding by what gaps are in, and the group of each trajectory or -1, (trajectories,).
+    ) -> tuple[Embedding, Labels, bool] | None:
+        """Return the embedding by what gaps are in, the group of each trajectory or -1, and whether they are sure.
 
-        None if gaps tell another number apart, or some groups are known already.
+        Where sure gaps tell another number apart, the surest ones are taken. None if there are not enough of them, or
+        some groups are known already.
         """
         if demonstrations.labels is not None:
             return None
         rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
         columns = columns_of(demonstrations.select(rows), kinds, features[rows], seed)
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
-        if len(tree.splits) != groups - 1:
-            return None
-        properties, embeddings = columns.used(tree.splits)
+        sure = len(tree.splits) == groups - 1
+        if len(tree.splits) < groups - 1:
+            tree = split_at_gaps(columns, groups, level=1.0)
+            if len(tree.splits) < groups - 1:
+                return None
+        properties, embeddings = columns.used(tree.splits[: groups - 1])
         spread = columns.values[:, properties].std(axis=0)
         by_property = np.zeros((len(columns.kinds), len(properties)))
         by_property[properties, np.arange(len(properties))] = 1 / np.where(spread > 0, spread, 1)
         known = np.full(len(demonstrations), -1)
         known[rows] = tree.labels(groups)
-        return kinds[0].by_gaps([kinds[place] for place in embeddings], by_property), known
+        return kinds[0].by_gaps([kinds[place] for place in embeddings], by_property), known, sure
 
     @classmethod
     def in_embedding(cls, embedding: Embedding, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
