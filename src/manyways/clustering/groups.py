@@ -126,7 +126,7 @@ class Groups:
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         sure = len(tree.splits) == groups - 1
         if len(tree.splits) < groups - 1:
-            tree = split_at_gaps(columns, groups, level=1.0)
+            tree = split_at_gaps(columns, groups, sure=False)
             if len(tree.splits) < groups - 1:
                 return None
         properties, embeddings = columns.used(tree.splits[: groups - 1])

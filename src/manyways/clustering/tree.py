@@ -123,7 +123,7 @@ class Tree:
         return labels
 
 
-def split_at_gaps(columns: Columns, most: int, whole: Tree | None = None, level: float = LEVEL) -> Tree:
+def split_at_gaps(columns: Columns, most: int, whole: Tree | None = None, sure: bool = True) -> Tree:
     """Split trajectories at their surest gaps, into `most` groups at most.
 
     Args:
@@ -131,7 +131,7 @@ def split_at_gaps(columns: Columns, most: int, whole: Tree | None = None, level:
         most: groups.
         whole: the tree of a set that these are a part of; gaps are sought only in columns where that had some, and are
             counted as if they were sought in all.
-        level: the greatest chance of a gap where there is none.
+        sure: split at sure gaps alone; else also at the surest of the others.
     """
     count = len(columns.values)
     names = [*columns.kinds, *(f"embedding {i}" for i in range(len(columns.points)) for _ in range(_COMPONENTS))]
@@ -183,7 +183,7 @@ def split_at_gaps(columns: Columns, most: int, whole: Tree | None = None, level:
         heapq.heappush(waiting, (chance, number, split, families | more))
 
     look(np.arange(count), frozenset())
-    while waiting and waiting[0][0] < np.log(level) and len(splits) < most - 1:
+    while waiting and waiting[0][0] < np.log(LEVEL if sure else 1) and len(splits) < most - 1:
         _, _, split, families = heapq.heappop(waiting)
         splits.append(split)
         for side in split.sides:
