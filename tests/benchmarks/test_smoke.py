@@ -42,6 +42,9 @@ SMALLEST = {
     "explore": ("--demonstrations", 20, "--rounds", 1, "--out", "OUT/explore.json"),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
     "large_sets": ("--trajectories", 20, "--in-memory", 0, "--out", "OUT/large_sets.json"),
+    "mode_constants": (
+        *("--sets", "few, curves", "--seeds", 1, "--constants", "LEVEL", "_MUCH", "--out", "OUT/mode_constants.json"),
+    ),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
         *("--counting", "count_modes", "HDBSCAN", "--iterations", 3, "--data", "OUT", "--out", "OUT/modes.json"),
