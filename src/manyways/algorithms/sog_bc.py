@@ -250,7 +250,9 @@ class SOGBCTraining(CloningTraining):
             if self.find_groups() is not None:
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
-                losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
+                # A batch's steps are evidence for so many steps alone, the groups have that of the whole trajectory.
+                counted = lengths.clamp(max=features.shape[1])
+                losses = losses + nll_as_loss(self._relative_nll[trajectories], counted, variance)
             if self._excluded is not None:
                 losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
             return self._codes[losses.argmin(dim=1)], errors if self.network.details > 1 else None
@@ -331,7 +333,7 @@ class SOGBCTraining(CloningTraining):
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
         prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
         if self._groups is None and isinstance(prior, Categorical) and wanted:
-            self._take_groups(Groups.fit(self.demonstrations, prior.size, self.settings.seed))
+            self._take_groups(Groups.fit(self.all_demonstrations, prior.size, self.settings.seed))
         return self._groups
 
     def _take_groups(self, groups: Groups | None) -> None:
