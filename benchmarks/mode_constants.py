@@ -67,7 +67,7 @@ class Options:
     Args:
         sets: names of `mode_sets.SETS`; all that are quick unless given.
         seeds: of the sets; development seeds.
-        constants: such as LEVEL; all unless given.
+        constants: such as LEVEL, besides the row without what policies say; all unless given.
         out: the file of results.
     """
 
@@ -96,8 +96,7 @@ def main(options: Options) -> None:
 def cases(options: Options) -> Iterator[Row]:
     """Yield the constants as they are, those without gaps in what policies say, and each other value."""
     yield {"constant": "", "value": "as they are", "leaves_out": ""}
-    if not options.constants:
-        yield {"constant": "", "value": "", "leaves_out": "what policies say"}
+    yield {"constant": "", "value": "", "leaves_out": "what policies say"}
     for (room, constant), values in VALUES.items():
         if options.constants and constant not in options.constants:
             continue
