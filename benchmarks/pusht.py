@@ -38,7 +38,6 @@ ALGORITHMS: dict[str, Any] = {
         prior=ONE, trajectories_per_batch=16, steps_per_trajectory=16, **more
     ),
     "sog-bc, default, history 1": lambda more: manyways.SOGBC(prior=ONE, history=1, **more),
-    "sog-bc, default, noise 0.03": lambda more: manyways.SOGBC(prior=ONE, observation_noise=0.03, **more),
     "sog-bc, 512 wide, 100 passes": lambda more: manyways.SOGBC(
         prior=ONE, **({"network": "residual", "hidden": 512, "iterations": 10_020, "linear": False} | more)
     ),

@@ -33,7 +33,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default, details": {"details": 8},
     "default, linear": {"linear": True},
     "default, last weights": {"keep": "last"},
-    "default, noise 0.03": {"observation_noise": 0.03},
     "small network": {"network": "paper"},
     "muon, nothing held out": {"optimizer": "muon", "validation": 0.0},
     "muon": {"optimizer": "muon"},

@@ -206,7 +206,7 @@ def start(algorithm, path, folder, callback=None):
     if algorithm in ("sog-bc", "sog-gail", "dropout"):
         small = small | {"prior": None}
     if algorithm == "dropout":
-        small = small | {"network": "residual", "optimizer": "adamw", "observation_noise": 0.1}
+        small = small | {"network": "residual", "optimizer": "adamw"}
     return train(chosen(**small), path, data=folder, task="circles", callback=callback)
 
 

@@ -139,8 +139,6 @@ class Cloning(Algorithm):
         optimizer: muon steps as far in every direction of a matrix, which small differences of large values need; adamw
             has weight decay and averages the weights, which few and noisy demonstrations need. Unless given, adamw
             where errors persist, else muon.
-        observation_noise: of what the policy sees in training, in standard deviations of each column, so that it learns
-            to come back from where no demonstration was. All observations of a window have the same.
     """
 
     agent: ClassVar[dict[str, Any]] = {"history": 1, "horizon": 1, "optimizer": "muon"}
@@ -168,14 +166,12 @@ class Cloning(Algorithm):
     patience: float = 0.3
     network: Literal["paper", "residual"] | None = None
     optimizer: Literal["muon", "adamw"] | None = None
-    observation_noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "iterations", "history", "horizon")
         require_above_zero(self, "learning_rate", "patience")
         require_share(self, "validation", below_one=True)
-        require_at_least(self, 0, "observation_noise")
         choices = {"network": ("paper", "residual"), "optimizer": ("muon", "adamw"), "keep": ("best", "last")}
         for name in choices:
             if getattr(self, name) is not None:

@@ -155,7 +155,7 @@ class SOGBCTraining(CloningTraining):
         """Return the error of a batch under its best codes (Algorithm 2, lines 4-7)."""
         network = self.network
         steps, trajectories = self._draw(self.iteration)  # (trajectories, steps), (trajectories,)
-        features, targets = self._features_and_targets(steps, noisy=True)  # (trajectories, steps, hidden or outputs)
+        features, targets = self._features_and_targets(steps)  # (trajectories, steps, hidden or outputs)
         known = self._known(steps)
         codes, details = self._codes_for(features.detach(), targets, trajectories, self.iteration, known)
         sums = features + network.code(codes)[:, None]
@@ -166,15 +166,15 @@ class SOGBCTraining(CloningTraining):
             sums = sums + network.detail.weight.T[details]
         return {"loss": network.actions.errors(network.decode(sums), targets, known).mean()} | losses  # line 7
 
-    def _features_and_targets(self, steps: NDArray[np.int64], noisy: bool = False) -> tuple[Tensor, Tensor]:
+    def _features_and_targets(self, steps: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return the state's part of the sum (..., hidden) and the targets (..., outputs) at these rows (...)."""
         observed, planned = (
             torch.from_numpy(rows).to(self.device)
             for rows in window_and_chunk(self.demonstrations, steps, self.network.window, self.network.chunk)
         )
-        window = self.network.window > 1
-        seen = self._noisy(observed, window) if noisy else take(self._observations, observed)
-        features, targets = self.network.features_and_targets(seen, take(self._actions, planned))
+        features, targets = self.network.features_and_targets(
+            take(self._observations, observed), take(self._actions, planned)
+        )
         return features, targets
 
     def _known(self, steps: NDArray[np.int64]) -> Tensor | None:

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import choose_device, seeded_layers
-from manyways.networks.normalization import Normalizer, in_memory, take, to_tensors
+from manyways.networks.normalization import in_memory, to_tensors
 from manyways.policies.novelty import Novelty
 from manyways.policies.policy import Policy
 
@@ -239,32 +239,6 @@ class CloningTraining(Training):
             return found.cpu().numpy()
 
         return Novelty.fit(features, self.demonstrations, self.held_out)
-
-    def _noisy(self, rows: Tensor, windows: bool) -> Any:
-        """Return the raw observations at these rows with noise (`Cloning.observation_noise`).
-
-        Vectors have noise, images have none.
-
-        Args:
-            rows: (...), or (..., window) for windows.
-            windows: whether all observations of a window have the same noise, so that what moved remains true.
-        """
-        observations, noise = take(self._observations, rows), self.settings.observation_noise
-        if not noise:
-            return observations
-
-        def disturbed(name: str, values: Tensor) -> Tensor:
-            part = self.network.observations.part(name)
-            if not isinstance(part, Normalizer) or part.std.ndim != 1:
-                return values
-            shape = (*values.shape[:-2], 1, values.shape[-1]) if windows else values.shape
-            return values + noise * part.std.to(values.dtype) * torch.randn(
-                shape, dtype=values.dtype, device=self.device
-            )
-
-        if isinstance(observations, Mapping):
-            return {name: disturbed(name, values) for name, values in observations.items()}
-        return disturbed("", observations)
 
     @abstractmethod
     def _losses(self) -> dict[str, Tensor]:

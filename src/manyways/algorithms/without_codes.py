@@ -68,7 +68,7 @@ class WithoutCodesTraining(CloningTraining):
         network = self.network
         observation_rows, action_rows = self._draw()
         losses: dict[str, Tensor] = network.losses(
-            network.observations(self._noisy(observation_rows, windows=True)),
+            network.observations(take(self._observations, observation_rows)),
             network.actions.targets(take(self._actions, action_rows)),
             seeded_generator(self.settings.seed, self.iteration),
         )
