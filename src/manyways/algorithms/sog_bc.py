@@ -250,9 +250,7 @@ class SOGBCTraining(CloningTraining):
             if self.find_groups() is not None:
                 lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
-                # A batch's steps are evidence for so many steps alone, the groups have that of the whole trajectory.
-                counted = lengths.clamp(max=features.shape[1])
-                losses = losses + nll_as_loss(self._relative_nll[trajectories], counted, variance)
+                losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
             if self._excluded is not None:
                 losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
             return self._codes[losses.argmin(dim=1)], errors if self.network.details > 1 else None
