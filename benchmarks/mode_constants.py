@@ -42,6 +42,7 @@ VALUES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("tree", "_FEW"): (0, 200),
     ("tree", "_COMPONENTS"): (2, 5),
     ("tree", "_MISHAPS"): (0.0, 0.1),
+    ("count", "_HIDDEN"): (10, NEVER),
     ("count", "_TIMES"): (1.5, NEVER),
     ("recognition", "_RIDGE"): (1e-3, 1e-1),
     ("recognition", "_REPETITIONS"): (1, 8),

@@ -5,6 +5,7 @@ import pytest
 
 import manyways
 from manyways import InputError
+from manyways.clustering.count import _described
 from manyways.demonstrations.synthetic import Motions
 
 
@@ -110,3 +111,10 @@ def test_a_run_counts_its_modes_once_and_goes_on_with_them(command, demonstratio
     assert "the count is only 12% sure, so it may be far off; train with --modes" in " ".join((out + err).split())
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["mode_count"]["sureness"] == 0.125
+
+
+@pytest.mark.parametrize(("size", "described"), [(10, 20), (30, None)])
+def test_small_groups_hide_their_gaps_and_large_ones_do_not(size, described):
+    rng = np.random.default_rng(0)
+    points = np.repeat(8 * rng.normal(size=(20, 6)), size, axis=0) + 0.3 * rng.normal(size=(20 * size, 6))
+    assert _described(points, by_gaps=5, most=60, seed=0) == described

@@ -5,8 +5,8 @@
    How often a count is right, docs/results.md says.
 2. Many modes with few trajectories each hide each other's gaps on any line. So describe the embedding by Gaussian
    groups with one covariance, as many as the description length asks for (Rissanen 1978; BIC, Schwarz 1978). Their
-   number counts if it is twice that of the gaps or more, and parts of the trajectories agree on the groups (Ben-Hur et
-   al. 2002).
+   number counts if it is twice that of the gaps or more, the groups are small, and parts of the trajectories agree on
+   them (Ben-Hur et al. 2002).
 3. The sureness is the share of random parts with the same answer.
 """
 
@@ -30,6 +30,7 @@ from manyways.errors import InputError
 _MOST = 200
 _TRAJECTORIES = 2000  # at most, in which gaps are sought
 _DESCRIBED = 500  # trajectories at most, that are described by Gaussian groups
+_HIDDEN = 17  # trajectories of a group at most, whose gaps others hide; larger groups show theirs
 _TIMES = 2  # as many groups as gaps have, which a description must have to count
 PARTS = 10
 _SHARE = 0.9  # of the trajectories, in each part
@@ -148,6 +149,7 @@ def _usual(points: Floats, seed: int) -> Floats:
 
 def _described(points: Floats, by_gaps: int, most: int, seed: int) -> int | None:
     """Return how many Gaussian groups describe the points best, or None if that number does not count."""
+    least = len(points) / _HIDDEN
     points = _usual(points, seed)
     most = min(most, len(points) // 2)
     numbers = list(range(1, min(12, most) + 1))
@@ -158,7 +160,8 @@ def _described(points: Floats, by_gaps: int, most: int, seed: int) -> int | None
     number, floor = _shortest(points, numbers, seed)
     near = range(max(1, number - 5), min(most, number + 5) + 1)
     number = _shortest(points, [*near], seed, floor)[0]
-    return number if number >= _TIMES * by_gaps and _agreement(points, number, seed) >= AGREEMENT else None
+    enough = number >= max(least, _TIMES * by_gaps)
+    return number if enough and _agreement(points, number, seed) >= AGREEMENT else None
 
 
 def _shortest(
