@@ -194,10 +194,10 @@ def counting() -> str:
     """Return the counts of the tasks' modes, and of the family of motions."""
     lines = []
     for name, seeds in read("results/counting.json").items():
-        task = next((task for task in TASKS if name.startswith(task)), name)
+        task = name.split(",")[0]
         measured = [count for key, count in sorted(seeds.items()) if key.isdigit()]
         found = ", ".join(str(count["best"]) for count in measured)
-        lines.append([TASKS.get(task, task), str(measured[0]["true"]), f"{found}{mark([seeds], task)}"])
+        lines.append([TASKS.get(task, task), str(measured[0]["true"]), f"{found}{mark(measured, task)}"])
     return table(["demonstrations of", "modes", "counted, seed by seed"], sorted(lines))
 
 
