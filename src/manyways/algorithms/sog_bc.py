@@ -331,7 +331,7 @@ class SOGBCTraining(CloningTraining):
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
         prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
         if self._groups is None and isinstance(prior, Categorical) and wanted:
-            self._take_groups(Groups.fit(self.all_demonstrations, prior.size, self.settings.seed))
+            self._take_groups(Groups.fit(self.demonstrations, prior.size, self.settings.seed))
         return self._groups
 
     def _take_groups(self, groups: Groups | None) -> None:
