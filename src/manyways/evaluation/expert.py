@@ -24,6 +24,8 @@ class ExpertMetrics(Result):
             modes have one dimension.
         entropy_nats: of the achieved modes at the end, scaled to [-1, 1] and clipped (Table 2); None without a
             tolerance.
+        achieved_mean: (rollouts, dimensions of a mode), the mean over each rollout's steps after the start; None without
+            a range of modes.
     """
 
     episodes: int
@@ -32,6 +34,7 @@ class ExpertMetrics(Result):
     hit_rate: float | None = None
     mutual_information_nats: float | None = None
     entropy_nats: float | None = None
+    achieved_mean: list[list[float]] | None = None
 
 
 def evaluate_expert(
@@ -53,12 +56,13 @@ def evaluate_expert(
     modes = task.modes.sample(MORE * episodes, rng) if ranges else task.discrete_modes.spread(episodes)
     rollouts = roll_out_expert(task, modes, FIRST_SEED + seed, on_step)
     returns = rollouts.rewards_under(task.modes, modes).sum(axis=1)
-    hits = shared = spread = None
+    hits = shared = spread = achieved = None
     if isinstance(task.modes, ContinuousModes) and rollouts.achieved is not None:
-        ends = rollouts.achieved[:, -1]
+        ends, lasting = rollouts.achieved[:, -1], after_the_start(rollouts, task)
+        achieved = [values.mean(axis=0).tolist() for values in lasting]
         if task.modes.dimension == 1:
-            shared = information(modes[:, 0].astype(np.float64), after_the_start(rollouts, task), rng)
+            shared = information(modes[:, 0].astype(np.float64), lasting, rng)
         if task.modes.tolerance is not None:
             hits = float((np.linalg.norm(ends - modes, axis=1) < task.modes.tolerance).mean())
             spread = scaled_entropy(ends, task.modes)
-    return ExpertMetrics(episodes, float(returns.mean()), float(returns.std()), hits, shared, spread)
+    return ExpertMetrics(episodes, float(returns.mean()), float(returns.std()), hits, shared, spread, achieved)

@@ -15,6 +15,14 @@ METRICS = {
     "table2": ("hit_rate", "entropy_nats"),
     "table3": ("mutual_information_nats",),
 }
+# Shown beside Table 3, and not in the paper: the information of a demonstration's own velocity and what is achieved in the
+# rollout under its code, and what random codes achieve on average.
+_BESIDE = {
+    "table3": (
+        ("embedded_mutual_information_nats", "with the codes of the demonstrations (nats)", "{:.3f}"),
+        ("achieved", "mean velocity of random codes (m/s)", "{:.2f}"),
+    )
+}
 _FORMS = {
     "return_mean": ("return", "{:,.1f}"),
     "hit_rate": ("goals hit", "{:.1%}"),
@@ -58,6 +66,9 @@ def _row(name: str, records: Records, group: Sequence[Experiment]) -> dict[str, 
     for metric in METRICS[name]:
         values = [value for result in own if (value := _value(metric, label, result)) is not None]
         row |= {metric: _mean(values), f"{metric.removesuffix('_mean')}_std": _std(values)}
+    for metric, _, _ in _BESIDE.get(name, ()):
+        values = [value for result in own if (value := _beside(metric, result)) is not None]
+        row |= {metric: _mean(values), f"{metric}_std": _std(values)}
     row |= {
         "expert_return_mean": _mean([result["expert_return_mean"] for result in own]),
         "rollout_std": _mean([result["return_std"] for result in own]),
@@ -75,6 +86,14 @@ def _value(metric: str, label: str, result: dict[str, Any]) -> float | None:
     if metric == "mutual_information_nats" and label == "vae-gail":
         return result.get("embedded_mutual_information_nats")
     return result.get(metric)
+
+
+def _beside(metric: str, result: dict[str, Any]) -> float | None:
+    """Return what stands beside the paper's metrics; None where a result lacks it."""
+    if metric != "achieved":
+        return result.get(metric)
+    achieved = result.get("achieved_mean")
+    return None if achieved is None else statistics.fmean(values[0] for values in achieved)
 
 
 def against_the_expert(metric: str, row: dict[str, Any], others: Sequence[dict[str, Any]]) -> float | None:
@@ -96,6 +115,8 @@ def cells(name: str, records: Records, experiments: Sequence[Experiment] | None 
     head = ["task", "row"]
     for metric in metrics:
         head += [_FORMS[metric][0], "of the expert's", "paper"]
+    beside = _BESIDE.get(name, ())
+    head += [title for _, title, _ in beside]
     lines = [[*head, *(["of its expert's"] if name == "table1" else []), "verdict", "seeds"]]
     found = sorted(rows(name, records, experiments), key=lambda row: list(paper.NAMES).index(row["task"]))
     for row in found:
@@ -105,6 +126,7 @@ def cells(name: str, records: Records, experiments: Sequence[Experiment] | None 
             share = row["ratio"] if name == "table1" else against_the_expert(metric, row, found)
             own = _text(row[metric], form) + ("" if std is None else f" ± {form.format(std)}")
             line += [own, _text(share, "{:.3f}"), _text(row.get(f"paper_{metric}"), form)]
+        line += [_text(row[metric], form) for metric, _, form in beside]
         if name == "table1":
             line.append(_text(row.get("paper_ratio"), "{:.3f}"))
         count = len(row["seeds"])
