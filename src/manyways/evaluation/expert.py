@@ -24,8 +24,8 @@ class ExpertMetrics(Result):
             modes have one dimension.
         entropy_nats: of the achieved modes at the end, scaled to [-1, 1] and clipped (Table 2); None without a
             tolerance.
-        achieved_mean: (rollouts, dimensions of a mode), the mean over each rollout's steps after the start; None without
-            a range of modes.
+        achieved_mean: (rollouts, dimensions of a mode), the mean over each rollout's steps after the start; None unless
+            modes are a range.
     """
 
     episodes: int
