@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import manyways
 from manyways import Demonstrations, Gaussian
 from manyways.clustering.embedding import Embedding, kernel_mean_embedding
-from manyways.clustering.groups import Groups
+from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import ComponentCodes
 from manyways.clustering.mixture import cluster, isolated
 from manyways.demonstrations.synthetic import Motions, relations
@@ -125,7 +127,8 @@ def test_groups_keep_modes_apart_that_one_code_could_imitate():
     assert purity(policy.losses(demonstrations).argmin(axis=1), kinds) == 1
 
 
-def test_the_search_corrects_wrong_groups():
+@pytest.mark.parametrize("sure", [False, True])
+def test_the_search_corrects_wrong_groups_unless_gaps_are_sure_of_them(sure):
     demonstrations, kinds = relations(3, 30, seed=1)
     settings = manyways.SOGBC(
         prior=manyways.Categorical(3),
@@ -140,12 +143,23 @@ def test_the_search_corrects_wrong_groups():
     rng = np.random.default_rng(0)
     random = np.where(rng.random(len(kinds)) < 0.6, kinds, rng.integers(3, size=len(kinds)))
     training._groups = wrong
-    training._relative_nll = training._relative_nll.new_tensor(4.0 * (np.arange(3) != random[:, None]))
+    nll = (20.0 if sure else 4.0) * (np.arange(3) != random[:, None])
+    steps = 1 if sure else demonstrations.lengths[:, None]
+    training._nats = training._nats.new_tensor(nll / steps)
     assert purity(random, kinds) < 0.8
     while not training.finished:
         training.step()
-    groups = trajectory_losses(training.network, demonstrations, training._codes).argmin(axis=1)
-    assert purity(groups, kinds) > 0.97
+    losses = trajectory_losses(training.network, demonstrations, training._codes)
+    codes = (losses + nats_as_loss(nll / steps, losses.min(axis=1).mean() / 2)).argmin(axis=1)
+    assert purity(codes, random if sure else kinds) > 0.97
+
+
+def test_sure_groups_count_as_much_as_a_step_of_the_policy(demonstrations):
+    groups = replace(Groups.fit(demonstrations, 2, seed=0), residual_variance=0.5, sure=False)
+    per_step = groups.relative_nll(demonstrations) / demonstrations.lengths[:, None]
+    np.testing.assert_allclose(groups.loss(demonstrations), per_step)
+    sure = Groups.from_tensors(replace(groups, sure=True).tensors())
+    np.testing.assert_allclose(sure.loss(demonstrations), groups.relative_nll(demonstrations), rtol=1e-4, atol=1e-4)
 
 
 def test_a_loaded_policy_has_the_same_groups(policy, demonstrations, tmp_path):

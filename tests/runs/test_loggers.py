@@ -51,7 +51,7 @@ class Recorder:
 
 def test_several_loggers_get_the_same_numbers(tmp_path, demonstrations):
     recorder = Recorder()
-    settings = manyways.SOGBC(prior=None, iterations=30, hidden=16)
+    settings = manyways.SOGBC(prior=None, iterations=30, hidden=16, validation=0)
     run = train(settings, tmp_path / "run", data=demonstrations, modes=2, loggers=("jsonl", "tensorboard", recorder))
     assert recorder.calls == ["flush", "close"]
     assert [step for step, _ in recorder.lines] == list(range(1, 31))

@@ -24,7 +24,7 @@ from manyways.algorithms.defaults import resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
-from manyways.clustering.groups import Groups, nll_as_loss
+from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
@@ -117,7 +117,7 @@ class SOGBCTraining(CloningTraining):
         self._initial_codes: Tensor | None = None
         self._groups: Groups | None = None
         self._continues = False
-        self._relative_nll = torch.zeros(0, device=self.device)  # (trajectories, codes), once there are groups
+        self._nats = torch.zeros(0, device=self.device)  # for each step (trajectories, codes), once there are groups
         self._excluded = excluded_codes(self.demonstrations, prior)
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
@@ -248,9 +248,8 @@ class SOGBCTraining(CloningTraining):
             errors = errors.view(*features.shape[:2], prior.size, -1)
             losses = errors.min(dim=3).values.mean(dim=1)
             if self.find_groups() is not None:
-                lengths = torch.from_numpy(self.demonstrations.lengths).to(self.device)[trajectories, None]
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
-                losses = losses + nll_as_loss(self._relative_nll[trajectories], lengths, variance)
+                losses = losses + nats_as_loss(self._nats[trajectories], variance)
             if self._excluded is not None:
                 losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
             return self._codes[losses.argmin(dim=1)], errors if self.network.details > 1 else None
@@ -308,7 +307,7 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             self.find_groups()
-            unlikely = self._relative_nll[trajectories]
+            unlikely = self._nats[trajectories]
             if self._excluded is not None:
                 unlikely = unlikely.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
             return self._codes[unlikely.argmin(dim=1)]
@@ -331,14 +330,13 @@ class SOGBCTraining(CloningTraining):
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
         prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
         if self._groups is None and isinstance(prior, Categorical) and wanted:
-            self._take_groups(Groups.fit(self.demonstrations, prior.size, self.settings.seed))
+            self._take_groups(Groups.fit(self.all_demonstrations, prior.size, self.settings.seed))
         return self._groups
 
     def _take_groups(self, groups: Groups | None) -> None:
         self._groups = groups
         if groups is not None:
-            relative_nll = torch.from_numpy(groups.relative_nll(self.demonstrations))
-            self._relative_nll = relative_nll.to(self.device, torch.float32)
+            self._nats = torch.from_numpy(groups.nats_per_step(self.demonstrations)).to(self.device, torch.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""

@@ -50,6 +50,7 @@ class Groups:
         centres: (groups, dimensions), after the map.
         max_distance: from the nearest centre, after the map; farther trajectories have equal likelihoods.
         residual_variance: σ² of one dimension of the normalised action under the policy of these groups.
+        sure: whether gaps tell them apart beyond doubt.
     """
 
     embedding: Embedding
@@ -57,6 +58,7 @@ class Groups:
     centres: Floats
     max_distance: float = np.inf
     residual_variance: float = 0.0
+    sure: bool = False
 
     @classmethod
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
@@ -90,7 +92,7 @@ class Groups:
         if sure:
             usual = 1
             if adjusted_rand_score(candidates[0][1], candidates[1][1]) >= AGREEMENT:
-                return candidates[0][0]
+                return replace(candidates[0][0], sure=True)
         candidates += [candidate(embedding, embedding.of_features(features)) for embedding in kinds[1:]]
         for before in (False, True):
             policies = linear_policies(demonstrations, groups, seed, before)
@@ -108,7 +110,8 @@ class Groups:
             usual = 1
         best = int(np.argmin([one.sum() for one in nll]))
         much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
-        return candidates[best if much and better(best, usual) else usual][0]
+        chosen = best if much and better(best, usual) else usual
+        return replace(candidates[chosen][0], sure=sure and chosen == 1)
 
     @staticmethod
     def _gaps(
@@ -175,10 +178,18 @@ class Groups:
         nll: NDArray[np.float64] = np.where(least <= 1.001 * self.max_distance, (distances**2 - least**2) / 2, 0.0)
         return nll
 
+    def nats_per_step(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
+        """Return `relative_nll` for each step of the trajectory, (trajectories, groups).
+
+        The policy's steps share what a trajectory is like, and say it again and again. So beside sure groups they count
+        as one step.
+        """
+        steps = 1 if self.sure else demonstrations.lengths[:, None]
+        return self.relative_nll(demonstrations) / steps
+
     def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
-        """Return `relative_nll` as a mean squared error over steps, (trajectories, groups), to add to the policy's."""
-        lengths = demonstrations.lengths[:, None].astype(np.float64)
-        return nll_as_loss(self.relative_nll(demonstrations), lengths, self.residual_variance)
+        """Return what to add to the policy's mean squared errors over steps, (trajectories, groups)."""
+        return nats_as_loss(self.nats_per_step(demonstrations), self.residual_variance)
 
     def with_residual(
         self, losses: NDArray[np.float64], demonstrations: Demonstrations, variance: Callable[[float], float]
@@ -201,6 +212,7 @@ class Groups:
             "centres": self.centres,
             "max_distance": np.array(self.max_distance),
             "residual_variance": np.array(self.residual_variance),
+            "sure": np.array(self.sure),
         }
         arrays = {name: np.array(value, order="C") for name, value in (parts | own).items()}
         return {name: array if name == "mean" else array.astype(np.float32) for name, array in arrays.items()}
@@ -214,18 +226,17 @@ class Groups:
         """
         embedding = Embedding(**{field.name: tensors[field.name] for field in fields(Embedding)})
         max_distance, variance = (float(tensors[name]) for name in ("max_distance", "residual_variance"))
-        return cls(embedding, tensors["metric"], tensors["centres"], max_distance, variance)
+        sure = bool(tensors.get("sure", False))  # policies of the paper's tables are older
+        return cls(embedding, tensors["metric"], tensors["centres"], max_distance, variance, sure)
 
 
-def nll_as_loss(nll: _Array, lengths: _Array, residual_variance: Any) -> _Array:
-    """Return negative log-likelihoods of whole trajectories in units of the mean squared error over their steps.
+def nats_as_loss(nats: _Array, residual_variance: Any) -> _Array:
+    """Return nats for each step in units of the mean squared error over steps.
 
-    By Equation 2 a trajectory's negative log-likelihood is its length times its loss over 2 σ², so a nat equals
-    2 σ² / length of loss.
+    By Equation 2 the negative log-likelihood of a step is its error over 2 σ².
 
     Args:
-        nll: (trajectories, groups), in nats.
-        lengths: (trajectories, 1).
+        nats: (trajectories, groups), for each step.
         residual_variance: σ² of one dimension of the normalised action.
     """
-    return nll * (2 * residual_variance) / lengths
+    return nats * (2 * residual_variance)

@@ -15,8 +15,7 @@ METRICS = {
     "table2": ("hit_rate", "entropy_nats"),
     "table3": ("mutual_information_nats",),
 }
-# Beside Table 3, not in the paper: the information of a demonstration's velocity and that of its code's rollout, and what
-# random codes achieve on average.
+# Beside the paper's metrics: the information of demonstrated velocities, and what random codes achieve on average.
 _BESIDE = {
     "table3": (
         ("embedded_mutual_information_nats", "with the codes of the demonstrations (nats)", "{:.3f}"),

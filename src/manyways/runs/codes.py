@@ -104,6 +104,9 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     losses = policy.losses(demonstrations)
     segments = None if policy.switches is None else policy.segments(demonstrations)
     codes = losses.argmin(axis=1) if segments is None else np.array([_longest(each) for each in segments])
+    decided = demonstrations.labels
+    if decided is not None:
+        codes = np.where((decided >= 0) & (decided < prior.size), decided, codes)
     found = Codes(
         Encoding(prior.enumerate()[codes], losses[np.arange(len(codes)), codes], None),
         codes,
