@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -117,21 +118,24 @@ def cell(task: str, folder: str) -> str:
 
 
 def readme() -> str:
-    """SOG-BC beside itself without clusters, and beside the paper, in ten lines."""
+    """SOG-BC beside the paper's own start and search, and beside the paper's numbers, in ten lines."""
     lines = []
     for task, name in TASKS.items():
-        results = rows(task, "sog-bc")
         share = ratio(task, "sog-bc")
-        paper = "" if share is None else f"{share:.2f}"
-        plain = rows(task, "sog-bc-paper")
-        without = f"{statistics.mean(shares(plain)):.2f}{mark(plain, task)}" if plain else ""
-        lines.append([name, f"{statistics.mean(shares(results)):.2f}{mark(results, task)}", without, paper])
-    velocity, reach = rows("halfcheetah-vel", "sog-bc"), rows("fetch-reach", "sog-bc")
-    information = statistics.mean(result["mutual_information_nats"] for result in velocity)
-    lines.append(["HalfCheetah-Vel (nats)", f"{information:.2f}{mark(velocity, 'halfcheetah-vel')}", "", "1.58"])
-    hits = statistics.mean(result["hit_rate"] for result in reach)
-    lines.append(["FetchReach (goals hit)", f"{hits:.0%}{mark(reach, 'fetch-reach')}", "", "100%"])
-    return table(["task", "SOG-BC", "without clusters", "paper"], lines)
+        lines.append([name, *in_readme(task, shares, ".2f"), "" if share is None else f"{share:.2f}"])
+    for task, unit, metric, form, paper in (
+        ("halfcheetah-vel", "nats", "mutual_information_nats", ".2f", "1.58"),
+        ("fetch-reach", "goals hit", "hit_rate", ".0%", "100%"),
+    ):
+        values = partial(map, itemgetter(metric))
+        lines.append([f"{RANGES[task]} ({unit})", *in_readme(task, values, form), paper])
+    return table(["task", "SOG-BC", "as in the paper", "the paper's number"], lines)
+
+
+def in_readme(task: str, values: Callable[[Any], Iterable[float]], form: str) -> list[str]:
+    """Return the means over the results of SOG-BC and of the paper's own, with their marks; empty without results."""
+    measured = rows(task, "sog-bc"), rows(task, "sog-bc-paper")
+    return [f"{statistics.mean(values(found)):{form}}{mark(found, task)}" if found else "" for found in measured]
 
 
 def paper_table(name: str) -> str:
