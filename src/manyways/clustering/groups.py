@@ -32,6 +32,7 @@ _VALUES = 2**28
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
+_STEPS = 10  # of a trajectory, at most, that count as independent beside sure groups
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -50,7 +51,7 @@ class Groups:
         centres: (groups, dimensions), after the map.
         max_distance: from the nearest centre, after the map; farther trajectories have equal likelihoods.
         residual_variance: σ² of one dimension of the normalised action under the policy of these groups.
-        sure: whether gaps tell them apart beyond doubt.
+        sure: whether gaps tell them apart beyond doubt, or held-out actions do.
     """
 
     embedding: Embedding
@@ -68,7 +69,8 @@ class Groups:
         (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
         Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
         than chance (`clustering.regressions`). So do groups in embeddings by each kind of features, or by linear
-        policies; than groups at gaps, they must be better by much.
+        policies; than groups at gaps, they must be better by much. The groups are sure if gaps are, or if knowing a
+        trajectory's group explains its held-out actions by more nats than it takes to tell the group.
 
         Of a large set, 10,000 trajectories and 2^28 values at most take part, and all that have a label.
         """
@@ -100,18 +102,19 @@ class Groups:
                 embedding = kinds[0].by_policies(policies)
                 candidates.append(candidate(embedding, embedding(demonstrations)))
         regressions = Regressions.of(demonstrations, seed)
-        nll = regressions.held_out_nll([partition for _, partition in candidates])[1:]
+        ungrouped, *nll = regressions.held_out_nll([partition for _, partition in candidates])
 
-        def better(one: int, other: int) -> bool:
-            gain = nll[other] - nll[one]
+        def better(one: Floats, other: Floats) -> bool:
+            gain = other - one
             return bool(gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE)
 
-        if at_gaps is not None and not sure and better(1, 0):
+        if at_gaps is not None and not sure and better(nll[1], nll[0]):
             usual = 1
         best = int(np.argmin([one.sum() for one in nll]))
         much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
-        chosen = best if much and better(best, usual) else usual
-        return replace(candidates[chosen][0], sure=sure and chosen == 1)
+        chosen = best if much and better(nll[best], nll[usual]) else usual
+        told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
+        return replace(candidates[chosen][0], sure=told or (sure and chosen == 1))
 
     @staticmethod
     def _gaps(
@@ -181,11 +184,11 @@ class Groups:
     def nats_per_step(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return `relative_nll` for each step of the trajectory, (trajectories, groups).
 
-        The policy's steps share what a trajectory is like, and say it again and again. So beside sure groups they count
-        as one step.
+        The policy's steps share what a trajectory is like, and say it again and again. So beside sure groups a few of
+        them count, however many there are.
         """
-        steps = 1 if self.sure else demonstrations.lengths[:, None]
-        return self.relative_nll(demonstrations) / steps
+        lengths = demonstrations.lengths[:, None]
+        return self.relative_nll(demonstrations) / (np.minimum(lengths, _STEPS) if self.sure else lengths)
 
     def loss(self, demonstrations: Demonstrations) -> NDArray[np.float64]:
         """Return what to add to the policy's mean squared errors over steps, (trajectories, groups)."""
