@@ -32,7 +32,7 @@ _VALUES = 2**28
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
-_STEPS = 10  # of a trajectory, at most, that count as independent beside sure groups
+_STEPS = 3  # of a trajectory, at most, that count as independent beside sure groups
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
