@@ -7,7 +7,7 @@
 The state's part of the network is computed once for both. In the first iterations the codes come from groups of similar
 trajectories (`clustering.groups`), so that every code learns something. Later the search adds the groups' relative
 negative log-likelihood. It is needed if states differ between modes: one code could then imitate several modes, each in
-its own region, without any policy error.
+its own region, without any policy error. Where the groups are sure, it hardly leaves them.
 """
 
 from collections.abc import Callable
