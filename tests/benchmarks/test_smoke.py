@@ -68,6 +68,10 @@ SMALLEST = {
         *("--counts", 6, "--variants", 0, "--settings", "yardstick", "default", "--iterations", 3, "--episodes", 3),
         *("--out", "OUT/small-data.json"),
     ),
+    "sure_groups": (
+        *("--sets", "few, curves", "--seeds", 1, "--steps", 3, "all", "--iterations", 3),
+        *("--out", "OUT/sure_groups.json"),
+    ),
     "tables": (
         *("circles", "--algorithms", "sog-bc", "mdn", "--seeds", 0, "--episodes", 6, "--settings", '{"iterations": 3}'),
         *("--runs", "OUT/runs", "--results", "OUT/results"),
