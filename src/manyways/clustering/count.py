@@ -7,8 +7,8 @@
    groups with one covariance, as many as the description length asks for (Rissanen 1978; BIC, Schwarz 1978). Their
    number counts if it is twice that of the gaps or more, the groups are small, and parts of the trajectories agree on
    them (Ben-Hur et al. 2002).
-3. The sureness is the share of random parts with the same answer, twice, since a part has fewer trajectories and so
-   fewer sure gaps. It is less if one more gap is nearly sure: then a mode may be missing.
+3. The sureness grows with the share of random parts with the same answer. A part has fewer trajectories, and so fewer
+   sure gaps: none with the same answer means that it is half sure. It is less if one more gap is nearly sure.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ _SHARE = 0.9  # of the trajectories, in each part
 _RESTARTS = 3
 _PAIRS = 4  # of parts, for the agreement
 _NEARLY = 0.25  # the chance of a gap that is nearly sure
-_DOUBT = 0.4  # how often a count is right that leaves such a gap out
+_DOUBT = 0.7  # how often a count is right that leaves such a gap out, if all parts agree
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,13 @@ def count_modes(
     others = [number for number, _ in votes.most_common() if number != best]
     nearly = described is None and tree.next_chance < _NEARLY
     next_best = best + 1 if best == 1 or tree.next_chance < 1 else best - 1
+    share = votes[best] / PARTS
     chances = {number: split.chance for number, split in enumerate(tree.splits, 2)}
     names = property_names(demonstrations)
     return ModeCount(
         best,
         next_best if nearly or not others else others[0],
-        min(1.0, 2 * votes[best] / PARTS) * (_DOUBT if nearly else 1.0),
+        _DOUBT * share if nearly else (1 + share) / 2,
         {number: times / PARTS for number, times in sorted(votes.items())},
         chances | {by_gaps + 1: tree.next_chance},
         tuple(_told(tree, names)),
