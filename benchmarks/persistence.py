@@ -26,7 +26,10 @@ class Options:
         out: the file of results.
     """
 
-    tasks: tuple[str, ...] = ("circles", "ant-fwd-back", "halfcheetah-fwd-back", "halfcheetah-vel", "fetch-reach")
+    tasks: tuple[str, ...] = (
+        *("circles", "ant-fwd-back", "ant-dir-6", "halfcheetah-fwd-back", "halfcheetah-vel", "fetch-reach"),
+        *("walker2d-vel-6", "hopper-vel-6", "humanoid-dir-6"),
+    )
     variants: tuple[int, ...] = (0, 1, 2, 3)
     counts: tuple[int, ...] = (30, 90, 300)
     out: Path = field(default=RESULTS / "persistence.json")
