@@ -43,6 +43,10 @@ ALGORITHMS: dict[str, Any] = {
     ),
     "sog-bc": lambda more: manyways.SOGBC(prior=ONE, init="random", **(CODED | {"details": 16} | more)),
     "sog-bc, 4 codes": lambda more: manyways.SOGBC(prior=CODES, **(CODED | {"details": 16} | more)),
+    "bc, default": lambda more: manyways.BC(**more),
+    "mdn, default": lambda more: manyways.MDN(**more),
+    "bet, default": lambda more: manyways.BeT(**more),
+    "diffusion, default": lambda more: manyways.Diffusion(**more),
     "bc": lambda more: manyways.BC(**(CODED | more)),
     "mdn": lambda more: manyways.MDN(**(PLANS | {"steps_per_batch": 256} | more)),
     "bet": lambda more: manyways.BeT(**(PLANS | {"steps_per_batch": 128, "hidden": 128} | more)),
@@ -65,6 +69,7 @@ class Options:
         threads: of PyTorch.
         policies: a folder that keeps the trained policies; one that is there is not trained again.
         execute: actions of a plan that are done, each scored; as trained unless given.
+        drawn: whether actions are drawn; else the likeliest are done.
         out: the file of results.
     """
 
@@ -78,6 +83,7 @@ class Options:
     threads: int = 1
     policies: Path | None = None
     execute: tuple[int, ...] = ()
+    drawn: bool = False
     out: Path = field(default=RESULTS / "pusht.json")
 
 
@@ -90,15 +96,17 @@ def main(options: Options) -> None:
     for seed in options.seeds:
         for name in options.algorithms:
             cell = {"algorithm": name, "seed": seed, "first_episode": options.first, **more}
+            if options.drawn:
+                cell["drawn"] = True
             wanted = [cell | {"execute": number} for number in options.execute] or [cell]
-            missing = [one for one in wanted if not any(row.items() >= one.items() for row in rows)]
+            missing = [one for one in wanted if not any(_same(row, one) for row in rows)]
             if not missing:
                 continue
             settings = ALGORITHMS[name](more | {"seed": seed})
             policy, times = trained(settings, demonstrations, options.policies and options.policies / f"{name}, {seed}")
             for one in missing:
                 acting = executing(policy, one["execute"]) if "execute" in one else policy
-                rows.append(one | score(acting, options.episodes, options.first) | times)
+                rows.append(one | score(acting, options.episodes, options.first, options.drawn) | times)
                 print(rows[-1], flush=True)
                 rows[-1]["settings"] = settings.to_json()
                 write_result(
@@ -108,6 +116,11 @@ def main(options: Options) -> None:
                     budget={"episodes": options.episodes, "threads": options.threads},
                     data=data_fingerprint(demonstrations),
                 )
+
+
+def _same(row: dict[str, Any], cell: dict[str, Any]) -> bool:
+    """Return whether a row is of this cell."""
+    return row.items() >= cell.items() and ("drawn" in row) == ("drawn" in cell)
 
 
 def trained(
@@ -132,8 +145,8 @@ def executing(policy: manyways.Policy, actions: int) -> manyways.Policy:
         return manyways.load_policy(Path(folder) / "policy")
 
 
-def score(policy: manyways.Policy, episodes: int, first: int) -> dict[str, Any]:
-    """Return the mean greatest reward of episodes from this seed on, and the share of successes, without noise."""
+def score(policy: manyways.Policy, episodes: int, first: int, drawn: bool = False) -> dict[str, Any]:
+    """Return the mean greatest reward of episodes from this seed on, and the share of successes."""
     import gym_pusht  # noqa: F401, which registers the environment
     import gymnasium
 
@@ -142,7 +155,7 @@ def score(policy: manyways.Policy, episodes: int, first: int) -> dict[str, Any]:
     greatest, over = np.zeros(episodes), np.zeros(episodes, bool)
     state, steps = None, 0
     while not over.all():
-        actions, state = policy.predict(seen, state, np.full(episodes, steps == 0), deterministic=True)
+        actions, state = policy.predict(seen, state, np.full(episodes, steps == 0), deterministic=not drawn)
         steps += 1
         for number in np.flatnonzero(~over):
             raw, reward, terminated, truncated, _ = environments[number].step(np.clip(actions[number], 0, 512))

@@ -187,6 +187,17 @@ def test_a_perfect_denoiser_draws_the_demonstrated_actions():
     assert 0.4 < (actions[:, 0] > 0).float().mean() < 0.6
 
 
+@ALL
+def test_width_follows_from_the_observations(algorithm):
+    rng = np.random.default_rng(0)
+    for size, width in ((3, 128), (129, 256)):  # as SOG-BC's
+        pairs = [(rng.normal(size=(30, size)), rng.normal(size=(30, 1))) for _ in range(4)]
+        network = algorithm(steps_per_batch=4).start(manyways.Demonstrations.from_arrays(pairs)).network
+        assert network.settings()["hidden"] == width
+        other = small(algorithm, hidden=16).start(manyways.Demonstrations.from_arrays(pairs)).network
+        assert other.settings()["hidden"] == 16
+
+
 def test_choices_are_drawn_by_their_probabilities():
     logits = torch.log(torch.tensor([0.1, 0.6, 0.3])).expand(5000, 3) + 7
     shares = np.bincount(choose(logits, np.random.default_rng(0)), minlength=3) / 5000
@@ -252,7 +263,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
 def test_rows_stay_within_their_trajectory(demonstrations):
     training = small(Diffusion, steps_per_batch=500).start(demonstrations)
     demonstrations = training.demonstrations
-    observation_rows, action_rows = training._draw()
+    observation_rows, action_rows, known = training._draw()
     assert observation_rows.shape == (500, 2)
     assert action_rows.shape == (500, 9)
     own = demonstrations.trajectory_of(observation_rows[:, -1].numpy())
@@ -263,9 +274,31 @@ def test_rows_stay_within_their_trajectory(demonstrations):
     # The last action is repeated beyond the end, the first observation before the start.
     lasts = demonstrations.starts + demonstrations.lengths - 1
     assert np.isin(action_rows[:, 1:-1][later[:, 1:] == 0], lasts).all()
+    assert known[:, :2].all()
+    assert torch.equal(known[:, 2:], later[:, 1:] == 1)  # what is repeated was not done
     assert np.isin(
         observation_rows[:, 0][observation_rows[:, 0] == observation_rows[:, 1]], demonstrations.starts
     ).all()
+
+
+@ALL
+def test_actions_after_the_end_are_not_learned(algorithm):
+    network = small(algorithm, history=2, horizon=4).start(walks()).network.eval()
+    windows = torch.randn(6, 2, 2, generator=torch.Generator().manual_seed(0))
+    actions = torch.randn(6, 5, 1, generator=torch.Generator().manual_seed(1))
+    known = (torch.arange(5) < torch.arange(1, 7)[:, None]) | (torch.arange(5) < 2)
+    repeated = torch.where(known, actions[..., 0], actions[:, 1]).unsqueeze(2)
+
+    def loss(actions, known):
+        parts = network.losses(windows, actions, torch.Generator().manual_seed(2), known)
+        return sum(parts.values()).item()
+
+    if algorithm is not Diffusion:  # whose noisy actions are inputs too
+        assert loss(actions, known) == pytest.approx(loss(repeated, known), rel=1e-5)
+    assert loss(repeated, known) != pytest.approx(loss(repeated, None), rel=1e-3)
+    assert loss(actions, torch.ones_like(known)) == pytest.approx(loss(actions, None), rel=1e-5)
+    if algorithm is Diffusion:
+        assert loss(actions, torch.zeros_like(known)) == 0
 
 
 @ALL

@@ -306,9 +306,11 @@ class WithoutCodes(Cloning):
 
     Args:
         steps_per_batch: demonstrated steps in a gradient step, drawn at random from all; by the optimizer unless given.
+        hidden: width of the network; that of SOG-BC unless given.
     """
 
     steps_per_batch: int | None = None
+    hidden: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -378,8 +380,9 @@ class BeT(WithoutCodes):
         super().__post_init__()
         require_at_least(self, 1, "bins", "layers", "heads")
         require_at_least(self, 0, "focal", "offset_weight")
-        if self.hidden is None or self.hidden % self.heads:
-            raise InputError(f"hidden is {self.hidden}; give a multiple of the {self.heads} heads")
+        hidden = self.hidden or 128  # or twice as much
+        if hidden % self.heads:
+            raise InputError(f"hidden is {hidden}; give a multiple of the {self.heads} heads")
 
     def network_settings(self) -> dict[str, Any]:
         """Return the network's arguments, except those that all have."""

@@ -118,6 +118,8 @@ class BeTNetwork(ChunkNetwork):
         rng = np.random.default_rng(seed)
         rows = some_rows(rng, demonstrations.steps, _ACTIONS_FOR_BINS)
         planned = around(demonstrations, rows, 0, self.chunk - 1)
+        whole = planned[:, -1] - planned[:, 0] == self.chunk - 1  # nobody knows what would come after an end
+        planned = planned[whole] if whole.any() else planned
         actions = self.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
         clusters = min(self.bins, len(np.unique(actions, axis=0)))
         centres = KMeans(clusters, n_init=1, random_state=seed).fit(actions.astype(np.float64)).cluster_centers_
@@ -133,18 +135,30 @@ class BeTNetwork(ChunkNetwork):
         logits = logits.masked_fill(self.centres.isinf().any(dim=1), -math.inf)
         return logits, offsets.unflatten(2, (self.bins, -1))
 
-    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the focal loss of the bins, in nats, and the weighted squared error of the true bins' offsets."""
         logits, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
-        actions = actions.unfold(1, self.chunk, 1).mT.flatten(2).flatten(0, 1)  # (n * window, chunk * action size)
-        # The default, by products, would subtract infinities.
-        distances = torch.cdist(actions, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        bins = distances.argmin(dim=1)
+        if known is None:
+            known = torch.ones(actions.shape[:2], dtype=torch.bool, device=actions.device)
+        actions, counted = (  # (n * window, chunk * action size)
+            values.unfold(1, self.chunk, 1).mT.flatten(2).flatten(0, 1)
+            for values in (actions, known[:, :, None].expand_as(actions).float())
+        )
+        bins = self.nearest(actions, counted)
         log_likelihood = -functional.cross_entropy(logits, bins, reduction="none")
         focal = -((1 - log_likelihood.exp()) ** self.focal * log_likelihood).mean()
         offset = offsets[torch.arange(len(bins)), bins]
-        error = functional.mse_loss(offset, actions - self.centres[bins])
+        error = (counted * (offset - actions + self.centres[bins]).square()).mean()
         return {"bins": focal, "offsets": self.offset_weight * error}
+
+    def nearest(self, chunks: Tensor, counted: Tensor) -> Tensor:
+        """Return the nearest bin of each chunk (n, chunk * action size), (n,); `counted` is 0 where none is known."""
+        exist = self.centres.isfinite().all(dim=1)
+        centres = self.centres.masked_fill(~exist[:, None], 0)
+        distances = counted @ centres.square().T - 2 * (counted * chunks) @ centres.T  # less what all have in common
+        return distances.masked_fill(~exist, math.inf).argmin(dim=1)
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Return the centre plus the offset of a bin drawn by its weight; without `rng`, of the heaviest bin."""
