@@ -368,6 +368,7 @@ class BeT(WithoutCodes):
     summary: ClassVar[str] = "Behaviour transformer: a bin of actions and an offset (Shafiullah et al. 2022)."
 
     agent: ClassVar[dict[str, Any]] = Cloning.agent | {"history": 10}
+    large: ClassVar[dict[str, Any]] = Cloning.large | {"hidden": 128}  # two such layers have the weights of the others
     batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(2e-3, 48)
 
     bins: int = 64

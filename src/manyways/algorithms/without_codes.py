@@ -106,16 +106,21 @@ class WithoutCodesTraining(CloningTraining):
     @torch.no_grad()
     def _held_out_loss(self, network: Any, held_out: Demonstrations) -> float:
         """Return the loss of held-out steps, with the same noise at every check."""
-        rows = np.arange(0, held_out.steps, max(1, held_out.steps // STEPS_TO_CHECK))
-        *parts, known = self._windows(held_out, rows)
-        observation_rows, action_rows = (part.cpu().numpy() for part in parts)
-        losses = network.losses(
-            network.observations(to_tensors(rows_of(held_out.observations, observation_rows), self.device)),
-            network.actions.targets(torch.from_numpy(held_out.actions[action_rows]).to(self.device)),
-            seeded_generator(self.settings.seed, 0),
-            known,
-        )
-        return float(sum(losses.values()))
+        every = np.arange(0, held_out.steps, max(1, held_out.steps // STEPS_TO_CHECK))
+        generator, total = seeded_generator(self.settings.seed, 0), 0.0
+        at_once = network.at_once(len(every))
+        for start in range(0, len(every), at_once):
+            rows = every[start : start + at_once]
+            *parts, known = self._windows(held_out, rows)
+            observation_rows, action_rows = (part.cpu().numpy() for part in parts)
+            losses = network.losses(
+                network.observations(to_tensors(rows_of(held_out.observations, observation_rows), self.device)),
+                network.actions.targets(torch.from_numpy(held_out.actions[action_rows]).to(self.device)),
+                generator,
+                known,
+            )
+            total += float(sum(losses.values())) * len(rows)
+        return total / len(every)
 
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy."""
