@@ -391,6 +391,20 @@ class BeT(WithoutCodes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VQBeT(BeT):
+    """Settings of VQ-BeT: those of BeT.
+
+    Args:
+        bins: of each of both codes of a plan.
+    """
+
+    name: ClassVar[str] = "vq-bet"
+    summary: ClassVar[str] = "Behaviour transformer with two learned codes of a plan (Lee et al. 2024)."
+
+    bins: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
 class Diffusion(WithoutCodes):
     """Settings of diffusion policy.
 

@@ -84,9 +84,7 @@ class WithoutCodesTraining(CloningTraining):
         rng = np.random.default_rng((self.settings.seed, self.iteration))
         return self._windows(self.demonstrations, rng.integers(self.demonstrations.steps, size=self._batch_size))
 
-    def _windows(
-        self, demonstrations: Demonstrations, rows: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _windows(self, demonstrations: Demonstrations, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the rows of observations and of actions around these rows, and which of the actions were done.
 
         The shapes are (steps, window) and twice (steps, window - 1 + chunk). A trajectory's first observation is

@@ -36,8 +36,8 @@ class ChunkNetwork(ActionNetwork):
             actions: (n, window - 1 + chunk, ...), the loss's targets: the action on each observation of the window, and
                 the rest of the chunk.
             generator: of noise, on the CPU.
-            known: (n, window - 1 + chunk), which of these actions were done; those after a trajectory's end have no loss.
-                None where all were.
+            known: (n, window - 1 + chunk), which of these actions were done; None where all were. Those after a
+                trajectory's end have no loss.
         """
 
     @abstractmethod

@@ -124,7 +124,8 @@ class PolicyNetwork(ActionNetwork):
                     observations = to_tensors(rows_of(demonstrations.observations, observed))
                     features = self.window_features(self.observations(observations))[:, columns]
                 parts.append((features, targets))
-        self.linear.fit(*(torch.cat(part) for part in zip(*parts, strict=True)), columns)
+        features, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.linear.fit(features, targets, columns)
 
     def code_inputs(self, codes: Tensor) -> Tensor:
         """Return the inputs of the code's layer, (..., code size): discrete codes themselves, or by the CDF.
