@@ -50,7 +50,10 @@ ALGORITHMS: dict[str, Any] = {
     "mdn, default": lambda more: manyways.MDN(**more),
     "bet, default": lambda more: manyways.BeT(**more),
     "diffusion, default": lambda more: manyways.Diffusion(**more),
-    "sog-bc, pictures": lambda more: manyways.SOGBC(prior=ONE, horizon=16, **more),
+    "sog-bc, pictures": lambda more: manyways.SOGBC(
+        prior=ONE, horizon=16, encoder="pusht_pictures:Shifted", **({"trajectories_per_batch": 128} | more)
+    ),
+    "vq-bet, default": lambda more: manyways.VQBeT(**more),
     "bc": lambda more: manyways.BC(**(CODED | more)),
     "mdn": lambda more: manyways.MDN(**(PLANS | {"steps_per_batch": 256} | more)),
     "bet": lambda more: manyways.BeT(**(PLANS | {"steps_per_batch": 128, "hidden": 128} | more)),

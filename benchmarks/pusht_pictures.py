@@ -4,11 +4,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 import manyways
+from manyways.networks.encoders import Convolutional
 
 SIZE = 96  # pixels on a side, as in Chi et al. (2023)
+_SHIFT = 1  # pixels of half the size, at most
 
 
 def make(pictures: bool) -> Any:
@@ -46,3 +52,40 @@ def draw(world: Any, state: NDArray[Any]) -> NDArray[np.uint8]:
     world.space.reindex_shapes_for_body(world.block)
     pixels: NDArray[np.uint8] = world.get_obs()["pixels"]
     return pixels
+
+
+class Shifted(nn.Module):
+    """The library's convolutions at half the resolution; in training after random shifts (Kostrikov et al. 2021).
+
+    Both pictures of a window are shifted alike.
+
+    Args:
+        space: of one observation, `agent_pos` and `pixels`.
+    """
+
+    def __init__(self, space: spaces.Dict) -> None:
+        super().__init__()
+        half = spaces.Box(0, 255, (SIZE // 2, SIZE // 2, 3), np.uint8)
+        self.layers = Convolutional(spaces.Dict({"agent_pos": space["agent_pos"], "pixels": half}))
+        self.fixed = self.layers.fixed
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw the weights."""
+        self.layers.initialize(generator)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return features (n, features) of pictures (n, 96, 96, 3) and places (n, 2)."""
+        pixels = functional.avg_pool2d(inputs["pixels"].movedim(-1, 1), 2).movedim(1, -1)
+        return self.layers({"agent_pos": inputs["agent_pos"], "pixels": shifted(pixels) if self.training else pixels})
+
+
+def shifted(pixels: Tensor, window: int = 2) -> Tensor:
+    """Return pictures (n, height, width, 3), each `window` of them moved together; edges are repeated."""
+    count, height, width = pixels.shape[:3]
+    moves = torch.randint(-_SHIFT, _SHIFT + 1, (-(-count // window), 2), device=pixels.device)
+    moves = moves.repeat_interleave(window, dim=0)[:count]
+    rows, columns = (
+        (torch.arange(size, device=pixels.device) + moves[:, [axis]]).clamp(0, size - 1)
+        for axis, size in enumerate((height, width))
+    )
+    return pixels[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None]]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import manyways
-from manyways import MDN, BeT, Diffusion, InputError
+from manyways import MDN, BeT, Diffusion, InputError, VQBeT
 from manyways.algorithms.without_codes import WithoutCodesTraining
 from manyways.demonstrations.spaces import box
 from manyways.networks.base import choose
@@ -16,6 +16,7 @@ torch.manual_seed(0)
 SMALL = {
     MDN: {"steps_per_batch": 64, "hidden": 16, "iterations": 20},
     BeT: {"steps_per_batch": 16, "hidden": 16, "heads": 2, "layers": 1, "history": 4, "bins": 8, "iterations": 20},
+    VQBeT: {"steps_per_batch": 16, "hidden": 16, "heads": 2, "layers": 1, "history": 4, "bins": 4, "iterations": 20},
     Diffusion: {"steps_per_batch": 64, "hidden": 16, "iterations": 20},
 }
 ALL = pytest.mark.parametrize("algorithm", list(SMALL))
@@ -55,6 +56,7 @@ def walks(steps=20, trajectories=40):
     [
         MDN(iterations=150, steps_per_batch=64, hidden=32, learning_rate=0.02),
         BeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
+        VQBeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
@@ -74,6 +76,7 @@ def test_both_modes_are_drawn_and_nothing_between_them(settings):
     "settings",
     [
         BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
+        VQBeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
@@ -136,6 +139,36 @@ def test_bins_without_actions_are_never_drawn():
     actions, _ = policy.predict(np.zeros((300, 1)))
     assert np.isfinite(actions).all()
     assert policy.network.centres.isfinite().sum() == 2
+
+
+def either_plan(trajectories=40, steps=20):
+    """Return demonstrations that turn from -1 to 1 or from 1 to -1 midway, a little more or less far."""
+    rng = np.random.default_rng(0)
+    turns = np.where(np.arange(steps) < steps // 2, -1.0, 1.0)[None, :, None]
+    sizes = np.where(np.arange(trajectories) % 2, 1.0, -1.0) + 0.1 * np.sign(rng.normal(size=trajectories))
+    actions = turns * sizes[:, None, None]
+    return manyways.Demonstrations.from_arrays(zip(np.zeros(actions.shape), actions, strict=True))
+
+
+def test_two_codes_tell_plans_apart_and_are_decoded_into_them():
+    data = either_plan()
+    network = VQBeT(bins=2, history=1, horizon=20, optimizer="adamw").start(data).network  # four different plans
+    plans = torch.from_numpy(data.actions).view(len(data), -1)
+    plans = network.actions.targets(plans[..., None]).flatten(1)
+    codes = network.quantizer(plans, torch.ones_like(plans))
+    assert len(codes.unique(dim=0)) == 4
+    assert len(torch.cat([codes, plans.sign()], dim=1).unique(dim=0)) == 4  # a code of both has one sign
+    np.testing.assert_allclose(network.quantizer.decode(codes), plans, atol=0.05)
+    assert not any(parameter.requires_grad for parameter in network.quantizer.parameters())
+
+
+def test_gradient_steps_leave_the_autoencoder_as_it_is():
+    training = small(VQBeT).start(walks())
+    before = copy.deepcopy(training.network.quantizer.state_dict())
+    for _ in range(3):
+        training.step()
+    assert_identical(training.network.quantizer.state_dict(), before)
+    assert_identical(training.policy().network.quantizer.state_dict(), before)
 
 
 def test_a_step_of_the_transformer_does_not_see_later_ones():
@@ -244,7 +277,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
     training = settings.start(demonstrations)
     assert isinstance(training, WithoutCodesTraining)
     assert np.isnan(training.loss)
-    assert training.learning_rate == training.settings.learning_rate == (2e-3 if algorithm is BeT else 1e-2)
+    assert training.learning_rate == training.settings.learning_rate == (2e-3 if issubclass(algorithm, BeT) else 1e-2)
     history = []
     policy = settings.fit(demonstrations, callback=lambda now: history.append((now.iteration, now.loss, now.scalars())))
     assert [iteration for iteration, _, _ in history] == [1, 2]
@@ -254,7 +287,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
         assert loss == pytest.approx(sum(scalars.values()) - loss if len(scalars) > 1 else loss, rel=1e-5)
     assert training.code_usage.shape == (0,)
     assert training.code_usage.dtype == np.int64
-    expected = {MDN: 64, BeT: 16 * 4, Diffusion: 64 * 9}[algorithm]
+    expected = {MDN: 64, BeT: 16 * 4, VQBeT: 16 * 4, Diffusion: 64 * 9}[algorithm]
     assert training.steps_per_iteration == expected
     assert policy.network.kind == settings.name
     assert settings.to_json()["iterations"] == 2

@@ -22,6 +22,7 @@ QUICK = {
     "bc": {"iterations": 3, "hidden": 16},
     "mdn": {"iterations": 3, "hidden": 16, "steps_per_batch": 16},
     "bet": {"iterations": 3, "hidden": 16, "heads": 2, "layers": 1, "steps_per_batch": 8, "history": 3},
+    "vq-bet": {"iterations": 3, "hidden": 16, "heads": 2, "layers": 1, "steps_per_batch": 8, "history": 3, "bins": 4},
     "diffusion": {"iterations": 3, "hidden": 16, "steps_per_batch": 16},
     **{
         name: {

@@ -70,17 +70,10 @@ class BeTNetwork(TransformerNetwork):
         """Return the focal loss of the bins, in nats, and the weighted squared error of the true bins' offsets."""
         logits, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
         chunks, done = self.chunks(actions, known)
-        bins = self.nearest(chunks, done)
+        bins = nearest(self.centres, chunks, done)
         offset = offsets[torch.arange(len(bins)), bins]
         error = (done * (offset - chunks + self.centres[bins]).square()).mean()
         return {"bins": focal_losses(logits, bins, self.focal).mean(), "offsets": self.offset_weight * error}
-
-    def nearest(self, chunks: Tensor, done: Tensor) -> Tensor:
-        """Return the nearest bin of each chunk (n, chunk * action size), (n,); `done` is 0 where none is known."""
-        exist = self.centres.isfinite().all(dim=1)
-        centres = self.centres.masked_fill(~exist[:, None], 0)
-        distances = done @ centres.square().T - 2 * (done * chunks) @ centres.T  # less what all have in common
-        return distances.masked_fill(~exist, math.inf).argmin(dim=1)
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Return the centre plus the offset of a bin drawn by its weight; without `rng`, of the heaviest bin."""
@@ -105,6 +98,20 @@ def demonstrated_chunks(
         network.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
     )
     return chunks
+
+
+def nearest(centres: Tensor, chunks: Tensor, done: Tensor) -> Tensor:
+    """Return the nearest centre of each chunk, (n,).
+
+    Args:
+        centres: (centres, chunk * action size); those at infinity are never the nearest.
+        chunks: (n, chunk * action size).
+        done: the same, 1 for actions that count, else 0.
+    """
+    exist = centres.isfinite().all(dim=1)
+    centres = centres.masked_fill(~exist[:, None], 0)
+    distances = done @ centres.square().T - 2 * (done * chunks) @ centres.T  # less what all have in common
+    return distances.masked_fill(~exist, math.inf).argmin(dim=1)
 
 
 def focal_losses(logits: Tensor, wanted: Tensor, focal: float) -> Tensor:

@@ -5,8 +5,8 @@
 
 The autoencoder learns the demonstrated plans before all else, and then stays as it is. Each plan draws a first code and
 a second one by their weights, and adds an offset for each to the decoded plan. Unlike in the paper, the second code's
-weights depend on the first code; the offsets are learned for the true codes and not for drawn ones; errors are squared;
-and cross-entropy is the default, as for BeT. The first code counts ten times as much as the second.
+weights depend on the first code, so both losses count alike: their sum is the likelihood of the pair. The offsets are
+learned for the true codes and not for drawn ones, errors are squared, and cross-entropy is the default, as for BeT.
 """
 
 from typing import Any
@@ -19,12 +19,11 @@ from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
 from manyways.networks.base import choose
-from manyways.networks.bet import demonstrated_chunks, focal_losses
+from manyways.networks.bet import demonstrated_chunks, focal_losses, nearest
 from manyways.networks.registry import register_network
 from manyways.networks.transformer import TransformerNetwork
 
 _LEVELS = 2
-_SECOND = 0.1  # weight of the second code's loss
 _WIDTH, _LATENT = 128, 16  # of the autoencoder
 _STEPS, _UNQUANTISED = 1500, 300  # gradient steps; of these, the first ones without codes
 _BATCH, _RATE = 256, 1e-3
@@ -46,9 +45,14 @@ class ResidualQuantizer(nn.Module):
         self.codebooks = nn.Parameter(torch.zeros(_LEVELS, codes, _LATENT))
         self.requires_grad_(False)  # but in `learn`
 
-    def forward(self, chunks: Tensor) -> Tensor:
-        """Return the codes of chunks (n, size), (n, levels)."""
-        return self._nearest(self.encoder(chunks))
+    def forward(self, chunks: Tensor, done: Tensor) -> Tensor:
+        """Return the codes of chunks (n, size) whose decoded chunks are nearest, (n, levels).
+
+        Only actions that were done count: `done` (n, size) is 1 there, else 0.
+        """
+        codes = self.codebooks.shape[1]
+        every = torch.cartesian_prod(*[torch.arange(codes, device=chunks.device)] * _LEVELS)
+        return every[nearest(self.decode(every), chunks, done)]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the chunks of codes (n, levels), (n, size)."""
@@ -146,20 +150,16 @@ class VQBeTNetwork(TransformerNetwork):
     def losses(
         self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the focal losses of both codes, in nats, and the weighted squared error of the plan.
-
-        A chunk that was not done to its end has codes only by its repeated last action, so just its offset is learned.
-        """
+        """Return the focal losses of both codes, in nats, and the weighted squared error of the plan."""
         first, second, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
         chunks, done = self.chunks(actions, known)
         with torch.no_grad():
-            codes = self.quantizer(chunks)
-        whole = done.all(dim=1)
+            codes = self.quantizer(chunks, done)
         given = second[torch.arange(len(codes)), codes[:, 0]]
         error = (done * (self._plans(codes, offsets) - chunks).square()).mean()
         return {
-            "first": (whole * focal_losses(first, codes[:, 0], self.focal)).mean(),
-            "second": _SECOND * (whole * focal_losses(given, codes[:, 1], self.focal)).mean(),
+            "first": focal_losses(first, codes[:, 0], self.focal).mean(),
+            "second": focal_losses(given, codes[:, 1], self.focal).mean(),
             "offsets": self.offset_weight * error,
         }
 
