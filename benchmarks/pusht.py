@@ -2,12 +2,13 @@
 
 Needs `pip install gym-pusht 'pymunk<7'` and the demonstrations, 206 episodes of people, as a file of this library. The
 score of an episode is its greatest reward, the share of the target that is covered, 1 from 95% on; a score of 1 is a
-success. Settings were chosen on the episodes from seed 100000 on; those from 200000 on are reported. Finished cells
-are not computed again.
+success. Settings were chosen on the episodes from seed 100000 on (`--first 100000`; `pusht-development.json` has the
+rivals'); those from 200000 on are reported. Finished cells are not computed again.
 
-    python benchmarks/pusht.py --data pusht.npz --algorithms sog-bc bc --seeds 0 1 2
+    python benchmarks/pusht.py --data pusht.npz --algorithms "sog-bc, default" "mdn, default" --seeds 0 1 2
 
-With `--policies`, the same trained policies can be scored again where they act otherwise (`--execute`).
+With `--policies`, the same trained policies can be scored again where they act otherwise (`--execute`, `--sampled`).
+"sog-bc, pictures" sees pictures of 96 x 96 and the agent's place, not the state; it needs 4 GB of memory.
 """
 
 import tempfile
