@@ -386,7 +386,8 @@ def small_data() -> str:
     head += ["bc", "mdn", "bet", "diffusion"]
     text = (
         "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code:\n"
-        "how often they do any mode rightly.\n\n"
+        "how often they do any mode rightly. `mdn`, `bet` and `diffusion` are of an earlier version, which also learned\n"
+        "actions after the end.\n\n"
     )
     return text + table(head, lines)
 

@@ -76,7 +76,7 @@ def test_both_modes_are_drawn_and_nothing_between_them(settings):
     "settings",
     [
         BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
-        VQBeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
+        VQBeT(iterations=400, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
