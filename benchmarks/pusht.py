@@ -138,7 +138,7 @@ def trained(
 ) -> tuple[manyways.Policy, dict[str, int]]:
     """Return a policy, and the seconds of its training; those of a kept policy are not known."""
     if folder is not None and folder.exists():
-        return manyways.load_policy(folder), {}
+        return manyways.load_policy(folder, encoder=settings.encoder), {}
     began, processor = time.monotonic(), time.process_time()
     policy = settings.fit(demonstrations)
     times = {"seconds": time.monotonic() - began, "processor_seconds": time.process_time() - processor}
