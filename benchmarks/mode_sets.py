@@ -4,8 +4,8 @@ A kind is a function from a seed to demonstrations and the mode of each trajecto
 feature that someone would take who knows what tells the modes apart. K-means on it finds at least 0.97 of the modes, so
 every set can be solved (`tests/benchmarks/test_mode_sets.py`).
 
-Methods and their constants are chosen on the seeds `DEVELOPMENT` alone. Whether a constant or a rule stays is decided on
-the seeds `ABLATION`, which chose none. What is reported has the seeds `REPORT`.
+Methods and their constants are chosen on the seeds `DEVELOPMENT` alone. Whether a constant or a rule stays is decided
+on the seeds `ABLATION`, which chose none. What is reported has the seeds `REPORT`.
 """
 
 import zlib

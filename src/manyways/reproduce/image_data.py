@@ -1,7 +1,7 @@
 """Images: the original files in a folder, a download, or small images of a package.
 
-MNIST and Fashion-MNIST are four IDX files, or ten JSON files, one for each label; CelebA is a folder of photographs. The
-result names its source.
+MNIST and Fashion-MNIST are four IDX files, or ten JSON files, one for each label; CelebA is a folder of photographs.
+The result names its source.
 """
 
 import gzip
