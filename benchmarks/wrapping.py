@@ -3,7 +3,9 @@
 A boat sails west past a buoy, on its north side or on its south side, to a mooring. West is π and -π. The heading is
 observed, and the heading to steer is the action, both wrapped. By default the library recognises them as angles.
 
-    python benchmarks/wrapping.py --seeds 0 1 2 3
+The rule that recognises them was chosen on the seeds 0 to 5.
+
+    python benchmarks/wrapping.py
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +42,7 @@ class Options:
     """
 
     counts: tuple[int, ...] = (40,)
-    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    seeds: tuple[int, ...] = (10, 11, 12, 13)
     iterations: int | None = None
     episodes: int = 100
     out: Path = field(default=RESULTS / "wrapping.json")
