@@ -21,6 +21,7 @@ import tyro
 
 import manyways
 import mode_sets
+import motions
 from common import RESULTS, write_result
 from manyways.clustering.groups import Groups
 from manyways.clustering.properties import on_lines
@@ -28,7 +29,8 @@ from manyways.clustering.recognition import Recognition
 from manyways.evaluation import normalized_mutual_information
 from manyways.files import read_json
 
-SETS = tuple(name for name in mode_sets.SETS if name not in ("quaternions", "many trajectories"))
+MOTIONS = ("noise, 12 x 10", "starts, 12 x 10", "shared, 20 x 10", "relation in 18, 3 x 50", "relation in 100, 3 x 50")
+SETS = (*(name for name in mode_sets.SETS if name not in ("quaternions", "many trajectories")), *MOTIONS)
 NEVER = np.inf
 ROOM = "manyways.clustering"
 Row = dict[str, Any]
@@ -71,7 +73,7 @@ class Options:
     """What to measure.
 
     Args:
-        sets: names of `mode_sets.SETS`.
+        sets: names of `mode_sets.SETS` and `motions.SETS`.
         seeds: of the sets.
         constants: such as LEVEL, or properties such as rhythm; all unless given.
         out: the file of results.
@@ -87,7 +89,7 @@ def main(options: Options) -> None:
     """Measure what is missing, and write it after each row."""
     torch.set_num_threads(1)
     names = {constant for _, constant in VALUES} | set(PROPERTIES)
-    unknown = [name for name in options.sets if name not in mode_sets.SETS]
+    unknown = [name for name in options.sets if name not in mode_sets.SETS and name not in motions.SETS]
     unknown += [name for name in options.constants if name not in names]
     if unknown:
         raise SystemExit(f"there is no set, constant or property {unknown[0]!r}")
@@ -177,7 +179,7 @@ def outcome(name: str, seed: int, case: Row, usual: Outcome | None) -> Outcome:
     What the constant cannot change is `usual`.
     """
     room = case["constant"].split(".")[0]
-    demonstrations, labels = mode_sets.SETS[name].draw(seed)
+    demonstrations, labels = mode_sets.SETS[name].draw(seed) if name in mode_sets.SETS else motions.draw(name, seed)
     modes = len(np.unique(labels))
     if usual is not None and room in ("groups", "regressions"):
         count = usual[0]
