@@ -65,7 +65,7 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
             digest.update(np.ascontiguousarray(block).data)
     if demonstrations.labels is not None:
         digest.update(b"labels" + np.ascontiguousarray(demonstrations.labels).tobytes())
-    if demonstrations.rotations is not None:
+    if demonstrations.rotations:
         digest.update(json.dumps(demonstrations.rotations.to_json()).encode())
     return digest.hexdigest()
 
