@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.pairs import Pairs
 from manyways.demonstrations.vectors import identities_of
 from manyways.errors import InputError
 from manyways.latents import Categorical, Prior
@@ -68,7 +69,7 @@ class Constraints:
         excluded = (known[:, None] >= 0) & (known[:, None] != np.arange(size))
         linked = np.arange(len(known)) if pairs is None else pairs.linked
         apart = np.zeros((0, 2), np.int64) if pairs is None else pairs.different
-        clique = _mutually_different(known, linked, apart)
+        clique = mutually_different(known, linked, apart)
         if len(clique) > size:
             names = [identities_of(demonstrations)[place] for place in clique]
             raise InputError(
@@ -136,19 +137,25 @@ class Constraints:
         return int(wrong.sum() + (own != first[self.blocks]).sum() + (apart[:, 0] == apart[:, 1]).sum())
 
 
-def least_modes(demonstrations: Demonstrations) -> int:
+def best_codes(losses: Floats, demonstrations: Demonstrations, prior: Prior) -> Integers:
+    """Return the code of each trajectory with the least losses (trajectories, codes), as labels and pairs allow.
+
+    Raises:
+        InputError: as `Constraints.of`.
+    """
+    asked = Constraints.of(demonstrations, prior)
+    return losses.argmin(axis=1).astype(np.int64) if asked is None else asked.codes(losses)
+
+
+def least_modes(labels: Integers | None, pairs: Pairs | None) -> int:
     """Return how many modes there are at least: mutually different labels and trajectories; 1 if nothing is known."""
-    labels, pairs = demonstrations.labels, demonstrations.pairs
-    if labels is None and pairs is None:
-        return 1
-    count = len(demonstrations)
-    known = np.full(count, -1) if labels is None else labels
-    if pairs is None:
-        return max(1, len(np.unique(known[known >= 0])))
-    return max(1, len(_mutually_different(known, pairs.linked, pairs.different)))
+    if pairs is not None:
+        known = np.full(len(pairs.linked), -1) if labels is None else labels
+        return max(1, len(mutually_different(known, pairs.linked, pairs.different)))
+    return 1 if labels is None else max(1, len(np.unique(labels[labels >= 0])))
 
 
-def _mutually_different(labels: Integers, linked: Integers, different: Integers) -> list[int]:
+def mutually_different(labels: Integers, linked: Integers, different: Integers) -> list[int]:
     """Return trajectories, as many as possible, of which all pairs are different by labels or pairs."""
     firsts = np.unique(np.concatenate([linked[different].ravel(), linked[labels >= 0]]))
     if not len(firsts):

@@ -12,6 +12,7 @@ from manyways.algorithms.adversarial.pairs import Pairs
 from manyways.algorithms.adversarial.settings import Adversarial
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.sog_bc import GiveCodes, SOGBCTraining
+from manyways.clustering.constraints import best_codes
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations
 from manyways.latents import Categorical, Prior
@@ -143,7 +144,7 @@ class Method:
         if not counted:
             return Policy(network, prior, (0,) * prior.size)
         losses, groups = settle(network.eval(), prior, self.demonstrations, self.groups)
-        counts = np.bincount(losses.argmin(axis=1), minlength=prior.size)
+        counts = np.bincount(best_codes(losses, self.demonstrations, prior), minlength=prior.size)
         return Policy(network, prior, tuple(int(count) for count in counts), groups=groups)
 
     @property
