@@ -185,7 +185,7 @@ def trained(cell: Row, demonstrations: manyways.Demonstrations, codes: int, opti
 
 
 def agreement(codes: Integers, modes: Integers) -> Row:
-    """Return how well codes agree with modes; `same` is the share of trajectories whose code has their mode's number."""
+    """Return how well codes agree with modes; `same` is the share of trajectories whose code is their mode's number."""
     scores = {
         "normalized_mutual_information": normalized_mutual_information(codes, modes),
         "adjusted_rand_index": adjusted_rand_score(modes, codes),

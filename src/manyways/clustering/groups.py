@@ -117,7 +117,7 @@ class Groups:
         by_labels, complete = None, False
         if demonstrations.labels is not None:
             labels = demonstrations.labels[rows]
-            properties = telling(columns.values, labels, LEVEL)
+            properties = telling(columns.values, labels, LEVEL).tolist()
             complete = len(np.unique(labels[labels >= 0])) == groups
             if len(properties):
                 by_labels = len(candidates)

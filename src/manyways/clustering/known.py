@@ -45,7 +45,7 @@ def joined(groups: Integers, labels: Integers | None, pairs: Pairs | None) -> In
         np.add.at(apart, (groups[different[:, 0]], groups[different[:, 1]]), 1)
         net = together + together.T - apart - apart.T
         np.fill_diagonal(net, 0)
-        one, other = np.unravel_index(int(net.argmax()), net.shape)
+        one, other = divmod(int(net.argmax()), len(net))
         if net[one, other] <= 0:
             break
         groups[groups == max(one, other)] = min(one, other)

@@ -117,18 +117,21 @@ def as_pairs(
     """Return pairs by place or by name, beside those from before; see `Demonstrations.with_pairs`.
 
     Args:
-        same, different: pairs of places from 0, or of names.
+        same: pairs of places from 0, or of names.
+        different: the same.
         names: (trajectories,), their identities, or their places as words.
         before: what is known already.
     """
     places = {name: place for place, name in enumerate(names)}
-    chosen = [[_pair(pair, what, places) for pair in pairs] for what, pairs in (("same", same), ("different", different))]
-    old_links, old_different = ([], []) if before is None else (before.links().tolist(), before.different.tolist())
-    found = Pairs.of(len(names), [*old_links, *chosen[0]], [*old_different, *chosen[1]])
+    links = [_pair(pair, "same", places) for pair in same]
+    apart = [_pair(pair, "different", places) for pair in different]
+    if before is not None:
+        links += [(one, other) for one, other in before.links().tolist()]
+        apart += [(one, other) for one, other in before.different.tolist()]
+    found = Pairs.of(len(names), links, apart)
     wrong = found.clash()
     if wrong is not None:
-        pairs = [*chosen[1], *old_different]
-        one, other = next(pair for pair in pairs if found.linked[pair[0]] == found.linked[pair[1]] == wrong)
+        one, other = next(pair for pair in apart if found.linked[pair[0]] == found.linked[pair[1]] == wrong)
         raise InputError(
             f"trajectories {names[one]} and {names[other]} are given as different ways, but also as the same one, "
             "if through others; leave out a pair"
@@ -142,7 +145,7 @@ def _pair(pair: Any, what: str, places: dict[str, int]) -> tuple[int, int]:
         raise InputError(f"the pairs of {what} ways have {pair!r}; give two trajectories each, such as (0, 3)")
     found = []
     for each in pair:
-        place = places.get(each) if isinstance(each, str) else each
+        place: Any = places.get(each, -1) if isinstance(each, str) else each
         whole = isinstance(place, int | np.integer) and not isinstance(place, bool | np.bool_)
         if not whole or not 0 <= place < len(places):
             raise InputError(
