@@ -167,8 +167,8 @@ class Groups:
     ) -> tuple[Embedding, Labels, bool] | None:
         """Return the embedding by what gaps are in, the group of each trajectory or -1, and whether they are sure.
 
-        Groups that labels or pairs say are one are one. Where sure gaps tell another number apart, the surest ones are
-        taken. None if there are not enough of them.
+        Groups that labels or pairs say are one are one, if enough are left. Where sure gaps tell another number apart,
+        the surest ones are taken. None if there are not enough of them.
         """
         labels, pairs = demonstrations.labels, demonstrations.pairs
         known = labels is not None or pairs is not None
@@ -179,9 +179,12 @@ class Groups:
 
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         splits = len(tree.splits)
-        sure = int(groups_of(tree, splits).max()) == groups - 1
-        if not sure:
-            if groups_of(tree, splits).max() < groups - 1:
+        number = int(groups_of(tree, splits).max()) + 1
+        sure = groups in (number, splits + 1)
+        if number < groups == splits + 1:  # so many modes were asked for: a pair across a gap is a stray
+            labels = pairs = None
+        elif not sure:
+            if number < groups:
                 tree = split_at_gaps(columns, 2 * groups if known else groups, sure=False)
             enough = range(groups - 1, len(tree.splits) + 1)
             splits = next((number for number in enough if groups_of(tree, number).max() == groups - 1), 0)
