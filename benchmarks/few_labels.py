@@ -8,13 +8,16 @@ label in any row.
 Of a task's demonstrations the policy is also rolled out. Labels fix what a code means, so code k is rewarded as mode k.
 Without labels nobody knows that: there, codes are matched to modes afterwards, which favours that row.
 
-A set is a task with a list of modes, or a kind of `benchmarks/mode_sets.py`. Finished rows are not computed again.
+A set is a task with a list of modes, or a kind of `benchmarks/mode_sets.py`. The algorithm "groups" is grouping alone;
+it may have another value of a constant, which development seeds choose. Finished rows are not computed again.
 
     python benchmarks/few_labels.py --sets circles "few, turns" --seeds 100 101 102
     python benchmarks/few_labels.py --sets circles --algorithms sog-gail --seeds 100 --shares 0 0.05
+    python benchmarks/few_labels.py --algorithms groups --sets "one column" --seeds 0 1 --constants "" _AGAINST=1
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,9 @@ from sklearn.metrics import adjusted_rand_score
 import manyways
 import mode_sets
 from common import RESULTS, write_result
+from manyways.clustering import groups as room
+from manyways.clustering import known as known_room
+from manyways.clustering.groups import Groups
 from manyways.evaluation import normalized_mutual_information, purity
 from manyways.evaluation.evaluate import matched_returns
 from manyways.evaluation.rollouts import expert_returns
@@ -41,7 +47,8 @@ from manyways.tasks.spaces import with_noise, within
 LEAST, MOST = 1, 10  # shares of the rarest and of the most frequent mode
 KINDS = ("few, turns", "short stretch, any time", "one column", "any heading")  # grouping alone errs on some seeds
 TASKS = ("circles", "halfcheetah-fwd-back")
-ALGORITHMS = ("sog-bc", "sog-gail")
+ALGORITHMS = ("sog-bc", "sog-gail", "groups")
+CONSTANTS = {"_AGAINST": room, "_TELLING": known_room}
 
 Integers = NDArray[np.int64]
 Row = dict[str, Any]
@@ -55,7 +62,8 @@ class Options:
         sets: tasks, and names of `mode_sets.SETS`.
         seeds: of the sets and of training; 0 to 9 are for development, 100 to 109 for what is reported.
         shares: of the trajectories that have a label.
-        algorithms: sog-bc, and on tasks sog-gail.
+        algorithms: sog-bc, on tasks sog-gail, and groups.
+        constants: of the algorithm "groups", each NAME=NUMBER, or empty for all as they are.
         trajectories: of each set.
         iterations: of SOG-BC on kinds, gradient steps; on tasks as many as it takes by itself, unless given.
         total_steps: of SOG-GAIL, environment steps.
@@ -68,6 +76,7 @@ class Options:
     seeds: tuple[int, ...] = (100, 101, 102)
     shares: tuple[float, ...] = (0.0, 0.01, 0.02, 0.05)
     algorithms: tuple[str, ...] = ("sog-bc",)
+    constants: tuple[str, ...] = ("",)
     trajectories: int = 200
     iterations: int | None = None
     total_steps: int = 300_000
@@ -81,8 +90,9 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     unknown = [name for name in options.sets if name not in (*mode_sets.SETS, *task_names())]
     unknown += [name for name in options.algorithms if name not in ALGORITHMS]
+    unknown += [text for text in options.constants if text and text.partition("=")[0] not in CONSTANTS]
     if unknown:
-        raise SystemExit(f"there is no set or algorithm {unknown[0]!r}")
+        raise SystemExit(f"there is no set, algorithm or constant {unknown[0]!r}")
     rows: list[Row] = read_json(options.out)["rows"] if options.out.exists() else []
     for name in options.sets:
         for seed in options.seeds:
@@ -90,7 +100,12 @@ def main(options: Options) -> None:
                 {"set": name, "seed": seed, "algorithm": algorithm, "share": share}
                 for algorithm in options.algorithms
                 for share in options.shares
-                if algorithm == "sog-bc" or name in task_names()
+                if algorithm in ("sog-bc", "groups") or name in task_names()
+            ]
+            cells = [
+                cell | {"constant": constant} if cell["algorithm"] == "groups" else cell
+                for cell in cells
+                for constant in (options.constants if cell["algorithm"] == "groups" else ("",))
             ]
             cells = [cell for cell in cells if not any(row.items() >= cell.items() for row in rows)]
             if not cells:
@@ -152,11 +167,15 @@ def measured(cell: Row, demonstrations: manyways.Demonstrations, modes: Integers
     known = order[: round(cell["share"] * len(modes))]
     if len(known):
         demonstrations = demonstrations.with_labels({str(place): int(modes[place]) for place in known})
-    began = time.process_time()
-    policy = trained(cell, demonstrations, codes, options)
-    found: Row = {"labels": len(known), "cpu_seconds": round(time.process_time() - began, 1)}
-    own = policy.losses(demonstrations).argmin(axis=1)
     unseen = np.setdiff1d(np.arange(len(modes)), order[: round(max(options.shares) * len(modes))])
+    began = time.process_time()
+    if cell["algorithm"] == "groups":
+        groups = grouped(demonstrations, codes, seed, cell["constant"])
+        found: Row = {"labels": len(known), "cpu_seconds": round(time.process_time() - began, 1)}
+        return found | agreement(groups[unseen], modes[unseen])
+    policy = trained(cell, demonstrations, codes, options)
+    found = {"labels": len(known), "cpu_seconds": round(time.process_time() - began, 1)}
+    own = policy.losses(demonstrations).argmin(axis=1)
     found |= agreement(own[unseen], modes[unseen])
     if policy.groups is not None:
         groups = policy.groups.relative_nll(policy.encoded(demonstrations)).argmin(axis=1)
@@ -167,6 +186,13 @@ def measured(cell: Row, demonstrations: manyways.Demonstrations, modes: Integers
         counted = manyways.count_modes(demonstrations, seed=seed)
         found |= {"count": counted.best, "sureness": round(counted.sureness, 3)}
     return found
+
+
+def grouped(demonstrations: manyways.Demonstrations, groups: int, seed: int, constant: str) -> Integers:
+    """Return the group of each trajectory, with another value of a constant unless that is empty."""
+    name, _, value = constant.partition("=")
+    with patch.object(CONSTANTS[name], name, int(value)) if name else nullcontext():
+        return Groups.fit(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
 
 
 def trained(cell: Row, demonstrations: manyways.Demonstrations, codes: int, options: Options) -> Any:
