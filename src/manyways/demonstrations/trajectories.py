@@ -397,8 +397,9 @@ class Demonstrations:
         An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
         with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
         the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. An observation after the
-        last action of each episode is left out. Labels in the source are not read; `load_modes` reads them, for
-        scoring. Warns of arrays that are not used.
+        last action of each episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are
+        what `with_labels` and `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of
+        arrays that are not used.
 
         Args:
             source: the file, the folder, or the id of a local Minari data set.
