@@ -1,6 +1,7 @@
 """The part of the loop in which adversarial algorithms differ: codes, and terms of the reward and the loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +73,8 @@ class Method:
         prior: Prior | None = None,
     ) -> None:
         self.settings = settings
+        if not settings.has_codes:
+            demonstrations = replace(demonstrations, labels=None, pairs=None)
         self.demonstrations = demonstrations
         self.prior = prior or settings.prior
         cloning = SOGBC(
