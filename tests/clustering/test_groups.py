@@ -289,6 +289,9 @@ def test_labels_find_the_column_that_tells_modes_apart_where_no_gap_does():
     demonstrations = manyways.Demonstrations.from_arrays(pairs)
     found = nearest_groups(demonstrations.with_labels({place: int(modes[place]) for place in range(16)}), 2, seed=0)
     assert (found == modes)[16:].mean() > 0.85
+    same = [(place, place + 2) for place in range(14)]  # each mode's first eight, linked
+    found = nearest_groups(demonstrations.with_pairs(same=same, different=[(0, 1)]), 2, seed=0)
+    assert purity(found[16:], modes[16:]) > 0.85
     assert purity(nearest_groups(demonstrations, 2, seed=0), modes) < 0.75
 
 

@@ -92,6 +92,13 @@ def test_a_file_whose_pairs_cannot_be_is_refused_in_one_sentence(tmp_path, comma
     assert words in " ".join(errors.split())
 
 
+def test_inspect_says_what_is_known(tmp_path, command):
+    drawn().with_pairs(same=[(0, 1), (1, 2)], different=[(2, 3)]).with_labels({5: 0}).save(tmp_path / "data.npz")
+    _, printed, _ = command("inspect", tmp_path / "data.npz")
+    assert "known modes: 1 trajectories" in printed
+    assert "pairs: 2 of the same way, 1 of different ways" in printed
+
+
 def test_modes_in_a_file_only_score_and_known_modes_are_learned(tmp_path):
     drawn().save(tmp_path / "scored.npz", modes=np.arange(8))
     assert manyways.Demonstrations.load(tmp_path / "scored.npz").labels is None

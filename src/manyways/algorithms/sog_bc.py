@@ -121,7 +121,8 @@ class SOGBCTraining(CloningTraining):
         self._groups: Groups | None = None
         self._continues = False
         self._nats = torch.zeros(0, device=self.device)  # for each step (trajectories, codes), once there are groups
-        constraints = Constraints.of(self.demonstrations, prior)
+        known = Constraints.of(self.all_demonstrations, prior)  # what is held out may be what contradicts
+        constraints = None if known is None else Constraints.of(self.demonstrations, prior)
         self.constrained = None if constraints is None else ConstrainedCodes(constraints, self.device)
         self._warm_up: Tensor | None = None  # the codes of trajectories in warm-up, once there are groups
         self._last_codes: Tensor | None = None

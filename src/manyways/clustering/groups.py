@@ -21,7 +21,7 @@ from torch import Tensor
 
 from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding
-from manyways.clustering.known import joined, kept, numbered, telling
+from manyways.clustering.known import joined, kept, known_sets, numbered, telling
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
 from manyways.clustering.regressions import Regressions
@@ -69,14 +69,21 @@ class Groups:
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
-        Trajectories with a label are in the group of that number. Where gaps tell just so many groups apart
-        (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
-        Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
-        than chance (`clustering.regressions`). So do groups in embeddings by each kind of features, or by linear
-        policies; than groups at gaps, they must be better by much. The groups are sure if gaps are, or if knowing a
-        trajectory's group explains its held-out actions by more nats than it takes to tell the group.
+        Where gaps tell just so many groups apart (`clustering.tree`), these count; if groups in the embedding of all
+        features nearly agree with them, those do. Else those of all features count, or those at the surest gaps if they
+        explain held-out actions better by more than chance (`clustering.regressions`). So do groups in embeddings by
+        each kind of features, or by linear policies; than groups at gaps, they must be better by much. The groups are
+        sure if gaps are, or if knowing a trajectory's group explains its held-out actions by more nats than it takes to
+        tell the group.
 
-        Of a large set, 10,000 trajectories and 2^28 values at most take part, and all that have a label.
+        Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
+        count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
+        trajectories are grouped once more in the same embedding, and keep labels and pairs (`clustering.constraints`).
+
+        Of a large set, 10,000 trajectories and 2^28 values at most take part, and all with a label or in a pair.
+
+        Raises:
+            InputError: a label is no group, or there are too few groups for what is different.
         """
         demonstrations = some_trajectories(demonstrations, _TRAJECTORIES_FOR_CENTRES, _VALUES, seed)
         if groups == 1:
@@ -115,10 +122,9 @@ class Groups:
             if adjusted_rand_score(candidates[0].labels, candidates[1].labels) >= AGREEMENT:
                 return chosen_as(0, True)
         by_labels, complete = None, False
-        if demonstrations.labels is not None:
-            labels = demonstrations.labels[rows]
-            properties = telling(columns.values, labels, LEVEL).tolist()
-            complete = len(np.unique(labels[labels >= 0])) == groups
+        if asked is not None:
+            properties = telling(columns.values, known_sets(demonstrations)[rows], LEVEL).tolist()
+            complete = len(np.unique(asked.settled[asked.settled >= 0])) == groups
             if len(properties):
                 by_labels = len(candidates)
                 embedding = cls._by_properties(kinds, columns, properties, [])
@@ -154,11 +160,9 @@ class Groups:
     def _columns(
         kinds: list[Embedding], features: Floats, demonstrations: Demonstrations, seed: int
     ) -> tuple[Columns, Labels]:
-        """Return where gaps are sought, and the trajectories (n,) among which they are; those with a label are."""
+        """Return where gaps are sought, and among which trajectories (n,): some, and those in a known set."""
         rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS]
-        if demonstrations.labels is not None:
-            rows = np.union1d(rows, np.flatnonzero(demonstrations.labels >= 0)[:_TRAJECTORIES_FOR_GAPS])
-        rows = np.sort(rows)
+        rows = np.union1d(rows, np.flatnonzero(known_sets(demonstrations) >= 0)[:_TRAJECTORIES_FOR_GAPS])
         return columns_of(demonstrations.select(rows), kinds, features[rows], seed), rows
 
     @classmethod

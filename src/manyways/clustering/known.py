@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import f as fisher
 
 from manyways.clustering.constraints import Constraints, least_modes, mutually_different
+from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.pairs import Pairs
 
 _TELLING = 3  # properties, at most, in which labels are told apart
@@ -89,6 +90,17 @@ def kept(groups: NDArray[np.integer[Any]], constraints: Constraints) -> Integers
     known = groups >= 0
     known[constraints.tied] = True
     return np.where(known | (settled >= 0), constraints.codes(costs), -1)
+
+
+def known_sets(demonstrations: Demonstrations) -> Integers:
+    """Return numbers (trajectories,) that are equal for trajectories of one label, or of one linked set; else -1."""
+    labels, pairs = demonstrations.labels, demonstrations.pairs
+    known = np.full(len(demonstrations), -1) if labels is None else labels
+    if pairs is None:
+        return known
+    sizes = np.bincount(pairs.linked, minlength=len(known))
+    linked = np.where(sizes[pairs.linked] > 1, known.max() + 1 + pairs.linked, -1)
+    return np.where(known >= 0, known, linked)
 
 
 def telling(values: Floats, labels: Integers, level: float) -> Integers:
