@@ -144,6 +144,17 @@ def test_pairs_of_edits_are_kept_in_training_and_in_modes_json(tmp_path, demonst
     assert written["counts"] == list(run.policy().counts)
 
 
+def test_with_modes_auto_pairs_and_labels_are_counted_and_there_are_codes_for_all_labels(tmp_path, demonstrations):
+    settings = manyways.SOGBC(iterations=5, hidden=8)
+    edits = {"different": [["0", "2"], ["2", "4"], ["0", "4"]]}
+    run = manyways.train(settings, tmp_path / "run", data=demonstrations, modes="auto", edits=edits)
+    assert run.config["mode_count"]["least"] == 3
+    assert run.config["settings"]["prior"]["size"] == run.config["mode_count"]["best"] >= 3
+    run = manyways.train(settings, tmp_path / "labelled", data=demonstrations, modes="auto", edits={"labels": {"0": 5}})
+    assert run.config["mode_count"]["best"] < 6
+    assert run.config["settings"]["prior"]["size"] == 6
+
+
 def test_pairs_of_a_file_are_kept_in_the_modes_of_any_run(tmp_path, demonstrations):
     run = train(tmp_path / "run", demonstrations, {})
     demonstrations.with_pairs(same=[(0, 1)]).save(tmp_path / "paired.npz")

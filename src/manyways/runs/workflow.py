@@ -110,7 +110,9 @@ def train(
         if settings.has_codes and prior is None:
             if modes == "auto" and code_size is None:
                 mode_count = resolve_mode_count(demonstrations, out, settings.seed, progress)
-            prior = resolve_prior(chosen, mode_count["best"] if mode_count else modes, code_size)
+                labels = demonstrations.labels  # which are numbers of codes
+                modes = max(mode_count["best"], 0 if labels is None else 1 + int(labels.max()))
+            prior = resolve_prior(chosen, modes, code_size)
             settings = replace(settings, prior=prior)
         elif modes is not None or code_size is not None:
             problem = "has its prior already" if settings.has_codes else "has no codes to choose from"
