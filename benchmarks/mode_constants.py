@@ -1,7 +1,8 @@
-"""What each constant and rule of counting and grouping is worth: each is changed alone, on development seeds.
+"""What each constant and rule of counting and grouping is worth: each is changed alone, on sets that did not choose it.
 
 A row says how many counts are right, and how well groups agree with the modes, with one constant at another value or
-one rule left out. If all rows of a constant are alike, its value hardly matters. Finished rows are not computed again.
+one rule left out; and on how many sets that is better or worse than with the constants as they are. If all rows of a
+constant are alike, its value hardly matters. Finished sets are not computed again.
 
     python benchmarks/mode_constants.py
 """
@@ -20,16 +21,20 @@ import tyro
 
 import manyways
 import mode_sets
+import motions
 from common import RESULTS, write_result
 from manyways.clustering.groups import Groups
+from manyways.clustering.properties import on_lines
 from manyways.clustering.recognition import Recognition
 from manyways.evaluation import normalized_mutual_information
 from manyways.files import read_json
 
-SETS = ("order", "few, turns", "long", "habits, arm", "habits, planar", "end", "any heading", "one mode")
+MOTIONS = ("noise, 12 x 10", "starts, 12 x 10", "shared, 20 x 10", "relation in 18, 3 x 50", "relation in 100, 3 x 50")
+SETS = (*(name for name in mode_sets.SETS if name not in ("quaternions", "many trajectories")), *MOTIONS)
 NEVER = np.inf
 ROOM = "manyways.clustering"
 Row = dict[str, Any]
+Outcome = tuple[int, int, float | None]
 
 # The room, the constant, and its other values. Where a value leaves out a rule, the second table says which.
 VALUES: dict[tuple[str, str], tuple[Any, ...]] = {
@@ -59,6 +64,8 @@ RULES = {
     ("groups", "_MUCH", NEVER): "anything but sure gaps",
     ("groups", "_SIGNIFICANCE", 0.0): "held-out actions",
 }
+PROPERTIES = ("length", "action level", "action spread", "effort", "gesture", "turn", "start", "end", "level")
+PROPERTIES += ("least", "greatest", "spread", "speed", "rhythm", "crossing")
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,14 @@ class Options:
     """What to measure.
 
     Args:
-        sets: names of `mode_sets.SETS`.
-        seeds: of the sets; development seeds.
-        constants: such as LEVEL, besides the row without what policies say; all unless given.
+        sets: names of `mode_sets.SETS` and `motions.SETS`.
+        seeds: of the sets.
+        constants: such as LEVEL, or properties such as rhythm; all unless given.
         out: the file of results.
     """
 
     sets: tuple[str, ...] = SETS
-    seeds: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
+    seeds: tuple[int, ...] = mode_sets.ABLATION[:3]
     constants: tuple[str, ...] = ()
     out: Path = field(default=RESULTS / "mode_constants.json")
 
@@ -81,48 +88,66 @@ class Options:
 def main(options: Options) -> None:
     """Measure what is missing, and write it after each row."""
     torch.set_num_threads(1)
-    unknown = [name for name in options.sets if name not in mode_sets.SETS]
-    unknown += [name for name in options.constants if name not in {constant for _, constant in VALUES}]
+    names = {constant for _, constant in VALUES} | set(PROPERTIES)
+    unknown = [name for name in options.sets if name not in mode_sets.SETS and name not in motions.SETS]
+    unknown += [name for name in options.constants if name not in names]
     if unknown:
-        raise SystemExit(f"there is no set or constant {unknown[0]!r}")
-    rows: list[Row] = []
-    if options.out.exists():
-        kept = read_json(options.out)
-        if (kept["sets"], kept["provenance"]["seeds"]) != (list(options.sets), list(options.seeds)):
-            raise SystemExit(
-                f"{options.out} has rows of other sets or seeds, which cannot be compared; give another --out"
-            )
-        rows = kept["rows"]
+        raise SystemExit(f"there is no set, constant or property {unknown[0]!r}")
+    rows: list[Row] = read_json(options.out)["rows"] if options.out.exists() else []
     for case in cases(options):
-        if any(row.items() >= case.items() for row in rows):
+        row = next((row for row in rows if row.items() >= case.items()), None)
+        if row is None:
+            rows.append(row := case | {"outcomes": {}})
+        usual = rows[0]["outcomes"]
+        missing = [
+            (name, seed)
+            for name in options.sets
+            for seed in options.seeds
+            if f"{name}, {seed}" not in row["outcomes"] and (row is rows[0] or f"{name}, {seed}" in usual)
+        ]
+        if not missing:
             continue
-        rows.append(case | measured(case, options))
-        write_result(options.out, {"rows": rows, "sets": list(options.sets)}, seeds=list(options.seeds))
-        print(*rows[-1].values(), sep=" | ", flush=True)
+        with changed(case):
+            for name, seed in missing:
+                row["outcomes"][f"{name}, {seed}"] = outcome(name, seed, case, usual.get(f"{name}, {seed}"))
+        row |= summary(row["outcomes"], usual)
+        write_result(options.out, {"rows": rows}, seeds=list(options.seeds))
+        print(*(value for key, value in row.items() if key != "outcomes"), sep=" | ", flush=True)
 
 
 def cases(options: Options) -> Iterator[Row]:
-    """Yield the constants as they are, those without gaps in what policies say, and each other value."""
+    """Yield the constants as they are, each rule and property left out, and each other value."""
     yield {"constant": "", "value": "as they are", "leaves_out": ""}
-    yield {"constant": "", "value": "", "leaves_out": "what policies say"}
+    left_out, others = [], []
+    if not options.constants:
+        left_out.append({"constant": "tree._by_policies", "value": "", "leaves_out": "what policies say"})
     for (room, constant), values in VALUES.items():
         if options.constants and constant not in options.constants:
             continue
         for value in values:
-            about = {"constant": f"{room}.{constant}", "value": str(value)}
-            yield about | {"leaves_out": RULES.get((room, constant, value), "")}
+            rule = RULES.get((room, constant, value), "")
+            row = {"constant": f"{room}.{constant}", "value": str(value), "leaves_out": rule}
+            (left_out if rule else others).append(row)
+    for name in PROPERTIES:
+        if not options.constants or name in options.constants:
+            left_out.append({"constant": "tree.on_lines", "value": "", "leaves_out": f"the property {name!r}"})
+    yield from left_out + others
 
 
 @contextmanager
 def changed(case: Row) -> Iterator[None]:
     """Change the constant, wherever it was imported to, for as long as this lasts."""
-    if case["value"] == "as they are":
+    if not case["constant"]:
         yield
         return
-    room, name = case["constant"].split(".") if case["constant"] else ("tree", "_by_policies")
-    value = next((value for value in VALUES.get((room, name), ()) if str(value) == case["value"]), nothing_said)
+    room, name = case["constant"].split(".")
+    value: Any = next((value for value in VALUES.get((room, name), ()) if str(value) == case["value"]), None)
+    if name == "on_lines":
+        value = without(case["leaves_out"].split("'")[1])
+    elif name == "_by_policies":
+        value = nothing_said
     old = getattr(importlib.import_module(f"{ROOM}.{room}"), name)
-    elsewhere = [key for key in sys.modules if key.startswith(f"{ROOM}.") and not name.startswith("_")]
+    elsewhere = [key for key in sys.modules if key.startswith(f"{ROOM}.") and name.isupper() and name[0] != "_"]
     own = [sys.modules[key] for key in {f"{ROOM}.{room}", *elsewhere}]
     own = [module for module in own if getattr(module, name, None) is old]
     for module in own:
@@ -139,25 +164,53 @@ def nothing_said(recognition: Recognition, table: Any, places: Any, sought: Any)
     return 0.0, 0, np.zeros(len(table), bool)
 
 
-def measured(case: Row, options: Options) -> Row:
-    """Return how many counts are right, or right to within one, and the mean agreement of groups with the modes."""
-    right, near, agreement = [], [], []
-    with changed(case):
-        for name in options.sets:
-            for seed in options.seeds:
-                demonstrations, labels = mode_sets.SETS[name].draw(seed)
-                modes = len(np.unique(labels))
-                count = manyways.count_modes(demonstrations, most=min(30, len(demonstrations) // 2), seed=seed).best
-                right.append(count == modes)
-                near.append(abs(count - modes) <= 1)
-                if modes > 1:
-                    found = Groups.fit(demonstrations, modes, seed).relative_nll(demonstrations).argmin(axis=1)
-                    agreement.append(normalized_mutual_information(found, labels))
+def without(left_out: str) -> Any:
+    """Return `on_lines` for properties of which one kind never varies."""
+
+    def varying(values: Any, kinds: list[str]) -> Any:
+        return np.where(np.array(kinds) == left_out, 0.0, on_lines(values, kinds))
+
+    return varying
+
+
+def outcome(name: str, seed: int, case: Row, usual: Outcome | None) -> Outcome:
+    """Return the count, the true number, and the agreement of groups with the modes; none with one mode.
+
+    What the constant cannot change is `usual`.
+    """
+    room = case["constant"].split(".")[0]
+    demonstrations, labels = mode_sets.SETS[name].draw(seed) if name in mode_sets.SETS else motions.draw(name, seed)
+    modes = len(np.unique(labels))
+    if usual is not None and room in ("groups", "regressions"):
+        count = usual[0]
+    else:
+        most = min(2 * modes + 30, len(demonstrations) // 2)
+        count = manyways.count_modes(demonstrations, most=most, seed=seed).best
+    if usual is not None and room == "count":
+        return count, modes, usual[2]
+    if modes == 1:
+        return count, modes, None
+    found = Groups.fit(demonstrations, modes, seed).relative_nll(demonstrations).argmin(axis=1)
+    return count, modes, round(float(normalized_mutual_information(found, labels)), 4)
+
+
+def summary(outcomes: dict[str, Outcome], usual: dict[str, Outcome]) -> Row:
+    """Return the shares of right counts, the mean agreement, and on how many sets they are better or worse."""
+    counts, modes = (np.array([one[place] for one in outcomes.values()]) for place in (0, 1))
+    agreement = np.array([one[2] for one in outcomes.values() if one[2] is not None])
+    errors = np.abs(counts - modes)
+    known = [usual[key] for key in outcomes]
+    errors_before = np.array([abs(one[0] - one[1]) for one in known])
+    before = np.array([one[2] for one in known if one[2] is not None])
     return {
-        "sets": len(right),
-        "right": round(float(np.mean(right)), 3),
-        "within_one": round(float(np.mean(near)), 3),
-        "normalized_mutual_information": round(float(np.mean(agreement)), 3),
+        "sets": len(outcomes),
+        "right": round(float((errors == 0).mean()), 3),
+        "within_one": round(float((errors <= 1).mean()), 3),
+        "counts_better": int((errors < errors_before).sum()),
+        "counts_worse": int((errors > errors_before).sum()),
+        "normalized_mutual_information": round(float(agreement.mean()), 4) if len(agreement) else None,
+        "groups_better": int((agreement > before + 0.01).sum()),
+        "groups_worse": int((agreement < before - 0.01).sum()),
     }
 
 

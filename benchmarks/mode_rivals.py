@@ -134,6 +134,7 @@ def autoencoder(demonstrations: Demonstrations, groups: int, seed: int) -> Integ
 
 
 def own_groups(demonstrations: Demonstrations, groups: int, seed: int) -> Integers:
+    demonstrations = demonstrations.encoded
     return Groups.fit(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
 
 

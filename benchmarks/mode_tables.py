@@ -1,4 +1,4 @@
-"""Tables of `benchmarks/results/modes.json`: grouping and counting, a row for each kind of set."""
+"""Tables of grouping and counting, a row for each kind of set, and of columns that wrap; from result files."""
 
 import json
 import statistics
@@ -19,8 +19,12 @@ Cells = tuple[list[str], list[list[str]]]
 
 def reported() -> list[Row]:
     """Return the rows of the result file with the seeds that are reported."""
-    rows = json.loads((Path(__file__).parent / "results" / "modes.json").read_text())["rows"]
-    return [row for row in rows if row["seed"] in REPORT]
+    return [row for row in _rows("modes") if row["seed"] in REPORT]
+
+
+def _rows(name: str) -> list[Row]:
+    rows: list[Row] = json.loads((Path(__file__).parent / "results" / f"{name}.json").read_text())["rows"]
+    return rows
 
 
 def grouping_cells(rows: Iterable[Row]) -> Cells:
@@ -112,7 +116,21 @@ def _counts(rows: list[Row]) -> str:
     return f"{sum(each == 0 for each in off) / len(off):.0%}, {sum(each <= 1 for each in off) / len(off):.0%}"
 
 
+def wrapping_cells() -> Cells:
+    """Return how often a boat arrives whose heading wraps, by how the heading is learned."""
+    found: dict[str, list[float]] = {}
+    for row in _rows("wrapping"):
+        found.setdefault(row["columns"], []).append(statistics.mean(row["success"]))
+    names = {"raw": "plain numbers (`--angles none`)", "recognised": "an angle, recognised", "declared": "declared"}
+    lines = [
+        [names[name], f"{statistics.mean(each):.2f}", ", ".join(f"{share:.2f}" for share in each)]
+        for name, each in found.items()
+    ]
+    return ["the heading is learned as", "boats that arrive", "each seed"], lines
+
+
 REPORTED: dict[str, Callable[[], Cells]] = {
+    "wrapping": wrapping_cells,
     "modes": lambda: grouping_cells(reported()),
     "modes-counted": lambda: counting_cells(reported()),
     "modes-sureness": lambda: sureness_cells(reported()),

@@ -1,9 +1,11 @@
-"""A heading that wraps: how often a policy arrives that was told which columns are angles, and one that was not.
+"""A heading that wraps: how often a policy arrives that learns it as a number, and as an angle.
 
 A boat sails west past a buoy, on its north side or on its south side, to a mooring. West is π and -π. The heading is
-observed, and the heading to steer is the action, both wrapped.
+observed, and the heading to steer is the action, both wrapped. By default the library recognises them as angles.
 
-    python benchmarks/wrapping.py --seeds 0 1 2 3
+The rule that recognises them was chosen on the seeds 0 to 5.
+
+    python benchmarks/wrapping.py
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from manyways.runs.provenance import data_fingerprint
 
 Floats = NDArray[np.floating[Any]]
 
-DECLARED = {"raw": (), "angles declared": ("observations.2", "actions.0")}
+DECLARED = {"raw": ("none",), "recognised": (), "declared": ("observations.2", "actions.0")}
 MOORING, NEAR = np.array([-1.0, 0.0]), 0.15
 _STRIDE, _RUDDER, _STEPS = 0.05, 0.4, 120
 _ERROR, _PERSISTENCE = 0.15, 0.9  # of the person at the helm
@@ -40,7 +42,7 @@ class Options:
     """
 
     counts: tuple[int, ...] = (40,)
-    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    seeds: tuple[int, ...] = (10, 11, 12, 13)
     iterations: int | None = None
     episodes: int = 100
     out: Path = field(default=RESULTS / "wrapping.json")

@@ -118,7 +118,9 @@ def test_angles_are_pointed_out_and_declared(command, tmp_path, compass):
     code, out, _ = command("inspect", compass)
     assert code == 0
     told = "--angles observations.0 actions.0"
-    assert f"jump by a whole turn, as angles do: declare them, if so, with {told}" in " ".join(out.split())
+    assert "jump by a whole turn, as angles do, and are learned as angles, unless" in " ".join(out.split())
+    code, out, _ = command("inspect", compass, "--angles", "none")
+    assert (code, "jump by" in out) == (0, False)
     code, out, _ = command("inspect", compass, *told.split())
     assert (code, "jump by" in out) == (0, False)
     assert f"{told} --modes K" in " ".join(out.split())

@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
+import pytest
 import zarr
+
+from manyways import Demonstrations, InputError
 
 LENGTHS = (5, 3, 4)
 RNG = np.random.default_rng(0)
@@ -210,3 +213,10 @@ def documented(folder):
     episodes(folder / "trials", ".csv", ("trial_1", "trial_2", "trial_3"))
     table = pd.DataFrame(RNG.normal(size=(12, 4)), columns=["x", "y", "vx", "vy"])
     table.assign(take=np.repeat([1, 2, 3], LENGTHS)).to_csv(folder / "arm.csv", index=False)
+
+
+def refused(path, message=""):
+    """Assert that loading is refused in one line that matches."""
+    with pytest.raises(InputError, match=message) as caught:
+        Demonstrations.load(path)
+    assert "\n" not in str(caught.value)

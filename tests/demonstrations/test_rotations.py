@@ -107,8 +107,28 @@ def test_only_what_comes_round_looks_so():
     noise = rng.uniform(-np.pi, np.pi, (5, 50, 2))  # changes of all sizes
     switch = np.where(rng.random((5, 50, 1)) < 0.5, -180.0, 180.0)
     choice = np.eye(4)[rng.integers(0, 4, (5, 50))]
-    plain = Demonstrations.from_arrays(zip(np.concatenate([noise, switch, choice], axis=2), noise, strict=True))
+    clipped = np.clip(9 * rng.standard_normal((5, 50, 1)), -np.pi, np.pi)
+    every = np.concatenate([noise, switch, choice, clipped, 0.9 * noise], axis=2)
+    plain = Demonstrations.from_arrays(zip(every, noise, strict=True))
     assert plain.undeclared.sentences() == []
+
+
+def test_quaternions_are_recognised_by_both_signs():
+    rng = np.random.default_rng(0)
+    poses = Rotation.from_rotvec(rng.uniform(-1, 1, (20, 30, 3)).reshape(-1, 3)).as_quat().reshape(20, 30, 4)
+    poses *= np.sign(poses[..., 3:])
+    by_trajectory = np.where(np.arange(20) % 2, 1, -1)[:, None, None] * np.repeat(poses[:10], 2, axis=0)
+    spinning = unit(1) * np.cos(np.linspace(0, 9, 600))[:, None] + unit(1, 1) * np.sin(np.linspace(0, 9, 600))[:, None]
+    spinning = spinning / np.linalg.norm(spinning, axis=1, keepdims=True)
+    jumping = (np.sign(spinning[:, :1]) * spinning).reshape(20, 30, 4)
+    anyhow = unit(600).reshape(20, 30, 4)  # directions of four dimensions, whose sign means something
+    for values, signed in ((poses, False), (by_trajectory, True), (jumping, True), (anyhow, False)):
+        found = Demonstrations.from_arrays(zip(values, values, strict=True))
+        assert found.undeclared.quaternions == ("observations.0", "actions.0")
+        assert found.undeclared.signed == (found.undeclared.quaternions if signed else ())
+        assert found.encoded.observations.shape[1] == (6 if signed else 4)
+        assert found.with_rotations(quaternions=["none"]).encoded.observations.shape[1] == 4
+        assert ("are learned as quaternions" in " ".join(found.undeclared.sentences())) == signed
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,10 @@ def test_a_policy_steers_across_the_jump_and_gives_rotations_of_length_1(west, t
         heading, rotation = wrong(west, told, sign)
         assert heading.max() < 0.2
         assert np.median(rotation) < 0.01
-    raw = trained(heading_west())
+    plain = heading_west().with_rotations(["none"])
+    raw = trained(plain)
     seen = told.observations
-    code = int(raw.losses(heading_west()).argmin(axis=1)[1])
+    code = int(raw.losses(plain).argmin(axis=1)[1])
     done, _ = raw.with_code(code).predict(seen, deterministic=True)
     assert np.abs(around(done[:, 0] - seen[:, 1] - 0.3)).max() > 1  # somewhere it steers east
 
@@ -132,7 +133,7 @@ def test_training_goes_on_from_a_policy_only_with_the_same_columns(west, told):
     again = manyways.SOGBC(iterations=2, validation=0.0).fit(told, init=west)
     assert again.rotations == west.rotations
     with pytest.raises(InputError, match="other angles or quaternions"):
-        manyways.SOGBC(iterations=2, validation=0.0).fit(heading_west(), init=west)
+        manyways.SOGBC(iterations=2, validation=0.0).fit(heading_west().with_rotations(ANGLES), init=west)
 
 
 def test_onnx_refuses_them_in_a_sentence(tmp_path, west):
@@ -151,10 +152,27 @@ def test_a_damaged_file_is_refused(tmp_path, west):
             load(tmp_path)
 
 
-def test_undeclared_angles_are_named_in_training(told):
-    training = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, **WEST).start(heading_west())
-    assert any("--angles observations.1 actions.0" in each for each in training.warnings)
-    assert not manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, **WEST).start(told).warnings
+def test_what_comes_round_is_learned_so_unless_the_user_says_that_nothing_does(told):
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, **WEST)
+    training = settings.start(heading_west())
+    assert training.rotations.columns() == told.rotations.columns()
+    assert any("observations.1, actions.0, actions.1; --angles none" in each for each in training.warnings)
+    assert not settings.start(told).warnings
+    plain = settings.start(heading_west().with_rotations(["none"]))
+    assert plain.rotations is None
+    assert not any("angles" in each for each in plain.warnings)
+    partly = settings.start(heading_west().with_rotations(ANGLES[:1]))
+    assert any("--angles actions.0" in each for each in partly.warnings)
+
+
+def test_recognised_columns_come_back_from_a_file_and_into_more_training(tmp_path):
+    policy = trained(heading_west(), iterations=5)
+    policy.save(tmp_path)
+    again = manyways.load_policy(tmp_path)
+    assert again.rotations.columns() == policy.rotations.columns()
+    few = heading_west(trajectories=4, steps=3)  # too few to recognise anything
+    more = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, hidden=32, **WEST).fit(few, init=again)
+    assert more.rotations.columns() == policy.rotations.columns()
 
 
 def test_a_checkpoint_continues_bit_for_bit(told):

@@ -196,6 +196,9 @@ def test_times_follow_the_environment_steps(tmp_path):
     assert records.seconds(long) == 600
     write_json(tmp_path / "circles/sog-gail/seed-1.json", {"environment_steps": 500_000, "wall_seconds": 10})
     assert records.seconds(long) == 200
+    other = Experiment("circles", "infogail", "infogail", 0, {"total_steps": 1_000_000})
+    write_json(tmp_path / "ant-dir-6/infogail/seed-0.json", {"environment_steps": 1_000_000, "wall_seconds": 90})
+    assert records.seconds(other) == 30  # a third of the time on the ant, as of SOG-GAIL
 
 
 def test_what_fails_does_not_stop_the_others(tmp_path, command):

@@ -74,6 +74,24 @@ def test_labels_must_be_as_many_as_images(folder, rng):
         load("mnist", folder, rng)
 
 
+def test_ten_json_files_are_read_with_their_labels(tmp_path, rng):
+    for label in range(10):
+        images = [[label] * 784, [], [200 + label] * 784]
+        (tmp_path / f"{label}.json").write_text(json.dumps({"data": images}))
+    images = load("fashion-mnist", tmp_path, rng)
+    assert images.train.shape == (16, 1, 28, 28)
+    pixels = np.round(images.train[:, 0, 5, 5] * 255).astype(int)
+    assert (np.where(pixels < 10, pixels, pixels - 200) == images.train_labels).all()
+
+
+@pytest.mark.parametrize("content", ["[", "[1]", '{"data": [[1, 2]]}', '{"data": [[300' + ", 0" * 783 + "]]}"])
+def test_damaged_json_files_are_refused_in_a_sentence(tmp_path, rng, content):
+    for label in range(10):
+        (tmp_path / f"{label}.json").write_text(json.dumps({"data": [[label] * 784]}) if label else content)
+    with pytest.raises(InputError, match=r"0\.json"):
+        load("mnist", tmp_path, rng)
+
+
 def test_photographs_are_cut_to_their_middle_and_scaled(tmp_path, rng):
     for number in range(12):
         pixels = np.zeros((40, 20, 3), dtype=np.uint8)

@@ -50,6 +50,17 @@ def like(settings: Settings, policy: Policy) -> Settings:
     return replace(settings, **{name: own[name] for name in open_})  # type: ignore[type-var]
 
 
+def as_learned_by(policy: Policy | None, demonstrations: Demonstrations) -> Demonstrations:
+    """Return demonstrations with the policy's angles and quaternions, where none are declared and there is a policy.
+
+    Raises:
+        InputError: they have other spaces than the policy.
+    """
+    if policy is None or demonstrations.rotations is not None:
+        return demonstrations
+    return policy.encoded(demonstrations)
+
+
 def take_over(network: ActionNetwork, prior: Any, policy: Policy, demonstrations: Demonstrations) -> list[str]:
     """Put the policy's weights and normalisation into a network that was measured on the demonstrations.
 
@@ -66,7 +77,7 @@ def take_over(network: ActionNetwork, prior: Any, policy: Policy, demonstrations
         InputError: the network has another architecture than the policy's.
     """
     own, new = policy.rotations, demonstrations.rotations
-    if (own and own.columns()) != (new and new.columns()):
+    if (own.columns() if own else {}) != (new.columns() if new else {}):
         raise InputError("the policy has other angles or quaternions than the data set; declare the same ones")
     if own is None:
         policy.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")

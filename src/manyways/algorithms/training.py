@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyways.algorithms.from_policy import like, take_over
+from manyways.algorithms.from_policy import as_learned_by, like, take_over
 from manyways.algorithms.holding_out import hold_out
 from manyways.algorithms.muon import Muon
 from manyways.algorithms.optimizers import Adam, AdamW
@@ -164,11 +164,11 @@ class CloningTraining(Training):
         self.ensemble = None if settings.ensemble == "off" else float(settings.ensemble)
         if self.ensemble is not None and network.actions.discrete:
             raise InputError("ensemble averages actions, and choices have no mean; leave it out")
-        self.all_demonstrations, self.rotations = demonstrations, demonstrations.rotations
+        self.all_demonstrations, self.rotations = demonstrations, demonstrations.rotations or None
         self.demonstrations, self.held_out = hold_out(demonstrations, settings.validation, settings.seed)
         self.code_usage = np.zeros(0, np.int64)
         jumping = Hints(demonstrations.undeclared.angles)  # a quaternion may do as it is
-        self.warnings = [*ignored_columns(demonstrations), *jumping.sentences()]
+        self.warnings = [*ignored_columns(demonstrations), *recognised_columns(demonstrations), *jumping.sentences()]
         self._parts: dict[str, float] = {}
         self.device = choose_device(settings.device)
         self._adamw = settings.optimizer == "adamw"
@@ -340,6 +340,15 @@ def ignored_columns(demonstrations: Demonstrations) -> list[str]:
     return [f"columns that do not vary are ignored: {listed}"]
 
 
+def recognised_columns(demonstrations: Demonstrations) -> list[str]:
+    """Return a sentence on the columns that are learned as angles and quaternions though nobody declared them."""
+    rotations = demonstrations.rotations
+    if rotations is None or not rotations.recognised:
+        return []
+    named = ", ".join(rotations.named)
+    return [f"angles or quaternions, since they come round: {named}; --angles none learns them as plain numbers"]
+
+
 def run_to_end(
     settings: "Algorithm",
     demonstrations: Demonstrations,
@@ -349,7 +358,8 @@ def run_to_end(
     init: Policy | None = None,
 ) -> Policy:
     """Train from the first to the last iteration, or until the callback returns False; see `Algorithm.fit`."""
-    training = (settings if init is None else like(settings, init)).start(demonstrations, environment)
+    settings = settings if init is None else like(settings, init)
+    training = settings.start(as_learned_by(init, demonstrations), environment)
     if init is not None:
         training.start_from(init)
     warned = 0

@@ -32,6 +32,7 @@ class DataOptions:
         exclude: Identities of trajectories to leave out, such as demo_12.
         drop_bad: Leave out trajectories of a single step or with values that are not finite.
         angles: Names of columns that are angles in radians, or NAME=360 for degrees; they are learned without a jump.
+            Where neither angles nor quaternions are named, those that come round in the data are; none: there are none.
         quaternions: Names of the first of four columns that are a quaternion, or of all four before the number.
     """
 

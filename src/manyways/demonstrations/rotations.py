@@ -122,10 +122,25 @@ class Rotations:
     Attributes:
         arrays: by array, "observations", "observations/ENTRY" or "actions"; those without any are left out.
         encoded: whether the demonstrations that say so hold the columns that are learned already.
+        recognised: whether the data shows them, and nobody declared them.
     """
 
     arrays: Mapping[str, Turning]
     encoded: bool = False
+    recognised: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.arrays)
+
+    @property
+    def named(self) -> list[str]:
+        """What the angles, and the first columns of the quaternions, are called."""
+        found = []
+        for what, own in self.arrays.items():
+            names = own.names or tuple(f"{what}.{place}" for place in range(own.size))
+            found += [names[place] for place in (*(angle.place for angle in own.angles), *own.quaternions)]
+        return found
 
     def encode_observations(self, observations: Any) -> Any:
         """Return observations (..., *shape), or a dictionary of them, as they are learned."""

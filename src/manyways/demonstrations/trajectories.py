@@ -185,8 +185,8 @@ class Demonstrations:
 
         Args:
             angles: columns in radians, by name, or ARRAY.PLACE such as observations.2 or actions.0; or NAME=TURN, such
-                as heading=360 for degrees.
-            quaternions: the first of four columns, or what they are called before the number.
+                as heading=360 for degrees; or "none", so that none are recognised either.
+            quaternions: the first of four columns, or what they are called before the number; or "none".
 
         Raises:
             InputError: there is no such column, it is declared twice, or four columns are no quaternion.
@@ -196,9 +196,12 @@ class Demonstrations:
 
     @cached_property
     def encoded(self) -> "Demonstrations":
-        """The demonstrations as they are learned: without jumps, where columns are angles or quaternions."""
-        rotations = self.rotations
-        if rotations is None or rotations.encoded:
+        """The demonstrations as they are learned: without jumps, where columns are angles or quaternions.
+
+        Where nothing is declared, these are the columns that come round in the data (`undeclared`).
+        """
+        rotations = self.undeclared.rotations(self.arrays, self.names) if self.rotations is None else self.rotations
+        if not rotations or rotations.encoded:
             return self
         return replace(
             self,

@@ -43,7 +43,7 @@ def export(policy: "Policy", path: Path) -> None:
     if policy.rotations is not None:
         raise InputError(
             "the policy has angles or quaternions, which an ONNX file would take and give as they are learned; run its "
-            "folder with manyways.runtime, which needs NumPy alone"
+            "folder with manyways.runtime, which needs NumPy alone, or train it with --angles none"
         )
     names = _inputs(policy)
     rows = torch.export.Dim("n")

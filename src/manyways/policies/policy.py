@@ -187,7 +187,7 @@ class Policy(Actor):
         if demonstrations.rotations is not None and demonstrations.rotations.encoded:
             return demonstrations
         self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
-        return replace(demonstrations, rotations=self.rotations).encoded
+        return replace(demonstrations, rotations=self.rotations or Rotations({})).encoded
 
     @property
     def uninformed_loss(self) -> float:

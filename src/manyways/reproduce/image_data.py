@@ -1,6 +1,7 @@
 """Images: the original files in a folder, a download, or small images of a package.
 
-MNIST and Fashion-MNIST are four IDX files, CelebA is a folder of photographs. The result names its source.
+MNIST and Fashion-MNIST are four IDX files, or ten JSON files, one for each label; CelebA is a folder of photographs.
+The result names its source.
 """
 
 import gzip
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from manyways.errors import InputError
+from manyways.files import read_json
 
 ImageTask = Literal["mnist", "fashion-mnist", "celeba"]
 
 _OPENML_NAMES = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
 _IDX_DIMENSIONS = {"images": 3, "labels": 1}
 _IDX_BYTES = 8  # the code of unsigned bytes in an IDX file's header
+_SIDE = 28  # pixels of a digit, and of a piece of clothing
 _PHOTOGRAPHS = {".jpg", ".jpeg", ".png"}
 _TEST_SHARE = 0.2
 _DIGITS = tuple("0123456789")
@@ -73,6 +76,9 @@ def load_images(
         if folder is not None:
             return _split(f"photographs in {folder.name}", read_photographs(folder, most, size, rng), None, most, rng)
         return _small_faces(size, most, rng)
+    if folder is not None and any(folder.rglob("0.json")):
+        pixels, labels = read_json_files(folder)
+        return _split(f"{task} files in {folder.name}", _to_unit(pixels), labels, most, rng, names)
     if folder is not None:
         train, test = (read_idx_pair(folder, part) for part in ("train", "t10k"))
         train_rows, test_rows = _draw(len(train[0]), most, rng), _draw(len(test[0]), max(1, most // 8), rng)
@@ -131,6 +137,31 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     if len(data) - start != np.prod(shape, dtype=np.int64) or 0 in shape:
         raise InputError(f"{path} has {len(data) - start} bytes for the shape {shape}; it is truncated, restore it")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def read_json_files(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read images (n, 28, 28) and labels (n,) from 0.json to 9.json below a folder; the name is the label.
+
+    Each is `{"data": [[...], ...]}`, a list of 784 bytes for each image; empty lists are left out.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    found = []
+    for label in range(len(_DIGITS)):
+        path = next(iter(sorted(folder.rglob(f"{label}.json"))), folder / f"{label}.json")
+        content = read_json(path)
+        images = content.get("data") if isinstance(content, dict) else None
+        if not isinstance(images, list) or not all(isinstance(image, list) for image in images):
+            raise InputError(f"{path} has no list of images under 'data'; restore it")
+        images = [image for image in images if image]
+        try:
+            pixels = np.array(images, np.uint8).reshape(len(images), _SIDE, _SIDE)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"{path} has images that are not {_SIDE**2} bytes; restore it") from error
+        found.append((pixels, np.full(len(images), label)))
+    pixels, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return pixels, labels
 
 
 def read_photographs(folder: Path, most: int, size: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from manyways.errors import InputError
 from manyways.files import read_json, write_json
-from manyways.reproduce.experiments import EXPERT, Experiment
+from manyways.reproduce.experiments import EXPERT, STEPS, Experiment
+from manyways.reproduce.paper import ALGORITHMS
 
 _FIELDS = ("task", "algorithm", "seed", "episodes", "return_mean", "environment_steps", "wall_seconds")
 _METRICS = ("assignment", "mode_counts", "mutual_information_nats", "embedded_mutual_information_nats", "entropy_nats")
@@ -110,23 +111,39 @@ class Records:
     def seconds(self, experiment: Experiment) -> float | None:
         """Return about how long an experiment takes, by results of the same row, else of the same algorithm.
 
-        Those on the same task count before those on others, and times grow with the environment steps. None where
-        nothing like it has been measured.
+        Those on the same task count before those on others. Times grow with the environment steps; those on another
+        task are multiplied by how much longer other algorithms take on this one. None where nothing like it has been
+        measured.
         """
         if experiment.algorithm == EXPERT:
             return _EXPERTS_SECONDS
         steps = float(experiment.settings.get("total_steps", 0))
-        for task, label in (
-            (experiment.task, experiment.label),
-            (experiment.task, experiment.algorithm),
-            ("*", experiment.label),
-            ("*", experiment.algorithm),
-        ):
-            found = [_seconds(path, steps) for path in self.folder.glob(f"{task}/{label}/seed-*.json")]
-            known = [each for each in found if each is not None]
-            if known:
-                return statistics.median(known)
+        labels = (experiment.label, experiment.algorithm)
+        for label in labels:
+            own = self._seconds(label, steps).get(experiment.task)
+            if own is not None:
+                return own
+        for label in labels:
+            others = self._seconds(label, steps)
+            if others:
+                return statistics.median(
+                    seconds * self._times_as_long(experiment.task, task) for task, seconds in others.items()
+                )
         return None
+
+    def _seconds(self, label: str, steps: float) -> dict[str, float]:
+        """Return how long a row takes by task, where it was measured."""
+        found: dict[str, list[float]] = {}
+        for path in sorted(self.folder.glob(f"*/{label}/seed-*.json")):
+            seconds = _seconds(path, steps)
+            if seconds is not None:
+                found.setdefault(path.parent.parent.name, []).append(seconds)
+        return {task: statistics.median(seconds) for task, seconds in found.items()}
+
+    def _times_as_long(self, task: str, other: str) -> float:
+        """Return how many times as long algorithms that run environments take on a task as on another one."""
+        rows = [self._seconds(label, STEPS) for label in ALGORITHMS[1:]]
+        return statistics.median([row[task] / row[other] for row in rows if task in row and other in row] or [1.0])
 
 
 def other_settings(experiment: Experiment, settings: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
     if demonstrations.pairs is not None:
         for known in (demonstrations.pairs.linked, demonstrations.pairs.different):
             digest.update(f"pairs {known.shape}".encode() + np.ascontiguousarray(known).tobytes())
-    if demonstrations.rotations is not None:
+    if demonstrations.rotations:
         digest.update(json.dumps(demonstrations.rotations.to_json()).encode())
     return digest.hexdigest()
 

@@ -81,6 +81,7 @@ def train(
         KeyboardInterrupt: the user interrupted; the same call goes on from there.
         WriteError: the system refused to write; the same call goes on from the last checkpoint.
     """
+    from manyways.algorithms.from_policy import as_learned_by
     from manyways.demonstrations import Edits, Selection
     from manyways.runs.loop import resume, train_to_end
     from manyways.runs.provenance import data_fingerprint, provenance
@@ -127,7 +128,7 @@ def train(
             environment = chosen.make_vec(settings.environments)
         try:
             with progress.section("getting ready"):
-                training = settings.start(demonstrations, environment)
+                training = settings.start(as_learned_by(first_policy, demonstrations), environment)
                 if first_policy is not None:
                     training.start_from(first_policy)
             # Those of the training say what followed from the demonstrations.

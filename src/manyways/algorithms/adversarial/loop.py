@@ -63,7 +63,7 @@ class AdversarialTraining(Training):
         environment: VectorEnv[Any, Any, Any],
     ) -> None:
         require_continuous(demonstrations.action_space, settings.name)
-        if demonstrations.rotations is not None:
+        if demonstrations.rotations:
             raise InputError(f"{settings.name} cannot learn angles and quaternions; leave them out, or take sog-bc")
         if environment.num_envs != settings.environments:
             raise InputError(f"there are {environment.num_envs} environments; make {settings.environments}")
