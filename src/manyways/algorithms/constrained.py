@@ -20,12 +20,14 @@ class ConstrainedCodes:
 
     Attributes:
         losses: (tied, codes), the last ones of each tied trajectory.
+        codes: (blocks,), the last ones of each block of linked trajectories.
     """
 
     def __init__(self, constraints: Constraints, device: torch.device) -> None:
         self._constraints = constraints
         self._excluded = torch.from_numpy(constraints.excluded).to(device)
         self.losses = torch.zeros(len(constraints.tied), constraints.allowed.shape[1], device=device)
+        self.codes = torch.from_numpy(constraints.possible.copy())
         places = np.full(len(constraints.excluded), -1)
         places[constraints.tied] = np.arange(len(constraints.tied))
         self._places = torch.from_numpy(places).to(device)
@@ -47,8 +49,10 @@ class ConstrainedCodes:
         tied = places >= 0
         if tied.any():
             self.losses[places[tied]] = losses[tied].to(self.losses.dtype)
-            found = torch.from_numpy(self._constraints.tied_codes(self.losses.double().cpu().numpy()))
-            codes[tied] = found.to(codes.device)[places[tied]]
+            blocks = self._constraints.blocks[places[tied].cpu().numpy()]
+            values = self.losses.double().cpu().numpy()
+            self.codes = torch.from_numpy(self._constraints.block_codes(values, self.codes.numpy(), blocks))
+            codes[tied] = self.codes[blocks].to(codes.device)
         return codes
 
     def of_all(self, losses: Tensor) -> Tensor:

@@ -346,7 +346,8 @@ class SOGBCTraining(CloningTraining):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""
-        tied = {} if self.constrained is None else {"tied_losses": self.constrained.losses}
+        known = self.constrained
+        tied = {} if known is None else {"tied_losses": known.losses, "tied_codes": known.codes}
         return super().state_dict() | tied | ({} if self._last_codes is None else {"codes": self._last_codes})
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
@@ -357,6 +358,7 @@ class SOGBCTraining(CloningTraining):
                 self._last_codes.copy_(tensors["codes"])
             if self.constrained is not None:
                 self.constrained.losses.copy_(tensors["tied_losses"])
+                self.constrained.codes.copy_(tensors["tied_codes"])
 
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy; searches the codes of all trajectories to count them and to measure the noise."""

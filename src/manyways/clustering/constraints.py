@@ -8,6 +8,7 @@ are exchanged along chains of different blocks (Kempe 1879) as long as that lowe
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from manyways.latents import Categorical, Prior
 _TRIED = 8  # blocks, at most, whose codes are tried in all ways
 _NODES = 20_000  # of the search for a colouring, or for the greatest clique
 _ROUNDS = 20  # of exchanges
+_CHAIN = 64  # blocks at most, in which two codes are exchanged
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
@@ -115,17 +117,48 @@ class Constraints:
 
     def tied_codes(self, losses: Floats) -> Integers:
         """Return the same of the tied trajectories alone, from their losses (n, codes) to (n,)."""
+        return self.block_codes(losses)[self.blocks]
+
+    def block_codes(self, losses: Floats, last: Integers | None = None, new: Integers | None = None) -> Integers:
+        """Return the codes of blocks (blocks,) by the losses (n, codes) of the tied trajectories.
+
+        Args:
+            losses: of all that are tied.
+            last: (blocks,), codes to go on from, where not all are tried.
+            new: blocks whose losses are new since then; only they are tried anew.
+        """
         sums = np.zeros(self.allowed.shape)
         np.add.at(sums, self.blocks, losses)
         sums[~self.allowed] = np.inf
         found = sums.argmin(axis=1)
         clash = found[self.different[:, 0]] == found[self.different[:, 1]]
-        if clash.any():
-            graph = _graph(len(sums), self.different)
-            for members in _components(graph, np.unique(self.different[clash])):
-                own = [{members.index(other) for other in graph[block]} for block in members]
-                found[members] = _cheapest(sums[members], own, self.possible[members])
-        return found[self.blocks]
+        for number in np.unique(self._part_of[self.different[clash, 0]]):
+            members, graph = self._parts[number]
+            if len(members) <= _TRIED:
+                found[members] = _best_of_all(sums[members], graph)
+            elif last is None or new is None:
+                found[members] = _exchanged(sums[members], graph, self.possible[members])
+            else:
+                some = np.flatnonzero(np.isin(members, new)).tolist()
+                found[members] = _exchanged(sums[members], graph, last[members], some, 1)
+        return found
+
+    @cached_property
+    def _parts(self) -> list[tuple[Integers, Graph]]:
+        """The blocks of each part that hangs together, and who is different in it, by their places there."""
+        graph, parts = _graph(len(self.allowed), self.different), []
+        for members in _components(graph, np.arange(len(graph))):
+            places = {block: place for place, block in enumerate(members)}
+            parts.append((np.array(members, np.int64), [{places[other] for other in graph[one]} for one in members]))
+        return parts
+
+    @cached_property
+    def _part_of(self) -> Integers:
+        """The part of each block, (blocks,)."""
+        found = np.zeros(len(self.allowed), np.int64)
+        for number, (members, _) in enumerate(self._parts):
+            found[members] = number
+        return found
 
     def violations(self, groups: NDArray[np.integer[Any]]) -> int:
         """Return how many labels and pairs groups (trajectories,) contradict that have the codes' numbers."""
@@ -163,6 +196,8 @@ def mutually_different(labels: Integers, linked: Integers, different: Integers) 
     own = labels[firsts]
     # Trajectories of one label are one way; the first stands for all.
     same = np.array([np.flatnonzero(own == label)[0] if label >= 0 else place for place, label in enumerate(own)])
+    if not len(different):
+        return [int(place) for place in firsts[np.unique(same)]]
     graph = _graph(len(firsts), same[np.searchsorted(firsts, linked[different])])
     heads = [int(place) for place in np.unique(same) if own[place] >= 0]
     for head in heads:
@@ -253,12 +288,8 @@ def _coloured(allowed: NDArray[np.bool_], different: Integers) -> Integers | Non
     return codes.astype(np.int64)
 
 
-def _cheapest(costs: Floats, graph: Graph, start: Integers) -> Integers:
-    """Return the codes of blocks (blocks,) with the least sum of costs (blocks, codes) that differ where they must."""
-    return _best_of_all(costs, graph) if len(costs) <= _TRIED else _exchanged(costs, graph, start)
-
-
 def _best_of_all(costs: Floats, graph: Graph) -> Integers:
+    """Return the codes of blocks (blocks,) with the least sum of costs (blocks, codes) that differ where they must."""
     order = np.argsort(costs, axis=1)
     floor = np.append(np.cumsum(costs.min(axis=1)[::-1])[::-1], 0.0)  # of the costs of all later blocks
     best, least, codes = np.zeros(len(costs), np.int64), np.inf, np.full(len(costs), -1)
@@ -280,23 +311,27 @@ def _best_of_all(costs: Floats, graph: Graph) -> Integers:
     return best
 
 
-def _exchanged(costs: Floats, graph: Graph, start: Integers) -> Integers:
+def _exchanged(
+    costs: Floats, graph: Graph, start: Integers, some: list[int] | None = None, rounds: int = _ROUNDS
+) -> Integers:
+    """Return such codes (blocks,) with a smaller sum than that of the start, by exchanges at some of the blocks."""
     codes = start.copy()
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         improved = False
-        for block in range(len(costs)):
+        for block in range(len(costs)) if some is None else some:
             for code in np.argsort(costs[block]).tolist():
                 own = int(codes[block])
                 if code == own:
-                    continue
+                    break  # the others cost more
                 chain, waiting = {block}, [block]
-                while waiting:
+                while waiting and len(chain) <= _CHAIN:
                     new = {other for other in graph[waiting.pop()] if codes[other] in (own, code)} - chain
                     chain |= new
                     waiting += new
                 members = sorted(chain)
                 other_codes = own + code - codes[members]
-                if costs[members, other_codes].sum() < costs[members, codes[members]].sum() - 1e-12:
+                less = costs[members, other_codes].sum() < costs[members, codes[members]].sum() - 1e-12
+                if less and not waiting:
                     codes[members] = other_codes
                     improved = True
         if not improved:
