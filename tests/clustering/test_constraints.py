@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import manyways
 from manyways import InputError
 from manyways.clustering import constraints
 from manyways.clustering.constraints import Constraints, best_codes, least_modes
-from manyways.clustering.known import joined, kept, telling, told_apart
+from manyways.clustering.known import chance_of_agreement, joined, kept, telling, told_apart
 from manyways.demonstrations.pairs import Pairs
 
 
@@ -132,6 +132,15 @@ def test_groups_get_the_numbers_of_the_labels_and_keep_the_pairs():
     assert found[5] == 0
 
 
+def test_labels_confirm_groups_by_the_share_of_ways_to_deal_them_out_that_agree():
+    labels = np.array([0, 0, -1, 1, 1, 1, -1])
+    ways = {tuple(order) for order in permutations([0, 0, 1, 1, 1])}
+    assert chance_of_agreement(labels, 2) == pytest.approx(1 / len(ways))
+    assert chance_of_agreement(labels, 3) == 1
+    halves = [order for order in permutations([0, 0, 1, 1]) if order in ((0, 0, 1, 1), (1, 1, 0, 0))]
+    assert chance_of_agreement(np.array([0, 0, 1, 1]), 2) == pytest.approx(len(halves) / 24)
+
+
 def test_only_columns_that_tell_labels_apart_beyond_chance_are_found():
     rng = np.random.default_rng(0)
     values, labels = rng.normal(size=(40, 300)), np.full(40, -1)
@@ -140,3 +149,21 @@ def test_only_columns_that_tell_labels_apart_beyond_chance_are_found():
     values[:, 7] = 0.05 * values[:, 7] + np.where(labels >= 0, labels, 1)
     assert telling(values, labels, 0.05).tolist() == [7]
     assert len(telling(values, np.where(np.arange(40) < 3, labels, -1), 0.05)) == 0  # no two of a label
+
+
+def test_a_search_that_goes_on_from_its_last_codes_keeps_all_pairs_and_gets_better(monkeypatch):
+    monkeypatch.setattr(constraints, "_TRIED", 0)
+    rng, modes = np.random.default_rng(0), np.random.default_rng(1).integers(4, size=80)
+    pairs = rng.integers(80, size=(100, 2)).tolist()
+    different = [pair for pair in pairs if modes[pair[0]] != modes[pair[1]]]
+    asked = Constraints.of(drawn(80).with_pairs(different=different), manyways.Categorical(4))
+    losses = rng.random((80, 4))
+    losses[range(80), modes] -= 0.6
+    own, sums = losses[asked.tied], []
+    codes = asked.possible
+    for _ in range(60):
+        codes = asked.block_codes(own, codes, rng.choice(len(codes), 8, replace=False))
+        assert (codes[asked.different[:, 0]] != codes[asked.different[:, 1]]).all()
+        sums.append(own[range(len(own)), codes[asked.blocks]].sum())
+    assert (np.diff(sums) < 1e-9).all()
+    assert sums[-1] < sums[0] - 1

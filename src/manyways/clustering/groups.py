@@ -21,7 +21,7 @@ from torch import Tensor
 
 from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding
-from manyways.clustering.known import joined, kept, known_sets, numbered, telling
+from manyways.clustering.known import chance_of_agreement, joined, kept, known_sets, numbered, telling
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
 from manyways.clustering.regressions import Regressions
@@ -121,10 +121,9 @@ class Groups:
             usual = 1
             if adjusted_rand_score(candidates[0].labels, candidates[1].labels) >= AGREEMENT:
                 return chosen_as(0, True)
-        by_labels, complete = None, False
+        by_labels = None
         if asked is not None:
             properties = telling(columns.values, known_sets(demonstrations)[rows], LEVEL).tolist()
-            complete = len(np.unique(asked.settled[asked.settled >= 0])) == groups
             if len(properties):
                 by_labels = len(candidates)
                 embedding = cls._by_properties(kinds, columns, properties, [])
@@ -154,7 +153,10 @@ class Groups:
         much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
         chosen = best if much and better(nll[best], nll[usual]) else usual
         told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
-        return chosen_as(chosen, told or (sure and chosen == 1) or (complete and chosen == by_labels))
+        labelled = False
+        if asked is not None and not candidates[chosen].against:
+            labelled = len(candidates) * chance_of_agreement(asked.settled, groups) < LEVEL
+        return chosen_as(chosen, told or labelled or (sure and chosen == 1))
 
     @staticmethod
     def _columns(

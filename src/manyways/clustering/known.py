@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.special import gammaln
 from scipy.stats import f as fisher
 
 from manyways.clustering.constraints import Constraints, least_modes, mutually_different
@@ -71,6 +72,19 @@ def told_apart(groups: Integers, labels: Integers | None, pairs: Pairs | None) -
         apart = apart[(found[apart] == group).all(axis=1)]
         total += max(1, len(mutually_different(home, linked, apart)))
     return max(total, least_modes(labels, pairs))
+
+
+def chance_of_agreement(labels: Integers, groups: int) -> float:
+    """Return the chance that groups which know nothing of labels (trajectories,) agree with all of them.
+
+    That is the share of the ways to deal the labels out that split the labelled trajectories alike; 1 where a group has
+    no label, so that nothing confirms it.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=groups)
+    if not counts.all():
+        return 1.0
+    alike = np.bincount(counts)  # labels that are equally frequent can change places
+    return float(np.exp(gammaln(counts + 1).sum() + gammaln(alike + 1).sum() - gammaln(counts.sum() + 1)))
 
 
 def numbered(groups: NDArray[np.integer[Any]], constraints: Constraints) -> Integers:
