@@ -25,7 +25,7 @@ from manyways.algorithms.constrained import ConstrainedCodes
 from manyways.algorithms.defaults import resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
-from manyways.algorithms.training import STEPS_TO_CHECK, WIDTH, CloningTraining, network_of_width, residual_settings
+from manyways.algorithms.training import WIDTH, CloningTraining, network_of_width, residual_settings
 from manyways.clustering.constraints import Constraints, best_codes
 from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import continuous_codes
@@ -292,7 +292,7 @@ class SOGBCTraining(CloningTraining):
     def _held_out_loss(self, network: PolicyNetwork, held_out: Demonstrations) -> float:
         """Return the mean error of held-out trajectories under their best codes and details."""
         prior = self.settings.prior
-        stride = max(1, held_out.steps // STEPS_TO_CHECK)
+        stride = max(1, held_out.steps // self.steps_to_check)
         if isinstance(prior, Categorical):
             losses = trajectory_losses(network, held_out, self._codes, stride=stride)
             return float(np.average(losses.min(axis=1), weights=held_out.lengths))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WIDTH = 128  # as in the paper
 _CHECKS = 50  # of the held-out loss in a training
-STEPS_TO_CHECK = 4096  # at most, evenly spaced
+_STEPS_TO_CHECK = 4096  # at most, evenly spaced
 # Of the residual network.
 _BLOCKS = 3
 _DROPOUT = 0.1
@@ -247,7 +247,7 @@ class CloningTraining(Training):
 
     @abstractmethod
     def _held_out_loss(self, network: Any, held_out: Demonstrations) -> float:
-        """Return the mean loss of held-out demonstrations, at most `STEPS_TO_CHECK` of their steps."""
+        """Return the mean loss of held-out demonstrations, at most `steps_to_check` of their steps."""
 
     def step(self) -> None:
         """Take one gradient step."""
@@ -266,9 +266,18 @@ class CloningTraining(Training):
         self.iteration += 1
         if self._adamw:
             self._average()
-        every = max(1, self.iterations // _CHECKS)
-        if self.held_out is not None and (self.iteration % every == 0 or self.iteration == self.iterations):
+        due = self.iteration % self._check_every == 0 or self.iteration == self.iterations
+        if self.held_out is not None and due:
             self._check(self.held_out)
+
+    @property
+    def _check_every(self) -> int:
+        return max(1, self.iterations // _CHECKS)
+
+    @property
+    def steps_to_check(self) -> int:
+        """How many held-out steps a check looks at, at most: no more than half of those that training saw since."""
+        return min(_STEPS_TO_CHECK, max(1, self._check_every * self.steps_per_iteration // 2))
 
     @torch.no_grad()
     def _average(self) -> None:

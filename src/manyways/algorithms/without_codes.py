@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manyways.algorithms.defaults import resolve
 from manyways.algorithms.settings import WithoutCodes
-from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, network_of_width, residual_settings
+from manyways.algorithms.training import CloningTraining, network_of_width, residual_settings
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import around
@@ -104,7 +104,7 @@ class WithoutCodesTraining(CloningTraining):
     @torch.no_grad()
     def _held_out_loss(self, network: Any, held_out: Demonstrations) -> float:
         """Return the loss of held-out steps, with the same noise at every check."""
-        every = np.arange(0, held_out.steps, max(1, held_out.steps // STEPS_TO_CHECK))
+        every = np.arange(0, held_out.steps, max(1, held_out.steps // self.steps_to_check))
         generator, total = seeded_generator(self.settings.seed, 0), 0.0
         at_once = network.at_once(len(every))
         for start in range(0, len(every), at_once):
