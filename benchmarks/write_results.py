@@ -16,6 +16,7 @@ from typing import Any
 
 import tyro
 
+from label_tables import REPORTED as LABELLED
 from manyways.reproduce.paper import NAMES, ratio
 from manyways.reproduce.records import Records
 from manyways.reproduce.report import all_claims, claim_cells, cost_cells
@@ -447,7 +448,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "segments": segments,
     "small-data": small_data,
     "pusht": pusht,
-    **{name: partial(lambda cells: table(*cells()), cells) for name, cells in REPORTED.items()},
+    **{name: partial(lambda cells: table(*cells()), cells) for name, cells in (REPORTED | LABELLED).items()},
 }
 
 

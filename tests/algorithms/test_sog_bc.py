@@ -1,9 +1,13 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 import manyways
 from manyways import InputError
+from manyways.algorithms.constrained import ConstrainedCodes
+from manyways.clustering.constraints import Constraints, best_codes
 from manyways.evaluation.metrics import purity
 from manyways.networks.devices import choose_device
 
@@ -184,3 +188,61 @@ def test_labels_by_name_and_by_place(demonstrations):
 def test_labels_that_cannot_be_kept(demonstrations, labels, prior, words):
     with pytest.raises(InputError, match=words):
         settings(prior=prior).start(demonstrations.with_labels(labels))
+
+
+@pytest.mark.parametrize("init", ["clusters", "random"])
+def test_pairs_win_over_what_trajectories_look_like(demonstrations, labels, init):
+    one, other = (np.flatnonzero(labels == mode)[:2] for mode in (0, 1))
+    # Two of different modes are given as the same way, and two of one mode as different ways.
+    paired = demonstrations.with_pairs(same=[(one[0], other[0])], different=[(one[1], 4)])
+    training = settings(init=init, iterations=80).start(paired)
+    while not training.finished:
+        training.step()
+    policy = training.policy()
+    codes = best_codes(policy.losses(paired), paired, policy.prior)
+    assert codes[one[0]] == codes[other[0]]
+    assert codes[one[1]] != codes[4]
+    assert policy.counts == tuple(np.bincount(codes, minlength=2))
+
+
+def test_few_pairs_say_which_trajectories_are_one_mode(demonstrations, labels):
+    modes = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    same = [pair for own in modes for pair in pairwise(own)]
+    paired = demonstrations.with_pairs(same=same, different=[(modes[0][0], modes[1][0])])
+    codes = best_codes(settings().fit(paired).losses(paired), paired, manyways.Categorical(2))
+    assert purity(codes, labels) == 1
+
+
+def test_an_interrupted_training_with_pairs_continues_bit_for_bit(demonstrations):
+    paired = demonstrations.with_pairs(same=[(0, 1), (2, 5)], different=[(0, 7), (7, 9)])
+    whole, first, second = (settings(iterations=30).start(paired) for _ in range(3))
+    for _ in range(15):
+        first.step()
+    second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    for training in (whole, second):
+        while not training.finished:
+            training.step()
+    assert_identical(whole.state_dict(), second.state_dict())
+
+
+def test_linked_trajectories_have_the_code_with_the_least_sum_and_none_has_a_say_before_its_search():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.normal(size=(4, 2)), rng.normal(size=(4, 1))) for _ in range(5)]
+    linked = manyways.Demonstrations.from_arrays(pairs).with_pairs(same=[(0, 1)], different=[(2, 3)])
+    asked = Constraints.of(linked, manyways.Categorical(2))
+    search = ConstrainedCodes(asked, torch.device("cpu"))
+
+    def codes(*losses):
+        trajectories, values = zip(*losses, strict=True)
+        return search(torch.tensor(values), torch.tensor(trajectories)).tolist()
+
+    assert codes((0, (0.3, 0.2)), (4, (0.0, 1.0))) == [1, 0]
+    assert codes((1, (0.1, 0.6))) == [0]  # the sum is 0.4 for code 0 and 0.8 for code 1
+    assert codes((0, (0.3, 0.2))) == [0]
+    assert codes((2, (0.1, 0.2)), (3, (0.1, 0.5))) == [1, 0]
+    assert codes((2, (0.1, 0.9))) == [0]
+
+
+def test_segments_keep_no_pairs(demonstrations):
+    with pytest.raises(InputError, match="pairs are of trajectories with one mode each"):
+        settings(segments=True).start(demonstrations.with_pairs(same=[(0, 1)]))

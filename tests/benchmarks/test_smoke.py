@@ -14,7 +14,8 @@ import manyways
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-LIBRARIES = {"common", "families", "mode_rivals", "mode_sets", "mode_tables", "pusht_pictures", "yardstick"}
+LIBRARIES = {"common", "families", "label_tables", "mode_rivals", "mode_sets", "mode_tables", "pusht_pictures"}
+LIBRARIES |= {"yardstick"}
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in LIBRARIES)
 
 # Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),
@@ -40,10 +41,25 @@ SMALLEST = {
     "environments": ("--tasks", "circles", "--sizes", 1, "--rounds", 1, "--seconds", 0.01, "--out", "OUT/speed.json"),
     "expert_noise": ("hopper-vel-6", "--noise", 0.1, "--episodes", 6, "--out", "OUT/noise.json"),
     "explore": ("--demonstrations", 20, "--rounds", 1, "--out", "OUT/explore.json"),
+    "few_labels": (
+        *("--sets", "circles", "few, turns", "--seeds", 1, "--shares", 0, 0.2, "--trajectories", 20),
+        *("--algorithms", "sog-bc", "sog-gail", "groups", "--constants", "_AGAINST=1", "--iterations", 3),
+        *("--total-steps", 4096, "--episodes", 3, "--out", "OUT/few_labels.json"),
+    ),
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
     "large_sets": ("--trajectories", 20, "--in-memory", 0, "--out", "OUT/large_sets.json"),
     "mode_constants": (
-        *("--sets", "few, curves", "--seeds", 1, "--constants", "LEVEL", "_MUCH", "--out", "OUT/mode_constants.json"),
+        *(
+            "--sets",
+            "few, curves",
+            "--seeds",
+            1,
+            "--constants",
+            "LEVEL",
+            "_SIGNIFICANCE",
+            "--out",
+            "OUT/mode_constants.json",
+        ),
     ),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),

@@ -118,3 +118,45 @@ def test_small_groups_hide_their_gaps_and_large_ones_do_not(size, described):
     rng = np.random.default_rng(0)
     points = np.repeat(8 * rng.normal(size=(20, 6)), size, axis=0) + 0.3 * rng.normal(size=(20 * size, 6))
     assert _described(points, by_gaps=5, most=60, seed=0) == described
+
+
+def four_ends(per_mode=12):
+    """Return trajectories that end in one of four corners, and which."""
+    rng, modes = np.random.default_rng(0), np.repeat(np.arange(4), per_mode)
+    pairs = []
+    for mode in modes:
+        end = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])[mode] + 0.05 * rng.normal(size=2)
+        states = np.linspace(0, 1, 20)[:, None] * end + 0.02 * rng.normal(size=(20, 2))
+        pairs.append((states, np.broadcast_to(end, (20, 2)) + 0.02 * rng.normal(size=(20, 2))))
+    return manyways.Demonstrations.from_arrays(pairs), modes
+
+
+def test_groups_that_labels_or_pairs_say_are_one_do_not_count_as_two():
+    demonstrations, _ = four_ends()
+    assert manyways.count_modes(demonstrations, most=9).best == 4
+    labelled = demonstrations.with_labels({0: 0, 1: 0, 12: 0, 24: 1})  # the first two corners are one way
+    joined = manyways.count_modes(labelled, most=9)
+    assert (joined.best, joined.least) == (3, 2)
+    assert joined.to_json()["least"] == 2
+    paired = demonstrations.with_pairs(same=[(0, 12), (12, 24)], different=[(0, 36)])
+    assert manyways.count_modes(paired, most=9).best == 2
+
+
+def test_modes_that_only_labels_or_pairs_tell_apart_count_and_the_count_is_half_sure():
+    demonstrations, _ = four_ends()
+    for known in (
+        demonstrations.with_labels({0: 0, 1: 1, 12: 2}),  # the first corner has two labels
+        demonstrations.with_pairs(different=[(0, 1)]),
+    ):
+        counted = manyways.count_modes(known, most=9)
+        assert counted.best == 5
+        assert counted.sureness <= 0.5
+    alike = manyways.Demonstrations.from_arrays([(np.ones((5, 2)), np.ones((5, 1)))] * 6)
+    assert manyways.count_modes(alike.with_labels({0: 0, 1: 3})).best == 2
+    assert manyways.count_modes(alike.with_pairs(different=[(0, 1), (1, 2), (0, 2)])).best == 3
+
+
+def test_no_fewer_modes_are_counted_than_are_known():
+    demonstrations, _ = four_ends()
+    with pytest.raises(InputError, match="labels and pairs tell 3 modes apart, so at most 2"):
+        manyways.count_modes(demonstrations.with_labels({0: 0, 1: 1, 2: 2}), most=2)

@@ -5,6 +5,7 @@ import pytest
 
 import manyways
 from manyways import Demonstrations, Gaussian
+from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding, kernel_mean_embedding
 from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import ComponentCodes
@@ -16,6 +17,11 @@ from manyways.search.factored import trajectory_losses
 
 def nearest_groups(demonstrations, codes, seed):
     return Groups.fit(demonstrations, codes, seed).relative_nll(demonstrations).argmin(axis=1)
+
+
+def random_demonstrations(count):
+    rng = np.random.default_rng(0)
+    return manyways.Demonstrations.from_arrays([random_trajectory(rng, 5) for _ in range(count)])
 
 
 def random_trajectory(rng, steps=50):
@@ -243,3 +249,68 @@ def test_codes_of_components_fill_the_prior_in_the_order_of_the_rows():
     new = components(np.array([rows[order[3:5]].mean(axis=0), [-100.0, -100.0], [1000.0, 1000.0]]))[:, 0]
     assert min(codes[order[3:5], 0]) < new[0] < max(codes[order[3:5], 0])
     np.testing.assert_allclose(np.sort(new[1:]), [codes[:, 0].min(), codes[:, 0].max()], rtol=1e-6)
+
+
+def levels(count=60, columns=12):
+    """Return trajectories of noise whose modes differ in the level of one column alone, and the modes."""
+    rng, modes = np.random.default_rng(3), np.arange(count) % 3
+    pairs = []
+    for mode in modes:
+        states = 0.8 * rng.normal(size=columns) + 0.1 * rng.normal(size=(20, columns))
+        states[:, 5] = mode + 0.05 * rng.normal() + 0.1 * rng.normal(size=20)
+        pairs.append((states, rng.normal(size=(20, 2))))
+    return manyways.Demonstrations.from_arrays(pairs), modes
+
+
+def test_gaps_count_beside_labels_which_give_the_numbers():
+    demonstrations, modes = levels()
+    labelled = demonstrations.with_labels({0: 2, 1: 0, 2: 1})
+    assert nearest_groups(labelled, 3, seed=0).tolist() == np.array([2, 0, 1])[modes].tolist()
+
+
+def test_a_gap_between_two_of_one_label_makes_no_groups():
+    demonstrations, modes = levels()
+    # The first two modes are one by their labels, so the two groups are those and the third.
+    known = {place: int(modes[place] == 2) for place in range(12)}
+    found = nearest_groups(demonstrations.with_labels(known), 2, seed=0)
+    assert found.tolist() == (modes == 2).astype(int).tolist()
+    same = [(0, 1), (3, 4), (6, 7)]
+    found = nearest_groups(demonstrations.with_pairs(same=same, different=[(0, 2)]), 2, seed=0)
+    assert purity(found, modes == 2) == 1
+
+
+def test_labels_find_the_column_that_tells_modes_apart_where_no_gap_does():
+    rng, modes = np.random.default_rng(2), np.arange(60) % 2
+    pairs = []
+    for mode in modes:  # neighbours overlap a little, so there is no gap
+        states = 2 * rng.normal(size=10) + 0.1 * rng.normal(size=(20, 10))
+        states[:, 4] = 0.5 * mode + 0.14 * rng.normal() + 0.02 * rng.normal(size=20)
+        pairs.append((states, rng.normal(size=(20, 1))))
+    demonstrations = manyways.Demonstrations.from_arrays(pairs)
+    found = nearest_groups(demonstrations.with_labels({place: int(modes[place]) for place in range(16)}), 2, seed=0)
+    assert (found == modes)[16:].mean() > 0.85
+    same = [(place, place + 2) for place in range(14)]  # each mode's first eight, linked
+    found = nearest_groups(demonstrations.with_pairs(same=same, different=[(0, 1)]), 2, seed=0)
+    assert purity(found[16:], modes[16:]) > 0.85
+    assert purity(nearest_groups(demonstrations, 2, seed=0), modes) < 0.75
+
+
+def test_a_pair_across_a_gap_joins_no_groups_if_too_few_would_be_left():
+    demonstrations, modes = levels()
+    found = nearest_groups(demonstrations.with_pairs(same=[(0, 2)]), 3, seed=0)
+    assert purity(found[3:], modes[3:]) == 1
+    points = Groups.fit(demonstrations.with_pairs(same=[(0, 2)]), 3, seed=0)
+    assert points.sure
+
+
+def test_points_that_are_linked_move_as_one_and_different_ones_apart():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(20, 2)), rng.normal((9, 0), size=(20, 2))]).astype(np.float32)
+    paired = random_demonstrations(40).with_pairs(same=[(0, 20), (0, 21), (1, 22)], different=[(2, 3)])
+    asked = Constraints.of(paired, manyways.Categorical(2))
+    _, _, labels, _ = cluster(points, 2, seed=0, constraints=asked)
+    assert labels[0] == labels[20] == labels[21] == labels[25]  # two of three are there
+    assert labels[1] == labels[22]
+    assert labels[2] != labels[3]
+    others = np.setdiff1d(np.arange(40), [0, 1, 2, 3, 20, 21, 22])
+    assert purity(labels[others], others >= 20) == 1

@@ -37,6 +37,10 @@ def test_labels_stand_over_anchors_and_what_is_excluded_is_no_anchor():
         ('{"names": {"first": "over"}}', "has 'first'; give the number of a code"),
         ('{"names": {"0": 7}}', "the name of code 0"),
         ('{"labels": {"a": 1}, "exclude": ["a"]}', "both label and exclude 'a'"),
+        ('{"same": [["a", "b"]], "exclude": ["b"]}', "both pair and exclude 'b'"),
+        ('{"same": [["a"]]}', "give pairs of identities"),
+        ('{"different": [["a", 3]]}', "give pairs of identities"),
+        ('{"different": {"a": "b"}}', "it must be a list"),
     ],
 )
 def test_a_bad_file_is_told_in_one_sentence(tmp_path, text, message):
@@ -114,6 +118,7 @@ def test_a_name_that_was_given_after_training_stays(tmp_path, demonstrations):
     [
         ({"labels": {"0": 2}}, "label '0' with code 2, but there are 2 codes"),
         ({"labels": {"nobody": 0}}, "label 'nobody'"),
+        ({"same": [["0", "nobody"]]}, "the edits pair 'nobody', which is not among"),
         ({"exclude": ["nobody"]}, "no episode 'nobody' to exclude"),
         ({"names": {"0": "7"}}, "taken for the index"),
         ({"names": {"0": "a", "1": "a"}}, "has the name 'a' already"),
@@ -123,6 +128,57 @@ def test_edits_that_do_not_fit_are_refused_before_training(tmp_path, demonstrati
     with pytest.raises(manyways.InputError, match=message):
         train(tmp_path / "run", demonstrations, edits)
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_pairs_of_edits_are_kept_in_training_and_in_modes_json(tmp_path, demonstrations, labels):
+    demonstrations.save(tmp_path / "data.npz", modes=labels)
+    edits = {"same": [["0", "1"]], "different": [["2", "4"]], "anchors": {"0": 0, "1": 1, "3": 1}}
+    assert Edits.from_json(edits, "it").to_json() == {"names": {}, "exclude": [], "labels": {}} | edits
+    run = train(tmp_path / "run", tmp_path / "data.npz", edits)
+    found = manyways.modes(run)  # though 0 and 1 are of different modes, and 2 and 4 of the same
+    assert found.codes[0] == found.codes[1]
+    assert found.codes[2] != found.codes[4]
+    assert found.codes[3] == 1
+    written = json.loads((run.path / "modes.json").read_text())
+    assert written["codes"] == found.codes.tolist()
+    assert written["counts"] == list(run.policy().counts)
+
+
+def test_with_modes_auto_pairs_and_labels_are_counted_and_there_are_codes_for_all_labels(tmp_path, demonstrations):
+    settings = manyways.SOGBC(iterations=5, hidden=8)
+    edits = {"different": [["0", "2"], ["2", "4"], ["0", "4"]]}
+    run = manyways.train(settings, tmp_path / "run", data=demonstrations, modes="auto", edits=edits)
+    assert run.config["mode_count"]["least"] == 3
+    assert run.config["settings"]["prior"]["size"] == run.config["mode_count"]["best"] >= 3
+    run = manyways.train(settings, tmp_path / "labelled", data=demonstrations, modes="auto", edits={"labels": {"0": 5}})
+    assert run.config["mode_count"]["best"] < 6
+    assert run.config["settings"]["prior"]["size"] == 6
+
+
+def test_pairs_of_a_file_are_kept_in_the_modes_of_any_run(tmp_path, demonstrations):
+    run = train(tmp_path / "run", demonstrations, {})
+    demonstrations.with_pairs(same=[(0, 1)]).save(tmp_path / "paired.npz")
+    found = manyways.modes(run, data=tmp_path / "paired.npz")
+    assert found.codes[0] == found.codes[1]
+    assert found.losses[0].argmin() != found.losses[1].argmin()
+
+
+def test_edits_replace_labels_of_a_file_and_add_to_its_pairs(demonstrations):
+    known = demonstrations.with_labels({0: 0, 5: 1}).with_pairs(same=[(7, 8)])
+    edited = Edits(labels={"0": 1}, different=(("8", "9"),)).labelled(known)
+    assert edited.labels[[0, 5]].tolist() == [1, 1]
+    assert edited.pairs.linked[8] == 7
+    assert edited.pairs.different.tolist() == [[7, 9]]
+
+
+def test_contradictory_edits_are_one_sentence_on_the_command_line(tmp_path, demonstrations, command):
+    demonstrations.save(tmp_path / "data.npz")
+    (tmp_path / "edits.json").write_text(json.dumps({"different": [["0", "1"], ["1", "2"], ["2", "0"]]}))
+    arguments = ("train", "sog-bc", tmp_path / "data.npz", "--modes", 2, "--edits", tmp_path / "edits.json")
+    code, _, errors = command(*arguments, "--out", tmp_path / "run")
+    assert code == 2
+    assert "trajectories 0, 1 and 2 are all different ways, but there are 2 codes" in " ".join(errors.split())
+    assert "Traceback" not in errors
 
 
 def test_an_algorithm_without_codes_takes_the_exclusions_alone(tmp_path, demonstrations):

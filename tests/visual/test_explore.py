@@ -273,6 +273,25 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     assert saved(tab)["names"] == {"1": "over"}
 
 
+def test_two_demonstrations_are_compared(run, tab):
+    ids = content_of(page(run))["ids"]
+    tab.goto(explore(run).as_uri())
+    for one, other, what in ((0, 1, "same"), (1, 2, "different")):
+        tab.evaluate("index => choose(index)", one)
+        tab.click("#one-hold")
+        tab.evaluate("index => choose(index)", other)
+        tab.click(f"#one-{what}")
+    found = saved(tab)
+    assert found["same"] == [[ids[0], ids[1]]]
+    assert found["different"] == [[ids[1], ids[2]]]
+    (run.path / "edits.json").write_text(json.dumps(found))
+    try:
+        tab.goto(explore(run).as_uri())
+        assert saved(tab) == found
+    finally:
+        (run.path / "edits.json").unlink()
+
+
 def test_a_mode_is_split_and_the_split_is_there_again(run, tmp_path, tab):
     tab.goto(explore(run).as_uri())
     half = content_of(page(run))["modes"][0]["half"]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from manyways.algorithms.segmentation import segment, weight_of_step
 from manyways.algorithms.settings import SOGBC
-from manyways.algorithms.sog_bc import SOGBCTraining, excluded_codes
+from manyways.algorithms.sog_bc import SOGBCTraining
+from manyways.clustering.constraints import Constraints
 from manyways.clustering.mixture import renamed
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.windows import window_and_chunk
@@ -32,7 +33,7 @@ class SegmentsTraining(SOGBCTraining):
     """Training of SOG-BC with `segments`; the arguments are those of `SOGBCTraining`.
 
     Raises:
-        InputError: the codes are continuous, the actions are choices, or there are details.
+        InputError: the codes are continuous, the actions are choices, there are details, or trajectories are paired.
     """
 
     def __init__(self, settings: SOGBC, demonstrations: Demonstrations) -> None:
@@ -42,6 +43,8 @@ class SegmentsTraining(SOGBCTraining):
             raise InputError(f"details is {settings.details}, but with segments there are none; leave one of them out")
         if demonstrations.actions.dtype.kind != "f":
             raise InputError("segments need actions that are real numbers; leave out --segments")
+        if demonstrations.pairs is not None:
+            raise InputError("pairs are of trajectories with one mode each; leave them out, or --segments")
         super().__init__(settings, demonstrations)
         self._path = torch.full((self.demonstrations.steps,), -1, device=self.device)
         self._switches: Switches | None = None
@@ -105,8 +108,8 @@ class SegmentsTraining(SOGBCTraining):
     ) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
         """Return the best path of all steps (steps,), and the errors under it."""
         assert self._switches is not None
-        excluded = excluded_codes(demonstrations, self.settings.prior)
-        return self._switches.path(network, demonstrations, None if excluded is None else excluded.numpy())
+        asked = Constraints.of(demonstrations, self.settings.prior)
+        return self._switches.path(network, demonstrations, None if asked is None else asked.excluded)
 
     def _held_out_loss(self, network: PolicyNetwork, held_out: Demonstrations) -> float:
         """Return the mean error of held-out steps along their best paths; without a path yet, of trajectories."""

@@ -12,6 +12,7 @@ its own region, without any policy error. Where the groups are sure, it hardly l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from manyways.algorithms.constrained import ConstrainedCodes
 from manyways.algorithms.defaults import resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import STEPS_TO_CHECK, WIDTH, CloningTraining, network_of_width, residual_settings
+from manyways.clustering.constraints import Constraints, best_codes
 from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.errors import InputError
-from manyways.latents import Categorical, Gaussian, Prior
+from manyways.latents import Categorical, Gaussian
 from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
 from manyways.networks.normalization import take, to_tensors
@@ -115,7 +118,10 @@ class SOGBCTraining(CloningTraining):
         self._groups: Groups | None = None
         self._continues = False
         self._nats = torch.zeros(0, device=self.device)  # for each step (trajectories, codes), once there are groups
-        self._excluded = excluded_codes(self.demonstrations, prior)
+        known = Constraints.of(self.all_demonstrations, prior)  # what is held out may be what contradicts
+        constraints = None if known is None else Constraints.of(self.demonstrations, prior)
+        self.constrained = None if constraints is None else ConstrainedCodes(constraints, self.device)
+        self._warm_up: Tensor | None = None  # the codes of trajectories in warm-up, once there are groups
         self._last_codes: Tensor | None = None
         if isinstance(prior, Gaussian) and settings.search.near == "last":
             self._last_codes = self._initial(prior)
@@ -247,9 +253,8 @@ class SOGBCTraining(CloningTraining):
             if self.find_groups() is not None:
                 variance = self.network.actions.variance(losses.min(dim=1).values.mean())
                 losses = losses + nats_as_loss(self._nats[trajectories], variance)
-            if self._excluded is not None:
-                losses = losses.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
-            return self._codes[losses.argmin(dim=1)], errors if self.network.details > 1 else None
+            best = losses.argmin(dim=1) if self.constrained is None else self.constrained(losses, trajectories)
+            return self._codes[best], errors if self.network.details > 1 else None
         if self._last_codes is None:
             start = features.new_zeros(len(features), prior.dimension)
         else:
@@ -276,9 +281,10 @@ class SOGBCTraining(CloningTraining):
         count, steps = self._batch_size
         rng = np.random.default_rng((self.settings.seed, number))
         trajectories = demonstrations.trajectory_of(rng.integers(demonstrations.steps, size=count))
-        if self._excluded is not None and self.settings.init == "random" and self._in_warm_up(number):
+        known = None if self.constrained is None else self.constrained.settled
+        if known is not None and len(known) and self.settings.init == "random" and self._in_warm_up(number):
             # The others would give the codes another meaning before those with labels do.
-            trajectories = rng.choice(np.flatnonzero(self._excluded.any(dim=1).numpy()), count)
+            trajectories = rng.choice(known, count)
         shares = rng.random((count, steps))
         offsets = (shares * demonstrations.lengths[trajectories, None]).astype(np.int64)
         return demonstrations.starts[trajectories, None] + offsets, torch.from_numpy(trajectories).to(self.device)
@@ -304,10 +310,10 @@ class SOGBCTraining(CloningTraining):
         prior = self.settings.prior
         if isinstance(prior, Categorical):
             self.find_groups()
-            unlikely = self._nats[trajectories]
-            if self._excluded is not None:
-                unlikely = unlikely.masked_fill(self._excluded.to(self.device)[trajectories], torch.inf)
-            return self._codes[unlikely.argmin(dim=1)]
+            if self._warm_up is None:
+                by_all = self.constrained.of_all if self.constrained is not None else partial(torch.argmin, dim=1)
+                self._warm_up = by_all(self._nats)
+            return self._codes[self._warm_up[trajectories]]
         if self._last_codes is not None:
             return self._last_codes[trajectories]
         if self._initial_codes is None:
@@ -337,7 +343,9 @@ class SOGBCTraining(CloningTraining):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state as tensors by name."""
-        return super().state_dict() | ({} if self._last_codes is None else {"codes": self._last_codes})
+        known = self.constrained
+        tied = {} if known is None else {"tied_losses": known.losses, "tied_codes": known.codes}
+        return super().state_dict() | tied | ({} if self._last_codes is None else {"codes": self._last_codes})
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Restore the state of `state_dict`."""
@@ -345,6 +353,9 @@ class SOGBCTraining(CloningTraining):
         with fitting_checkpoint():
             if self._last_codes is not None:
                 self._last_codes.copy_(tensors["codes"])
+            if self.constrained is not None:
+                self.constrained.losses.copy_(tensors["tied_losses"])
+                self.constrained.codes.copy_(tensors["tied_codes"])
 
     def policy(self, counted: bool = True) -> Policy:
         """Return the current policy; searches the codes of all trajectories to count them and to measure the noise."""
@@ -354,10 +365,7 @@ class SOGBCTraining(CloningTraining):
         novelty = self.measure_novelty(network) if counted else None
         if isinstance(prior, Categorical):
             losses, groups = settle(network, prior, demonstrations, self.find_groups())
-            excluded = excluded_codes(demonstrations, prior)
-            if excluded is not None:
-                losses[excluded.numpy()] = np.inf
-            codes = self._codes[losses.argmin(axis=1)]
+            codes = self._codes[torch.from_numpy(best_codes(losses, demonstrations, prior)).to(self.device)]
             self._measure_noise(network, codes)
             counts = tuple(int(count) for count in prior.usage(codes.cpu().numpy()))
             gate = self._start_gate(network, prior, codes) if counted else None
@@ -389,24 +397,6 @@ class SOGBCTraining(CloningTraining):
         """
         if not network.actions.discrete:
             network.actions.noise.copy_(residual_std(network, self.all_demonstrations, codes))
-
-
-def excluded_codes(demonstrations: Demonstrations, prior: Prior) -> Tensor | None:
-    """Return which codes each trajectory cannot have because of its label, (trajectories, codes); None without labels.
-
-    Raises:
-        InputError: a label is no code.
-    """
-    labels = demonstrations.labels
-    if labels is None or (labels < 0).all():
-        return None
-    if not isinstance(prior, Categorical):
-        raise InputError("there are labels, but the codes are continuous; leave the labels out, or give --modes")
-    if labels.max() >= prior.size:
-        raise InputError(
-            f"the label {labels.max()} is no code of {prior.size}; give more modes, or 0 to {prior.size - 1}"
-        )
-    return torch.from_numpy((labels[:, None] >= 0) & (labels[:, None] != np.arange(prior.size)))
 
 
 def spread_evenly(codes: Tensor) -> Tensor:

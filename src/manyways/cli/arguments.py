@@ -70,7 +70,7 @@ class Common:
         data: Demonstrations: a file or folder (NPZ, Minari, robomimic, LeRobot, zarr, CSV, Parquet and others), or the
             id of a local Minari data set; those of the task's expert unless given, collected on first use.
         taken: What to take of the data.
-        edits: File of names, exclusions and labels that the page of `manyways explore` saved.
+        edits: File of names, exclusions, labels and pairs that the page of `manyways explore` saved.
         out: Folder of the run: new, empty, or that of the same run.
         task: Task to evaluate in, such as circles, or MODULE:ATTRIBUTE.
         init: Folder of an earlier run to start from, with its architecture; modes keep their codes and names.

@@ -82,6 +82,11 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
         labels = load_modes(path, selection)
         summary = summarise(demonstrations)
     show_summary(summary, path, None if labels is None else len(np.unique(labels[labels != -1], axis=0)))
+    labels, pairs = demonstrations.labels, demonstrations.pairs
+    if labels is not None:
+        say(f"known modes: {int((labels >= 0).sum()):,} trajectories")
+    if pairs is not None:
+        say(f"pairs: {len(pairs.links()):,} of the same way, {len(pairs.different):,} of different ways")
     say(f"Next: manyways train {shlex.quote(path)}{taken.words()} --modes K --out RUN")
 
 

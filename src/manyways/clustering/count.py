@@ -7,8 +7,11 @@
    groups with one covariance, as many as the description length asks for (Rissanen 1978; BIC, Schwarz 1978). Their
    number counts if it is twice that of the gaps or more, the groups are small, and parts of the trajectories agree on
    them (Ben-Hur et al. 2002).
-3. The sureness grows with the share of random parts with the same answer. A part has fewer trajectories, and so fewer
-   sure gaps: none with the same answer means that it is half sure. It is less if one more gap is nearly sure.
+3. Labels and pairs, where there are some, say which of these groups are one, and which are several
+   (`clustering.known`).
+4. The sureness grows with the share of random parts with the same answer. A part has fewer trajectories, and so fewer
+   sure gaps: none with the same answer means that it is half sure. It is less if one more gap is nearly sure, and at
+   most a half if labels or pairs tell modes apart that no gap does.
 """
 
 from collections import Counter
@@ -21,7 +24,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
+from manyways.clustering.constraints import least_modes
 from manyways.clustering.embedding import Embedding
+from manyways.clustering.known import joined, told_apart
 from manyways.clustering.mixture import Floats, cluster, isolated
 from manyways.clustering.properties import property_names
 from manyways.clustering.tree import AGREEMENT, Tree, columns_of, split_at_gaps
@@ -38,6 +43,7 @@ _SHARE = 0.9  # of the trajectories, in each part
 _RESTARTS = 3
 _PAIRS = 4  # of parts, for the agreement
 _NEARLY = 0.25  # the chance of a gap that is nearly sure
+_UNSEEN = 0.5  # the greatest sureness where a gap that is known to be there is not seen; others may be unseen, too
 _DOUBT = 0.7  # how often a count is right that leaves such a gap out, if all parts agree
 
 
@@ -52,6 +58,7 @@ class ModeCount:
         votes: the share of the parts with each answer.
         chances: for each number of modes that gaps tell apart, from 2 on, the chance of a gap as sure as its last one
             if there were one mode less; the last number is one more than the gaps' answer.
+        least: how many modes labels and pairs tell apart; 1 without any.
         splits: for each gap, "by" which property it is, else "the whole course" or, where policies say it, "what is
             done"; and the "sizes" of both sides.
     """
@@ -62,6 +69,7 @@ class ModeCount:
     votes: dict[int, float]
     chances: dict[int, float] = field(default_factory=dict)
     splits: tuple[dict[str, Any], ...] = ()
+    least: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the evidence for a file."""
@@ -72,7 +80,7 @@ class ModeCount:
             "votes": {str(number): share for number, share in self.votes.items()},
             "chances": {str(number): chance for number, chance in self.chances.items()},
             "splits": list(self.splits),
-        }
+        } | ({"least": self.least} if self.least > 1 else {})
 
 
 def count_modes(
@@ -85,13 +93,13 @@ def count_modes(
     """Return the number of modes in the demonstrations, and how sure it is.
 
     Args:
-        demonstrations: four trajectories or more; a mode with fewer is not counted.
+        demonstrations: four trajectories or more; a mode with fewer is not counted, unless labels or pairs show it.
         most: the greatest number to try; None for half the trajectories, and at most 200.
         seed: of everything random.
         callback: called with how many of the 10 parts are counted.
 
     Raises:
-        InputError: there are fewer than four trajectories, or `most` is below 1.
+        InputError: there are fewer than four trajectories, or `most` is below 1 or what labels and pairs tell apart.
     """
     if len(demonstrations) < 4:
         raise InputError(
@@ -103,38 +111,60 @@ def count_modes(
     demonstrations = demonstrations.encoded
     rng = np.random.default_rng(seed)
     if len(demonstrations) > _TRAJECTORIES:
-        demonstrations = demonstrations.select(np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES]))
+        demonstrations = demonstrations.select(_some(demonstrations, rng))
+    labels, pairs = demonstrations.labels, demonstrations.pairs
+    least = least_modes(labels, pairs)
+    if most is not None and most < least:
+        raise InputError(f"labels and pairs tell {least} modes apart, so at most {most} cannot be right; give {least}")
     most = min(most or _MOST, max(1, len(demonstrations) // 2))
     kinds = list(Embedding.fit_kinds(demonstrations, seed))
     columns = columns_of(demonstrations, kinds, kinds[0].features(demonstrations), seed)
     tree = split_at_gaps(columns, most)
     by_gaps, count = len(tree.splits) + 1, len(demonstrations)
+    groups = tree.labels(by_gaps)
+    by_known, shown = told_apart(groups, labels, pairs), int(joined(groups, labels, pairs).max()) + 1
     described = _described(columns.points[0], by_gaps, most, seed)
     votes: Counter[int] = Counter()
     for part in range(PARTS):
         rows = np.sort(rng.permutation(count)[: max(4, round(_SHARE * count))])
         if described is None:
-            votes[len(split_at_gaps(columns.select(rows), most, tree).splits) + 1] += 1
+            part_tree = split_at_gaps(columns.select(rows), most, tree)
+            found = part_tree.labels(len(part_tree.splits) + 1)
+            own = None if labels is None else labels[rows], None if pairs is None else pairs.select(rows)
+            votes[max(least, told_apart(found, *own))] += 1
         else:
             near = range(max(1, described - 3), min(most, described + 3) + 1)
-            votes[_shortest(_usual(columns.points[0][rows], seed), [*near], seed)[0]] += 1
+            votes[max(least, _shortest(_usual(columns.points[0][rows], seed), [*near], seed)[0])] += 1
         if callback is not None:
             callback(part + 1)
-    best = described or by_gaps
+    best = max(described or by_known, least)
     others = [number for number, _ in votes.most_common() if number != best]
     nearly = described is None and tree.next_chance < _NEARLY
-    next_best = best + 1 if best == 1 or tree.next_chance < 1 else best - 1
+    next_best = best + 1 if best == least or tree.next_chance < 1 else best - 1
+    others = [number for number in others if number >= least]
     share = votes[best] / PARTS
+    sureness = _DOUBT * share if nearly else (1 + share) / 2
+    if best > (described or shown):
+        sureness = min(sureness, _UNSEEN)
     chances = {number: split.chance for number, split in enumerate(tree.splits, 2)}
     names = property_names(demonstrations)
     return ModeCount(
         best,
         next_best if nearly or not others else others[0],
-        _DOUBT * share if nearly else (1 + share) / 2,
+        sureness,
         {number: times / PARTS for number, times in sorted(votes.items())},
         chances | {by_gaps + 1: tree.next_chance},
         tuple(_told(tree, names)),
+        least,
     )
+
+
+def _some(demonstrations: Demonstrations, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return trajectories to count modes among (n,), with all that have a label or are in a pair."""
+    labels, pairs = demonstrations.labels, demonstrations.pairs
+    rows = np.sort(rng.permutation(len(demonstrations))[:_TRAJECTORIES])
+    rows = rows if labels is None else np.union1d(rows, np.flatnonzero(labels >= 0))
+    return rows if pairs is None else np.union1d(rows, pairs.tied)
 
 
 def _told(tree: Tree, names: list[tuple[str, str]]) -> list[dict[str, Any]]:

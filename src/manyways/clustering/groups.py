@@ -8,7 +8,7 @@ A mishap lies far from everything. As a group of its own it would force two mode
 trajectories are left out of the fit, and trajectories far from all groups have equal likelihoods.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -19,20 +19,23 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
+from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding
+from manyways.clustering.known import chance_of_agreement, joined, kept, known_sets, numbered, telling
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
 from manyways.clustering.regressions import Regressions
-from manyways.clustering.tree import AGREEMENT, columns_of, split_at_gaps
+from manyways.clustering.tree import AGREEMENT, LEVEL, Columns, Tree, columns_of, split_at_gaps
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.sampling import some_trajectories
+from manyways.latents import Categorical
 
 _TRAJECTORIES_FOR_CENTRES = 10_000
 _VALUES = 2**28
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
-_MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
 _STEPS = 3  # of a trajectory, at most, that count as independent beside sure groups
+_AGAINST = 2  # labels and pairs, more than against the best groups, that rule groups out
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -65,104 +68,178 @@ class Groups:
     def fit(cls, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
-        Trajectories with a label are in the group of that number. Where gaps tell just so many groups apart
-        (`clustering.tree`), these count; if groups in the embedding of all features nearly agree with them, those do.
-        Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
-        than chance (`clustering.regressions`). So do groups in embeddings by each kind of features, or by linear
-        policies; than groups at gaps, they must be better by much. The groups are sure if gaps are, or if knowing a
+        Where gaps tell just so many groups apart (`clustering.tree`), these count; if groups in the embedding of all
+        features nearly agree with them, those do. Else those of all features count, or those at the surest gaps if they
+        explain held-out actions better by more than chance (`clustering.regressions`). Else groups in embeddings by
+        each kind of features, or by linear policies, if they do. The groups are sure if gaps are, or if knowing a
         trajectory's group explains its held-out actions by more nats than it takes to tell the group.
 
-        Of a large set, 10,000 trajectories and 2^28 values at most take part, and all that have a label.
+        Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
+        count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
+        trajectories are grouped once more in the same embedding, and keep labels and pairs (`clustering.constraints`).
+
+        Of a large set, 10,000 trajectories and 2^28 values at most take part, and all with a label or in a pair.
+
+        Raises:
+            InputError: a label is no group, or there are too few groups for what is different.
         """
         demonstrations = some_trajectories(demonstrations, _TRAJECTORIES_FOR_CENTRES, _VALUES, seed)
         if groups == 1:
             return cls.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, groups, seed)
         kinds = list(Embedding.fit_kinds(demonstrations, seed))
         features = kinds[0].features(demonstrations)
+        asked = Constraints.of(demonstrations, Categorical(groups))
+        candidates: list[_Candidate] = []
 
-        def candidate(embedding: Embedding, points: Floats, known: Labels | None = None) -> tuple[Groups, Labels]:
-            known = demonstrations.labels if known is None else known
+        def add(embedding: Embedding, points: Floats, known: Labels | None = None) -> None:
+            """Find groups; labels and pairs take no part, so that they can judge them."""
             found = cls._of_points(embedding, points, groups, seed, known)
-            return found, found._relative_nll(points).argmin(axis=1)
+            labels = found._relative_nll(points).argmin(axis=1)
+            against = 0 if asked is None else asked.violations(numbered(labels, asked))
+            candidates.append(_Candidate(found, points, known, labels, against))
 
-        candidates, usual = [candidate(kinds[0], kinds[0].of_features(features))], 0
-        at_gaps = cls._gaps(kinds, features, demonstrations, groups, seed)
-        sure = at_gaps is not None and at_gaps[2]
+        def chosen_as(place: int, sure: bool) -> Groups:
+            """Return a candidate's groups, as labels and pairs ask."""
+            one = candidates[place]
+            found = one.groups
+            if asked is not None:
+                known = None if one.known is None else kept(one.known, asked)
+                found = cls._of_points(found.embedding, one.points, groups, seed, known, asked)
+            return replace(found, sure=sure)
+
+        add(kinds[0], kinds[0].of_features(features))
+        columns, rows = cls._columns(kinds, features, demonstrations, seed)
+        at_gaps = cls._gaps(kinds, columns, demonstrations, groups, rows)
+        sure, usual = at_gaps is not None and at_gaps[2], 0
         if at_gaps is not None:
             embedding, known, _ = at_gaps
-            candidates.append(candidate(embedding, embedding(demonstrations), known))
+            add(embedding, embedding(demonstrations), known)
+            sure = sure and candidates[1].against < _AGAINST
         if sure:
             usual = 1
-            if adjusted_rand_score(candidates[0][1], candidates[1][1]) >= AGREEMENT:
-                return replace(candidates[0][0], sure=True)
-        candidates += [candidate(embedding, embedding.of_features(features)) for embedding in kinds[1:]]
+            if adjusted_rand_score(candidates[0].labels, candidates[1].labels) >= AGREEMENT:
+                return chosen_as(0, True)
+            if not candidates[1].against:
+                return chosen_as(1, True)
+        by_labels = None
+        if asked is not None:
+            properties = telling(columns.values, known_sets(demonstrations)[rows], LEVEL).tolist()
+            if len(properties):
+                by_labels = len(candidates)
+                embedding = cls._by_properties(kinds, columns, properties, [])
+                add(embedding, embedding(demonstrations))
+        for embedding in kinds[1:]:
+            add(embedding, embedding.of_features(features))
         for before in (False, True):
             policies = linear_policies(demonstrations, groups, seed, before)
             if policies is not None:
                 embedding = kinds[0].by_policies(policies)
-                candidates.append(candidate(embedding, embedding(demonstrations)))
-        regressions = Regressions.of(demonstrations, seed)
-        ungrouped, *nll = regressions.held_out_nll([partition for _, partition in candidates])
+                add(embedding, embedding(demonstrations))
+        ungrouped, *nll = Regressions.of(demonstrations, seed).held_out_nll([one.labels for one in candidates])
 
         def better(one: Floats, other: Floats) -> bool:
             gain = other - one
             return bool(gain.any() and wilcoxon(gain, alternative="greater").pvalue < _SIGNIFICANCE)
 
-        if at_gaps is not None and not sure and better(nll[1], nll[0]):
+        least = min(one.against for one in candidates)
+        left = [place for place, one in enumerate(candidates) if one.against < least + _AGAINST]
+        best = min(left, key=lambda place: nll[place].sum())
+        if at_gaps is not None and not sure and 1 in left and better(nll[1], nll[0]):
             usual = 1
-        best = int(np.argmin([one.sum() for one in nll]))
-        much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
-        chosen = best if much and better(nll[best], nll[usual]) else usual
+        usual = usual if usual in left else best
+        if by_labels in left and candidates[by_labels].against < candidates[usual].against:
+            usual = by_labels
+        chosen = best if usual == 0 and better(nll[best], nll[usual]) else usual
         told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
-        return replace(candidates[chosen][0], sure=told or (sure and chosen == 1))
+        labelled = False
+        if asked is not None and not candidates[chosen].against:
+            labelled = len(candidates) * chance_of_agreement(asked.settled, groups) < LEVEL
+        return chosen_as(chosen, told or labelled or (sure and chosen == 1))
 
     @staticmethod
+    def _columns(
+        kinds: list[Embedding], features: Floats, demonstrations: Demonstrations, seed: int
+    ) -> tuple[Columns, Labels]:
+        """Return where gaps are sought, and among which trajectories (n,): some, and those in a known set."""
+        rows = np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS]
+        rows = np.union1d(rows, np.flatnonzero(known_sets(demonstrations) >= 0)[:_TRAJECTORIES_FOR_GAPS])
+        return columns_of(demonstrations.select(rows), kinds, features[rows], seed), rows
+
+    @classmethod
     def _gaps(
-        kinds: list[Embedding], features: Floats, demonstrations: Demonstrations, groups: int, seed: int
+        cls, kinds: list[Embedding], columns: Columns, demonstrations: Demonstrations, groups: int, rows: Labels
     ) -> tuple[Embedding, Labels, bool] | None:
         """Return the embedding by what gaps are in, the group of each trajectory or -1, and whether they are sure.
 
-        Where sure gaps tell another number apart, the surest ones are taken. None if there are not enough of them, or
-        some groups are known already.
+        Groups that labels or pairs say are one are one, if enough are left. Where sure gaps tell another number apart,
+        the surest ones are taken. None if there are not enough of them.
         """
-        if demonstrations.labels is not None:
-            return None
-        rows = np.sort(np.random.default_rng(seed).permutation(len(demonstrations))[:_TRAJECTORIES_FOR_GAPS])
-        columns = columns_of(demonstrations.select(rows), kinds, features[rows], seed)
+        labels, pairs = demonstrations.labels, demonstrations.pairs
+        known = labels is not None or pairs is not None
+        labels, pairs = None if labels is None else labels[rows], None if pairs is None else pairs.select(rows)
+
+        def groups_of(tree: Tree, splits: int) -> Labels:
+            return joined(tree.labels(splits + 1), labels, pairs)
+
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
-        sure = len(tree.splits) == groups - 1
-        if len(tree.splits) < groups - 1:
-            tree = split_at_gaps(columns, groups, sure=False)
-            if len(tree.splits) < groups - 1:
+        splits = len(tree.splits)
+        number = int(groups_of(tree, splits).max()) + 1
+        sure = groups in (number, splits + 1)
+        if number < groups == splits + 1:  # so many modes were asked for: a pair across a gap is a stray
+            labels = pairs = None
+        elif not sure:
+            if number < groups:
+                tree = split_at_gaps(columns, 2 * groups if known else groups, sure=False)
+            enough = range(groups - 1, len(tree.splits) + 1)
+            splits = next((number for number in enough if groups_of(tree, number).max() == groups - 1), 0)
+            if not splits:
                 return None
-        properties, embeddings = columns.used(tree.splits[: groups - 1])
+        found = np.full(len(demonstrations), -1)
+        found[rows] = groups_of(tree, splits)
+        return cls._by_properties(kinds, columns, *columns.used(tree.splits[:splits])), found, sure
+
+    @staticmethod
+    def _by_properties(
+        kinds: list[Embedding], columns: Columns, properties: Sequence[int], embeddings: Sequence[int]
+    ) -> Embedding:
+        """Return the embedding by these properties and these embeddings."""
         spread = columns.values[:, properties].std(axis=0)
         by_property = np.zeros((len(columns.kinds), len(properties)))
         by_property[properties, np.arange(len(properties))] = 1 / np.where(spread > 0, spread, 1)
-        known = np.full(len(demonstrations), -1)
-        known[rows] = tree.labels(groups)
-        return kinds[0].by_gaps([kinds[place] for place in embeddings], by_property), known, sure
+        return kinds[0].by_gaps([kinds[place] for place in embeddings], by_property)
 
     @classmethod
     def in_embedding(cls, embedding: Embedding, demonstrations: Demonstrations, groups: int, seed: int) -> "Groups":
         """Find groups in this embedding; trajectories with a label are in the group of that number."""
-        return cls._of_points(embedding, embedding(demonstrations), groups, seed, demonstrations.labels)
+        asked = Constraints.of(demonstrations, Categorical(groups))
+        return cls._of_points(embedding, embedding(demonstrations), groups, seed, None, asked)
 
     @classmethod
-    def _of_points(cls, embedding: Embedding, points: Floats, groups: int, seed: int, known: Labels | None) -> "Groups":
+    def _of_points(
+        cls,
+        embedding: Embedding,
+        points: Floats,
+        groups: int,
+        seed: int,
+        known: Labels | None,
+        asked: Constraints | None = None,
+    ) -> "Groups":
         """Find groups of embedded trajectories, with the group of each that is `known` (trajectories,), else -1."""
         rows = np.random.default_rng(seed).permutation(len(points))[:_TRAJECTORIES_FOR_CENTRES]
         if known is None and len(embedding.policies):  # each policy has its group, also where clusters would differ
             known = points.argmin(axis=1)
-        if known is not None:
-            rows = np.union1d(rows, np.flatnonzero(known >= 0))
-            known = known[rows]
-        points = points[np.sort(rows)]
-        usual = ~isolated(points) | (False if known is None else known >= 0)
+            known = known if asked is None else kept(known, asked)
+        needed = np.zeros(len(points), bool) if known is None else known >= 0
+        if asked is not None:
+            needed[asked.asked] = True
+        rows = np.union1d(rows, np.flatnonzero(needed))
+        usual = ~isolated(points[rows]) | needed[rows]
         if usual.sum() < groups:
             usual[:] = True
-        points, known = points[usual], None if known is None else known[usual]
-        metric, centres, labels, _ = cluster(points, groups, seed, known=known)
+        rows = rows[usual]
+        points, known = points[rows], None if known is None else known[rows]
+        constraints = None if asked is None else asked.select(rows)
+        metric, centres, labels, _ = cluster(points, groups, seed, known=known, constraints=constraints)
         max_distance = np.linalg.norm(points @ metric - centres[labels], axis=1).max()
         return cls(embedding, metric, centres, float(max_distance))
 
@@ -231,6 +308,25 @@ class Groups:
         max_distance, variance = (float(tensors[name]) for name in ("max_distance", "residual_variance"))
         sure = bool(tensors.get("sure", False))  # policies of the paper's tables are older
         return cls(embedding, tensors["metric"], tensors["centres"], max_distance, variance, sure)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Groups to choose among.
+
+    Args:
+        groups: as found without labels and pairs.
+        points: (trajectories, dimensions), of all trajectories.
+        known: (trajectories,), the group of each that was given, else -1; None if none was.
+        labels: (trajectories,), the group of each.
+        against: how many labels and pairs contradict them.
+    """
+
+    groups: Groups
+    points: Floats
+    known: Labels | None
+    labels: Labels
+    against: int
 
 
 def nats_as_loss(nats: _Array, residual_variance: Any) -> _Array:

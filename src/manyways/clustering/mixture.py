@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
+from manyways.clustering.constraints import Constraints
+
 _RESTARTS = 40
 _MOST_IN_TREE = 2000  # points; the tree's cost grows with their square
 _ROUNDS = 30  # of clustering and of the metric; five are mostly enough
@@ -46,6 +48,7 @@ def cluster(
     restarts: int = _RESTARTS,
     floor: float = 0.0,
     known: NDArray[np.integer] | None = None,
+    constraints: Constraints | None = None,
 ) -> tuple[Floats, Floats, NDArray[np.int64], float]:
     """Group points by k-means in the metric of the covariance within groups, alternately.
 
@@ -60,6 +63,7 @@ def cluster(
         restarts: how many starts; the likeliest result counts.
         floor: variance added to the covariance within groups in every direction, as a share of the points' variance.
         known: (n,), the group of each point that is known, -1 elsewhere; those stay in their groups.
+        constraints: what labels and pairs ask of the groups; `known` must keep it.
 
     Returns:
         The metric (dimensions, dimensions); the centres in it (groups, dimensions); the group of each point (n,); and
@@ -77,15 +81,19 @@ def cluster(
             errors = points - centres[labels]
             within = errors.T @ errors / len(points) + always
             metric = np.ascontiguousarray(np.linalg.cholesky(np.linalg.inv(within)), dtype=np.float32)
-            if known is None:
+            if known is None and constraints is None:
                 new = KMeans(distinct, init=centres[:distinct] @ metric, n_init=1).fit(points @ metric).labels_
             else:
-                new = _nearest(points @ metric, centres @ metric, known)
+                new = _nearest(points @ metric, centres @ metric, known, constraints)
             if np.array_equal(new, labels):
                 break
             labels = new
         volume = float(np.linalg.slogdet(within)[1] - np.log(whole).sum()) / 2
         return metric, centres @ metric, labels.astype(np.int64), volume
+
+    def begin(start: NDArray[np.integer]) -> NDArray[np.integer]:
+        fixed = known if known is not None else None if constraints is None else constraints.settled
+        return start if fixed is None else renamed(start, fixed, groups)
 
     # With several threads the order of summation, and so now and then a label, would change from run to run.
     # KMeans warns of points that differ by rounding alone; groups without points are allowed.
@@ -97,13 +105,12 @@ def cluster(
             KMeans(distinct, n_init=1, random_state=seed * restarts + restart).fit(points).labels_
             for restart in range(restarts)
         )
-        results = [improve(start if known is None else renamed(start, known, groups)) for start in starts]
+        results = [improve(begin(start)) for start in starts]
         best = min(results, key=lambda result: result[3])
         if distinct < len(points) <= _MOST_IN_TREE:
             labels = fcluster(linkage(points @ best[0], "ward"), distinct, "maxclust") - 1
             if labels.max() + 1 == distinct:  # no group without points
-                labels = labels if known is None else renamed(labels, known, groups)
-                best = min(best, improve(labels), key=lambda result: result[3])
+                best = min(best, improve(begin(labels)), key=lambda result: result[3])
     return best
 
 
@@ -115,9 +122,13 @@ def renamed(labels: NDArray[np.integer], known: NDArray[np.integer], groups: int
     return np.where(known >= 0, known, names[labels]).astype(np.int64)
 
 
-def _nearest(points: Floats, centres: Floats, known: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the nearest centre of each point (n,), or its known one."""
-    return np.where(known >= 0, known, cdist(points, centres).argmin(axis=1))
+def _nearest(
+    points: Floats, centres: Floats, known: NDArray[np.integer] | None, constraints: Constraints | None
+) -> NDArray[np.integer]:
+    """Return the nearest centre of each point (n,), or its known one, or the nearest that the constraints allow."""
+    distances = cdist(points, centres, "sqeuclidean")
+    nearest = distances.argmin(axis=1) if constraints is None else constraints.codes(distances)
+    return nearest if known is None else np.where(known >= 0, known, nearest)
 
 
 def _centres(points: Floats, labels: NDArray[np.integer], groups: int) -> Floats:

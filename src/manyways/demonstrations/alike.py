@@ -1,14 +1,18 @@
 """What is given of several trajectories: whether they are alike (entries, shapes, an action a step), and labels."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from manyways.demonstrations import spaces
 from manyways.demonstrations.formats.selection import listed
 from manyways.demonstrations.observations import count_steps, entries
 from manyways.errors import InputError
+
+if TYPE_CHECKING:
+    from manyways.demonstrations.trajectories import Demonstrations
 
 
 def as_labels(labels: "ArrayLike | Mapping[str, int]", identities: tuple[str, ...]) -> NDArray[np.int64]:
@@ -66,3 +70,44 @@ def require_alike(observations: list[Any], actions: list[NDArray[Any]], index: i
             f"trajectory {index} has {length} observations but {len(actions[-1])} actions; "
             "give one action an observation, and at most one observation after the last action"
         )
+
+
+def require_described(demonstrations: "Demonstrations") -> None:
+    """Raise `InputError` unless names, identities, attributes, labels and pairs fit the arrays."""
+    arrays, count = demonstrations.arrays, len(demonstrations)
+    for name, columns in (demonstrations.names or {}).items():
+        if name not in arrays:
+            raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
+        if arrays[name].ndim != 2 or len(columns) != arrays[name].shape[1]:
+            raise InputError(f"{name} have shape {arrays[name].shape}, but {len(columns)} names; give one a column")
+    known: dict[str, Any] = {} if demonstrations.identities is None else {"identities": demonstrations.identities}
+    known |= {} if demonstrations.labels is None else {"labels": demonstrations.labels}
+    known |= {} if demonstrations.pairs is None else {"pairs": demonstrations.pairs.linked}
+    for name, values in (
+        known | {f"attribute {key}": value for key, value in (demonstrations.attributes or {}).items()}
+    ).items():
+        if len(values) != count:
+            raise InputError(f"{name} has {len(values)} values for {count} trajectories; give one for each")
+
+
+def require_same_columns(parts: "Sequence[Demonstrations]") -> None:
+    """Raise `InputError` unless all data sets have the columns, shapes and kinds of action of the first."""
+    first = parts[0]
+    for number, part in enumerate(parts):
+        for what in ("observation", "action"):
+            own, other = getattr(part, f"{what}_space"), getattr(first, f"{what}_space")
+            if not (spaces.fits(own, other) or spaces.fits(other, own)):
+                raise InputError(
+                    f"the {what} of part {number} is {spaces.describe(own)}, that of part 0 "
+                    f"{spaces.describe(other)}; choose the same columns"
+                )
+        if part.rotations != first.rotations:
+            raise InputError(f"part {number} has other angles or quaternions than part 0; declare the same")
+        for array, columns in (part.names or {}).items():
+            others = (first.names or {}).get(array, columns)
+            if columns != others:
+                wrong = next(pair for pair in zip(columns, others, strict=True) if pair[0] != pair[1])
+                raise InputError(
+                    f"{array} of part {number} has the column {wrong[0]!r} where part 0 has {wrong[1]!r}; "
+                    "choose the same columns in the same order"
+                )

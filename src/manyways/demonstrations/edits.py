@@ -1,9 +1,11 @@
-"""What a person decided about modes and demonstrations: names, exclusions and labels, as the page saves them."""
+"""What a person decided about modes and demonstrations: names, exclusions, labels and pairs, as the page saves them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from manyways.demonstrations.formats.selection import Selection, listed
 from manyways.demonstrations.trajectories import Demonstrations
@@ -11,7 +13,8 @@ from manyways.demonstrations.vectors import identities_of
 from manyways.errors import InputError
 from manyways.files import read_json
 
-_FIELDS = {"names": dict, "exclude": list, "labels": dict, "anchors": dict}
+_FIELDS = {"names": dict, "exclude": list, "labels": dict, "anchors": dict, "same": list, "different": list}
+_PAIRS = ("same", "different")
 
 
 @dataclass(frozen=True)
@@ -23,34 +26,47 @@ class Edits:
         exclude: identities of demonstrations to leave out; places from 0 where demonstrations have no identities.
         labels: the code of demonstrations whose mode a person knows, by identity.
         anchors: the same of typical demonstrations, so that codes keep their numbers.
+        same: pairs of demonstrations, by identity, that are done the same way.
+        different: pairs that are not.
 
     Raises:
-        InputError: a demonstration is both labelled and excluded, or a code is below 0.
+        InputError: a demonstration is labelled or in a pair, and also excluded; or a code is below 0.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     anchors: Mapping[str, int] = field(default_factory=dict)
+    same: tuple[tuple[str, str], ...] = ()
+    different: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         both = [name for name in self.labels if name in self.exclude]
         if both:
             raise InputError(f"the edits both label and exclude {both[0]!r}; do one of the two")
+        paired = [name for pair in (*self.same, *self.different) for name in pair if name in self.exclude]
+        if paired:
+            raise InputError(f"the edits both pair and exclude {paired[0]!r}; do one of the two")
         low = [code for code in (*self.names, *self.labels.values(), *self.anchors.values()) if code < 0]
         if low:
             raise InputError(f"the edits have the code {low[0]}; codes begin with 0")
 
     @property
     def known(self) -> dict[str, int]:
-        """The code of each demonstration that keeps one, by identity: anchors, and labels over them."""
-        return {**{name: code for name, code in self.anchors.items() if name not in self.exclude}, **self.labels}
+        """The code of each demonstration that keeps one, by identity: anchors, and labels over them.
+
+        Nobody decided on anchors, so those that are excluded or in a pair are left out.
+        """
+        decided = {*self.exclude, *(name for pair in (*self.same, *self.different) for name in pair)}
+        return {**{name: code for name, code in self.anchors.items() if name not in decided}, **self.labels}
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a file."""
         names = {str(code): name for code, name in self.names.items()}
         found = {"names": names, "exclude": list(self.exclude), "labels": dict(self.labels)}
-        return found | ({"anchors": dict(self.anchors)} if self.anchors else {})
+        found |= {"anchors": dict(self.anchors)} if self.anchors else {}
+        pairs = {name: [list(pair) for pair in getattr(self, name)] for name in _PAIRS}
+        return found | {name: content for name, content in pairs.items() if content}
 
     @classmethod
     def read(cls, source: "str | Path | Edits | Mapping[str, Any]") -> "Edits":
@@ -99,7 +115,15 @@ class Edits:
             for name, code in value.get(field_, {}).items():
                 if not isinstance(code, int) or isinstance(code, bool):
                     raise InputError(f"{what} gives {name!r} the label {code!r}; give the number of a code, from 0")
-        return cls(names, tuple(dict.fromkeys(exclude)), dict(value.get("labels", {})), dict(value.get("anchors", {})))
+        for field_ in _PAIRS:
+            for pair in value.get(field_, []):
+                if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(n, str) for n in pair):
+                    raise InputError(
+                        f'{field_} of {what} has {pair!r}; give pairs of identities, such as ["demo_3", "demo_7"]'
+                    )
+        same, different = (tuple((pair[0], pair[1]) for pair in value.get(field_, [])) for field_ in _PAIRS)
+        labels, anchors = (dict(value.get(field_, {})) for field_ in ("labels", "anchors"))
+        return cls(names, tuple(dict.fromkeys(exclude)), labels, anchors, same, different)
 
     def selecting(self, selection: Selection) -> Selection:
         """Return the selection that leaves out what is excluded too."""
@@ -121,10 +145,9 @@ class Edits:
     def require_codes(self, size: int | None) -> None:
         """Raise `InputError` unless all codes are among `size`; None where codes are no list."""
         known = self.known
-        if size is None and (self.names or known):
-            raise InputError(
-                "the edits have names or labels, but the codes are continuous; remove them, or give --modes"
-            )
+        if size is None and (self.names or known or self.same or self.different):
+            what = "names or labels" if self.names or known else "pairs"
+            raise InputError(f"the edits have {what}, but the codes are continuous; remove them, or give --modes")
         for what, code in [*((f"label {n!r} with", c) for n, c in known.items()), *(("name", c) for c in self.names)]:
             if size is not None and code >= size:
                 raise InputError(
@@ -133,21 +156,29 @@ class Edits:
                 )
 
     def labelled(self, demonstrations: Demonstrations) -> Demonstrations:
-        """Return the demonstrations with the labels; anchors that are not among them are left out.
+        """Return the demonstrations with the labels and pairs; anchors that are not among them are left out.
+
+        Those that the data have are kept; a label of the edits replaces one of the data.
 
         Raises:
-            InputError: a labelled one is not among them.
+            InputError: a labelled or paired one is not among them, or what is known contradicts itself.
         """
         names = identities_of(demonstrations)
-        there = set(names)
-        unknown = [name for name in self.labels if name not in there]
-        if unknown:
-            raise InputError(
-                f"the edits label {unknown[0]!r}, which is not among the demonstrations; they are {listed(names)}: "
-                "check the name, and whether it is selected"
-            )
-        known = {name: code for name, code in self.known.items() if name in there}
-        return demonstrations.with_labels(known) if known else demonstrations
+        places = {name: place for place, name in enumerate(names)}
+        paired = [name for pair in (*self.same, *self.different) for name in pair]
+        for what, name in [*(("label", name) for name in self.labels), *(("pair", name) for name in paired)]:
+            if name not in places:
+                raise InputError(
+                    f"the edits {what} {name!r}, which is not among the demonstrations; they are {listed(names)}: "
+                    "check the name, and whether it is selected"
+                )
+        known = {places[name]: code for name, code in self.known.items() if name in places}
+        if known:
+            labels = np.full(len(names), -1) if demonstrations.labels is None else demonstrations.labels.copy()
+            labels[list(known)] = list(known.values())
+            demonstrations = demonstrations.with_labels(labels)
+        same, different = ([[places[n] for n in pair] for pair in pairs] for pairs in (self.same, self.different))
+        return demonstrations.with_pairs(same, different) if paired else demonstrations
 
 
 def _code_of(text: str, what: str) -> int:

@@ -9,7 +9,7 @@ _PERMUTED = 2**24  # rows; a permutation of more takes much memory
 
 
 def some_trajectories(demonstrations: Demonstrations, most: int, values: int, seed: int) -> Demonstrations:
-    """Return so many trajectories at most, and about so many values; and all that have a label.
+    """Return so many trajectories at most, and about so many values; and all that have a label or are in a pair.
 
     Args:
         demonstrations: of any lengths; all of them, if they are few enough.
@@ -23,7 +23,8 @@ def some_trajectories(demonstrations: Demonstrations, most: int, values: int, se
     if fits >= len(demonstrations):
         return demonstrations
     known = np.zeros(0, np.int64) if demonstrations.labels is None else np.flatnonzero(demonstrations.labels >= 0)
-    return demonstrations.select(np.union1d(order[: max(fits, 1)], known))
+    tied = np.zeros(0, np.int64) if demonstrations.pairs is None else demonstrations.pairs.tied
+    return demonstrations.select(np.union1d(order[: max(fits, 1)], np.union1d(known, tied)))
 
 
 def some_rows(rng: np.random.Generator, count: int, most: int) -> NDArray[np.int64]:

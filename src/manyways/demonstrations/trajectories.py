@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations import spaces
-from manyways.demonstrations.alike import as_labels, require_alike, steps_of
+from manyways.demonstrations.alike import as_labels, require_alike, require_described, require_same_columns, steps_of
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.declarations import Hints, declared, find_undeclared
 from manyways.demonstrations.formats import read, require_good, table, write
@@ -26,6 +26,7 @@ from manyways.demonstrations.observations import (
     flat,
     rows_of,
 )
+from manyways.demonstrations.pairs import Pairs, as_pairs
 from manyways.demonstrations.rotations import Rotations
 from manyways.errors import InputError
 
@@ -51,6 +52,7 @@ class Demonstrations:
             reach training.
         labels: (trajectories,), the code of each trajectory whose mode somebody knows, -1 elsewhere. Training keeps to
             them; see `with_labels`. None where no mode is known.
+        pairs: which trajectories are the same way, and which are not; see `with_pairs`. None where nobody knows any.
         rotations: which columns are angles and quaternions; see `with_rotations`. None for none.
 
     Raises:
@@ -65,6 +67,7 @@ class Demonstrations:
     identities: tuple[str, ...] | None = None
     attributes: Attributes | None = None
     labels: Integers | None = None
+    pairs: Pairs | None = None
     rotations: Rotations | None = None
 
     def __post_init__(self) -> None:
@@ -86,23 +89,9 @@ class Demonstrations:
                     f"the lengths add up to {self.lengths.sum()} steps, but there are {len(array)} rows of {name}; "
                     "make every row belong to one trajectory"
                 )
-        self._require_described()
-
-    def _require_described(self) -> None:
-        """Raise `InputError` unless names, identities and attributes fit the arrays."""
-        arrays = self.arrays
-        for name, columns in (self.names or {}).items():
-            if name not in arrays:
-                raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
-            if arrays[name].ndim != 2 or len(columns) != arrays[name].shape[1]:
-                raise InputError(f"{name} have shape {arrays[name].shape}, but {len(columns)} names; give one a column")
-        known: dict[str, Any] = {} if self.identities is None else {"identities": self.identities}
-        known |= {} if self.labels is None else {"labels": self.labels}
-        for name, values in (
-            known | {f"attribute {key}": value for key, value in (self.attributes or {}).items()}
-        ).items():
-            if len(values) != len(self):
-                raise InputError(f"{name} has {len(values)} values for {len(self)} trajectories; give one for each")
+        require_described(self)
+        if self.pairs is not None and self.labels is not None:
+            object.__setattr__(self, "labels", self.pairs.spread(self.labels, self._called))
 
     def __len__(self) -> int:
         """How many trajectories there are."""
@@ -168,7 +157,28 @@ class Demonstrations:
         Raises:
             InputError: there is no such trajectory, or a label is no whole number from -1.
         """
-        return replace(self, labels=as_labels(labels, self.identities or tuple(map(str, range(len(self))))))
+        return replace(self, labels=as_labels(labels, self._called))
+
+    def with_pairs(
+        self, same: Iterable[Sequence[int | str]] = (), different: Iterable[Sequence[int | str]] = ()
+    ) -> "Demonstrations":
+        """Return the demonstrations with pairs that somebody compared, beside those that are known already.
+
+        Training gives the trajectories of one way the same code, and those of different ways other codes.
+
+        Args:
+            same: pairs of trajectories that are the same way, by place from 0, or by identity as a text.
+            different: pairs of trajectories that are not.
+
+        Raises:
+            InputError: there is no such trajectory, or the pairs contradict each other or the labels.
+        """
+        return replace(self, pairs=as_pairs(same, different, self._called, self.pairs))
+
+    @property
+    def _called(self) -> tuple[str, ...]:
+        """The identities, or the places where there are none."""
+        return self.identities or tuple(map(str, range(len(self))))
 
     def with_rotations(self, angles: Sequence[str] = (), quaternions: Sequence[str] = ()) -> "Demonstrations":
         """Return the demonstrations with columns declared angles and quaternions; policies take and give raw ones.
@@ -342,25 +352,8 @@ class Demonstrations:
         """
         if not parts:
             raise InputError("there is nothing to concatenate; give at least one data set")
+        require_same_columns(parts)
         first = parts[0]
-        for number, part in enumerate(parts):
-            for what in ("observation", "action"):
-                own, other = getattr(part, f"{what}_space"), getattr(first, f"{what}_space")
-                if not (spaces.fits(own, other) or spaces.fits(other, own)):
-                    raise InputError(
-                        f"the {what} of part {number} is {spaces.describe(own)}, that of part 0 "
-                        f"{spaces.describe(other)}; choose the same columns"
-                    )
-            if part.rotations != first.rotations:
-                raise InputError(f"part {number} has other angles or quaternions than part 0; declare the same")
-            for array, columns in (part.names or {}).items():
-                others = (first.names or {}).get(array, columns)
-                if columns != others:
-                    wrong = next(pair for pair in zip(columns, others, strict=True) if pair[0] != pair[1])
-                    raise InputError(
-                        f"{array} of part {number} has the column {wrong[0]!r} where part 0 has {wrong[1]!r}; "
-                        "choose the same columns in the same order"
-                    )
         choices: list[Any] = [spaces.choices_of(part.action_space) for part in parts]
         identities = [name for part in parts for name in part.identities or range(len(part))]
         if len(set(identities)) < len(identities):
@@ -379,6 +372,7 @@ class Demonstrations:
             None
             if all(part.labels is None for part in parts)
             else np.concatenate([np.full(len(part), -1) if part.labels is None else part.labels for part in parts]),
+            Pairs.concatenate([part.pairs for part in parts], [len(part) for part in parts]),
             first.rotations,
         )
 
@@ -406,8 +400,9 @@ class Demonstrations:
         An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
         with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
         the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. An observation after the
-        last action of each episode is left out. Labels in the source are not read; `load_modes` reads them, for
-        scoring. Warns of arrays that are not used.
+        last action of each episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are
+        what `with_labels` and `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of
+        arrays that are not used.
 
         Args:
             source: the file, the folder, or the id of a local Minari data set.

@@ -92,6 +92,7 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     """Return the codes of trajectories under a policy with codes, and their agreement with labels (trajectories,)."""
     import numpy as np
 
+    from manyways.clustering.constraints import best_codes
     from manyways.evaluation import normalized_mutual_information, purity
     from manyways.latents import Categorical
     from manyways.policies.explanation import Encoding
@@ -103,10 +104,10 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
         return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
     losses = policy.losses(demonstrations)
     segments = None if policy.switches is None else policy.segments(demonstrations)
-    codes = losses.argmin(axis=1) if segments is None else np.array([_longest(each) for each in segments])
-    decided = demonstrations.labels
-    if decided is not None:
-        codes = np.where((decided >= 0) & (decided < prior.size), decided, codes)
+    codes = best_codes(losses, demonstrations, prior)
+    if segments is not None:
+        decided = np.full(len(codes), -1) if demonstrations.labels is None else demonstrations.labels
+        codes = np.where(decided >= 0, codes, [_longest(each) for each in segments])
     found = Codes(
         Encoding(prior.enumerate()[codes], losses[np.arange(len(codes)), codes], None),
         codes,

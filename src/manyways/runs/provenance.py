@@ -65,6 +65,9 @@ def data_fingerprint(demonstrations: "Demonstrations") -> str:
             digest.update(np.ascontiguousarray(block).data)
     if demonstrations.labels is not None:
         digest.update(b"labels" + np.ascontiguousarray(demonstrations.labels).tobytes())
+    if demonstrations.pairs is not None:
+        for known in (demonstrations.pairs.linked, demonstrations.pairs.different):
+            digest.update(f"pairs {known.shape}".encode() + np.ascontiguousarray(known).tobytes())
     if demonstrations.rotations:
         digest.update(json.dumps(demonstrations.rotations.to_json()).encode())
     return digest.hexdigest()

@@ -67,7 +67,7 @@ def train(
         code_size: dimensions of a continuous code, instead of `modes`.
         weights: folder of the task's expert; the one that ships unless given.
         selection: which columns and episodes of the data to take; those of its format unless given.
-        edits: names, exclusions and labels, or their file, as the page of `manyways explore` saves it.
+        edits: names, exclusions, labels and pairs, or their file, as the page of `manyways explore` saves it.
         init: an earlier run, or a policy, of the same architecture to start from; modes keep their codes and names.
             What the settings leave open of its architecture is its own.
         names_from: an earlier run, whose names the modes get that have its demonstrations: see `Policy.take_names`.
@@ -103,15 +103,17 @@ def train(
     )
     if settings.has_codes:
         demonstrations = decided.labelled(demonstrations)
-    elif decided.names or decided.labels:
-        progress.warn(f"{settings.name} has no codes, so the names and labels of the edits are not used")
+    elif decided.names or decided.labels or decided.same or decided.different:
+        progress.warn(f"{settings.name} has no codes, so the names, labels and pairs of the edits are not used")
     name = task if isinstance(task, str) else task.name if task is not None else None
     with training_in(out):
         prior, mode_count = getattr(settings, "prior", None), None
         if settings.has_codes and prior is None:
             if modes == "auto" and code_size is None:
                 mode_count = resolve_mode_count(demonstrations, out, settings.seed, progress)
-            prior = resolve_prior(chosen, mode_count["best"] if mode_count else modes, code_size)
+                labels = demonstrations.labels  # which are numbers of codes
+                modes = max(mode_count["best"], 0 if labels is None else 1 + int(labels.max()))
+            prior = resolve_prior(chosen, modes, code_size)
             settings = replace(settings, prior=prior)
         elif modes is not None or code_size is not None:
             problem = "has its prior already" if settings.has_codes else "has no codes to choose from"

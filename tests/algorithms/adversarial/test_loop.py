@@ -9,6 +9,7 @@ import manyways
 from manyways import GAIL, SOGGAIL, VAEGAIL, Categorical, Gaussian, InfoGAIL, InputError, get_algorithm
 from manyways.algorithms.adversarial.diagnostics import Failures, code_information
 from manyways.algorithms.adversarial.pairs import Pairs
+from manyways.clustering.constraints import best_codes
 from manyways.demonstrations.spaces import box
 from manyways.files import read_tensors, write_tensors
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
@@ -135,6 +136,29 @@ def test_training_restored_at_a_checkpoint_goes_on_bit_for_bit(tmp_path, name, s
     assert one.keys() == other.keys()
     for key in one:
         assert torch.equal(one[key], other[key]), key
+
+
+def test_sog_gail_keeps_labels_and_pairs_in_every_search():
+    # 0 and 2 walk left, 1 and 3 right.
+    known = two_directions().with_labels({0: 1, 1: 1}).with_pairs(same=[(2, 3)])
+    training = settings("sog-gail").start(known, Walk())
+    policy = end(training)
+    cloning = training.method.cloning
+    for number in range(60, 70):
+        _, trajectories = cloning._draw(number)
+        codes = cloning.batch(number).codes.view(len(trajectories), -1, 2)[:, 0].argmax(dim=1)
+        assert (codes[trajectories <= 1] == 1).all()
+        linked = codes[(trajectories == 2) | (trajectories == 3)]
+        assert len(linked.unique()) <= 1
+    codes = best_codes(policy.losses(known), known, policy.prior)
+    assert policy.counts == tuple(np.bincount(codes, minlength=2))
+    assert codes[[0, 1]].tolist() == [1, 1]
+    assert codes[2] == codes[3]
+
+
+def test_gail_has_no_codes_to_keep_labels_with():
+    known = two_directions().with_labels({0: 3}).with_pairs(different=[(1, 2)])
+    assert end(settings("gail").start(known, Walk())).counts == (16,)
 
 
 def test_between_restarts_of_the_environments_there_is_no_checkpoint():

@@ -1,6 +1,7 @@
 """The part of the loop in which adversarial algorithms differ: codes, and terms of the reward and the loss."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from manyways.algorithms.adversarial.pairs import Pairs
 from manyways.algorithms.adversarial.settings import Adversarial
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.sog_bc import GiveCodes, SOGBCTraining
+from manyways.clustering.constraints import best_codes
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations
 from manyways.latents import Categorical, Prior
@@ -71,6 +73,8 @@ class Method:
         prior: Prior | None = None,
     ) -> None:
         self.settings = settings
+        if not settings.has_codes:
+            demonstrations = replace(demonstrations, labels=None, pairs=None)
         self.demonstrations = demonstrations
         self.prior = prior or settings.prior
         cloning = SOGBC(
@@ -143,7 +147,7 @@ class Method:
         if not counted:
             return Policy(network, prior, (0,) * prior.size)
         losses, groups = settle(network.eval(), prior, self.demonstrations, self.groups)
-        counts = np.bincount(losses.argmin(axis=1), minlength=prior.size)
+        counts = np.bincount(best_codes(losses, self.demonstrations, prior), minlength=prior.size)
         return Policy(network, prior, tuple(int(count) for count in counts), groups=groups)
 
     @property

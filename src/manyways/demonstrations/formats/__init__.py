@@ -138,11 +138,13 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
         raise InputError(
             f"{name} cannot say that several parts of an action are choices; write NPZ or Minari to {path}"
         )
+    if name not in _OF_KNOWN and (trajectories.labels is not None or trajectories.pairs is not None):
+        warnings.warn(f"{name} has no place for known modes and pairs, which are left out; write NPZ", stacklevel=3)
     _WRITERS[name](path, trajectories, modes)
 
 
 def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
-    observations, actions, lengths, choices, names, identities, attributes, _ = trajectories
+    observations, actions, lengths, choices, names, identities, attributes, *_ = trajectories
     minari.write_minari(
         path,
         observations,
@@ -156,6 +158,7 @@ def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | 
     )
 
 
+_OF_KNOWN = ("npz", "npy")  # formats for what is known of modes
 _OF_PARTS = ("npz", "npy", "minari")  # formats for actions of several choices
 _WRITERS = {
     "npz": npz.write,

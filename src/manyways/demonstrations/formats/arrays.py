@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.observations import Observations, apply
+from manyways.demonstrations.pairs import Pairs
 from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError
 
@@ -32,6 +33,7 @@ class Trajectories(NamedTuple):
     identities: tuple[str, ...] | None = None
     attributes: Attributes | None = None
     labels: NDArray[np.int64] | None = None
+    pairs: Pairs | None = None
 
     def select(self, trajectories: NDArray[np.integer[Any]]) -> "Trajectories":
         """Return the trajectories at these indices (n,), in this order."""
@@ -47,6 +49,7 @@ class Trajectories(NamedTuple):
             None if identities is None else tuple(identities[index] for index in own),
             None if attributes is None else {name: values[own] for name, values in attributes.items()},
             None if labels is None else labels[own],
+            None if self.pairs is None else self.pairs.select(own),
         )
 
 

@@ -18,6 +18,7 @@ from manyways.demonstrations.columns import as_actions, as_numbers
 from manyways.demonstrations.formats.arrays import Attributes, Trajectories, column_names, require_memory
 from manyways.demonstrations.formats.selection import Selection, listed
 from manyways.demonstrations.observations import Observations, apply
+from manyways.demonstrations.pairs import Pairs
 from manyways.demonstrations.stored import mapped, stretches
 from manyways.errors import InputError
 
@@ -78,6 +79,8 @@ class Contents:
         ignored: the names of what else there is, for a warning.
         stored: bytes on the disk.
         modes: reads the labels of all episodes; returns None where there are none.
+        labels: (episodes,), the code of each whose mode is known, which training keeps; -1 elsewhere. None without any.
+        pairs: which episodes are the same way, and which are not; None without any.
         mapped: whether what `read` returns stays on the disk.
         in_parts: whether a few episodes are read without the others.
     """
@@ -97,6 +100,8 @@ class Contents:
     ignored: tuple[str, ...] = ()
     stored: int | None = None
     modes: Callable[[], NDArray[Any] | None] = lambda: None
+    labels: NDArray[np.int64] | None = None
+    pairs: Pairs | None = None
     mapped: bool = False
     in_parts: bool = False
 
@@ -151,6 +156,8 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
         labels or None,
         None if identities is None else tuple(identities[index] for index in episodes),
         {name: values[episodes] for name, values in contents.attributes.items()} or None,
+        None if contents.labels is None else contents.labels[episodes],
+        None if contents.pairs is None else contents.pairs.select(episodes),
     )
 
 

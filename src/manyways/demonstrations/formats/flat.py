@@ -22,6 +22,7 @@ Headers = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 OBSERVATIONS = ("observations", "states", "obs")
 ACTIONS = ("actions", "acts", "action")
 ENTRY = "observations/"  # before the names of a dictionary's entries
+OF_MODES = ("known_modes", "same", "different")  # what somebody knows of trajectories' modes, and training keeps
 _FLAGS = ("terminals", "timeouts", "dones", "done")  # true at an episode's last step
 _STARTS = ("episode_starts",)  # true at its first step
 _ENDS = ("episode_ends",)  # one past its last step
@@ -79,7 +80,7 @@ def contents(
             arrays[name] = stretches(read(full), starts, lengths[episodes])
         return arrays
 
-    used = {*observations, *actions, *ENDINGS, *_KNOWN, "modes"}
+    used = {*observations, *actions, *ENDINGS, *_KNOWN, *OF_MODES, "modes"}
     return Contents(
         path,
         entries,

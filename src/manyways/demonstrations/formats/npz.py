@@ -14,12 +14,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from manyways.demonstrations.alike import as_labels
 from manyways.demonstrations.formats import flat
 from manyways.demonstrations.formats.arrays import Trajectories, require_memory
 from manyways.demonstrations.formats.contents import Contents, Entry
-from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS
+from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS, OF_MODES
 from manyways.demonstrations.formats.reading import input_errors
 from manyways.demonstrations.observations import entries
+from manyways.demonstrations.pairs import as_pairs
 from manyways.demonstrations.stored import stretches
 from manyways.errors import InputError, ManywaysError
 from manyways.files import replacing
@@ -28,7 +30,7 @@ _VERSIONS = ((1, 0), (2, 0), (3, 0))  # of NPY
 _REAL_STEPS = ("masks", "mask", "valid")  # True, or 1, where a step is real
 _PADDING = ("pad",)  # True where it is not
 _NAMES, _ATTRIBUTES = "names/", "attributes/"  # before the names of arrays, and of what is known of trajectories
-_ALL = {*OBSERVATIONS, *_REAL_STEPS, *_PADDING, "actions", "lengths", "modes", "choices", "identities"}
+_ALL = {*OBSERVATIONS, *_REAL_STEPS, *_PADDING, *OF_MODES, "actions", "lengths", "modes", "choices", "identities"}
 
 
 def recognises(path: Path) -> bool:
@@ -54,7 +56,8 @@ def contents_of(archive: "Arrays", stored: int) -> Contents:
     else:
         found = _own(archive, stored)
     modes = (lambda: archive.read("modes")) if "modes" in archive.headers else (lambda: None)
-    return replace(found, modes=modes, **_about(archive))
+    about = _about(archive)
+    return replace(found, modes=modes, **about, **_known(archive, len(found.lengths), about.get("identities")))
 
 
 def _own(archive: "Arrays", stored: int) -> Contents:
@@ -128,6 +131,27 @@ def _about(archive: "Arrays") -> dict[str, Any]:
     return about
 
 
+def _known(archive: "Arrays", count: int, identities: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return the known modes and the pairs of trajectories, as fields of `Contents`."""
+    about: dict[str, Any] = {}
+    names = identities or tuple(map(str, range(count)))
+    if "known_modes" in archive.headers:
+        about["labels"] = as_labels(archive.read("known_modes"), names)
+        if len(about["labels"]) != count:
+            raise InputError(f"known_modes has {len(about['labels'])} values for {count} trajectories; give one each")
+    pairs: dict[str, list[Any]] = {"same": [], "different": []}
+    for name in (name for name in pairs if name in archive.headers):
+        shape, dtype = archive.headers[name]
+        if len(shape) != 2 or shape[1] != 2 or dtype.kind not in "iuU":
+            raise InputError(
+                f"{name} in {archive.path} is {dtype} of shape {shape}; give places or identities of two trajectories "
+                "in each row, (pairs, 2)"
+            )
+        pairs[name] = archive.read(name).tolist()
+    found = as_pairs(pairs["same"], pairs["different"], names)
+    return about | ({} if found is None else {"pairs": found})
+
+
 def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
     """Write trajectories, with labels where there are any."""
     # To a name without its suffix NumPy would add it; an open file is used as it is.
@@ -149,6 +173,10 @@ def arrays_of(trajectories: Trajectories, modes: NDArray[Any] | None) -> dict[st
     arrays |= {_ATTRIBUTES + name: values for name, values in (trajectories.attributes or {}).items()}
     if modes is not None:
         arrays["modes"] = modes
+    if trajectories.labels is not None:
+        arrays["known_modes"] = trajectories.labels
+    if trajectories.pairs is not None:
+        arrays |= {"same": trajectories.pairs.links(), "different": trajectories.pairs.different}
     return arrays
 
 

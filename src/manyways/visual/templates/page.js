@@ -42,6 +42,11 @@ for (const [id, code] of Object.entries(data.edits.labels || {})) {
   while (discrete && names.length <= code && code < count) addMode([]); // that was split off
   if (discrete && position.has(id) && code < names.length) labels.set(position.get(id), code);
 }
+const KINDS = ["different", "same"];
+let pairs = [], held = null; // two demonstrations each, and 1 if they are the same way; one to compare others with
+KINDS.forEach((kind, same) => {
+  for (const pair of data.edits[kind] || []) if (pair.every((id) => position.has(id))) pairs.push([...pair.map((id) => position.get(id)), same]);
+});
 for (const [code, name] of Object.entries(data.edits.names || {})) if (+code < names.length) names[code] = name;
 let merged = false, changed = false, chosen = null, near = []; // demonstrations with codes near the sliders'
 const colourOf = (index) => (discrete ? data.colours[codeOf(index)] : CHOSEN);
@@ -198,6 +203,10 @@ function showOne() {
   $("one-mode").parentElement.hidden = !discrete;
   if (discrete) fill($("one-mode"), data.modes.map((_, code) => [code, nameOf(code)]), codeOf(chosen));
   $("one-exclude").textContent = excluded.has(chosen) ? "Include" : "Exclude";
+  $("one-hold").parentElement.hidden = !discrete;
+  $("one-hold").textContent = held === chosen ? "Now choose another" : "Compare";
+  $("one-same").hidden = $("one-different").hidden = held === null || held === chosen;
+  if (held !== null) { $("one-same").textContent = `The same way as ${data.ids[held]}`; $("one-different").textContent = `Another way than ${data.ids[held]}`; }
   $("time").hidden = $("series").parentElement.hidden = !place.has(chosen);
   if (place.has(chosen)) drawTime();
 }
@@ -284,6 +293,11 @@ function toggle(index) {
   if (!excluded.delete(index)) { excluded.add(index); labels.delete(index); }
   update();
 }
+function compare(same) {
+  pairs = [...pairs.filter((pair) => !pair.slice(0, 2).every((index) => index === held || index === chosen)), [held, chosen, same]];
+  held = null;
+  update();
+}
 function suspectRow([index, , score, reason]) {
   const row = element("div", undefined, { className: "suspect" });
   const button = element("button", excluded.has(index) ? "Include" : "Exclude", { type: "button" });
@@ -308,6 +322,10 @@ function edits() {
       for (const index of own.slice(0, 3)) found.anchors[data.ids[index]] = to;
     }
   }
+  KINDS.forEach((kind, same) => {
+    const own = pairs.filter((pair) => pair[2] === same && !pair.slice(0, 2).some((index) => excluded.has(index)));
+    if (own.length) found[kind] = own.map((pair) => pair.slice(0, 2).map((index) => data.ids[index]));
+  });
   return { found, size: numbers.size };
 }
 function quoted(word) { return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`; }
@@ -335,6 +353,12 @@ function drawEdits() {
   const shown = [...labels].slice(0, 30);
   for (const [index, code] of shown) { const item = element("li"); item.append(link(index), ` has the mode ${nameOf(code)}`); items.push(item); }
   if (labels.size > shown.length) items.push(element("li", `and ${plural(labels.size - shown.length, "other label")}`));
+  for (const pair of pairs) {
+    const item = element("li"), drop = element("button", "remove", { type: "button", className: "link" });
+    drop.onclick = () => { pairs = pairs.filter((each) => each !== pair); update(); };
+    item.append(link(pair[0]), pair[2] ? " is the same way as " : " is another way than ", link(pair[1]), " ", drop);
+    items.push(item);
+  }
   $("edits").replaceChildren(...items);
   const { size } = edits();
   $("command").textContent = command(size);
@@ -436,6 +460,8 @@ for (const id of ["x", "y", "z", "colour"]) $(id).onchange = () => { draw(); sho
 $("series").onchange = () => drawTime();
 $("one-mode").onchange = () => { label(chosen, +$("one-mode").value); excluded.delete(chosen); update(); };
 $("one-exclude").onclick = () => toggle(chosen);
+$("one-hold").onclick = () => { held = held === chosen ? null : chosen; showOne(); };
+KINDS.forEach((kind, same) => { $(`one-${kind}`).onclick = () => compare(same); });
 $("one-close").onclick = () => choose(null);
 update(true);
 $("plot").on("plotly_click", ({ points: [point] }) => { if (point.customdata !== undefined) choose(point.customdata); });
