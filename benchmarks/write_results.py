@@ -397,7 +397,10 @@ def pusht() -> str:
     """Return the scores on PushT, on episodes that chose nothing."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in read("benchmarks/results/pusht.json")["rows"]:
-        groups.setdefault(row["algorithm"] + (", drawn" if row.get("sampled") else ""), []).append(row)
+        name = row["algorithm"]
+        if "iterations" in row and "†" not in name:
+            name += f", {row['iterations']:,} iterations"
+        groups.setdefault(name + (", drawn" if row.get("sampled") else ""), []).append(row)
     lines = []
     for name, found in groups.items():
         scores, successes = ([row[what] for row in found] for what in ("score", "success"))
