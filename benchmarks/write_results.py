@@ -387,7 +387,8 @@ def small_data() -> str:
     head += ["bc", "mdn", "bet", "diffusion"]
     text = (
         "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code:\n"
-        "how often they do any mode rightly.\n\n"
+        "how often they do any mode rightly. `mdn`, `bet` and `diffusion` are of an earlier version there, which also\n"
+        "learned actions after the end.\n\n"
     )
     return text + table(head, lines)
 
@@ -396,15 +397,14 @@ def pusht() -> str:
     """Return the scores on PushT, on episodes that chose nothing."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in read("benchmarks/results/pusht.json")["rows"]:
-        groups.setdefault(row["algorithm"], []).append(row)
+        groups.setdefault(row["algorithm"] + (", drawn" if row.get("sampled") else ""), []).append(row)
     lines = []
     for name, found in groups.items():
         scores, successes = ([row[what] for row in found] for what in ("score", "success"))
-        seconds = statistics.mean(row["processor_seconds"] for row in found)
+        times = [row["processor_seconds"] for row in found if "processor_seconds" in row]  # of those trained there
+        seconds = f"{statistics.mean(times):.0f} s" if times else ""
         each = ", ".join(f"{score:.3f}" for score in scores)
-        lines.append(
-            [name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}", each, f"{seconds:.0f} s"]
-        )
+        lines.append([name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}", each, seconds])
     return table(["algorithm", "score", "success", "each seed's score", "processor time"], lines)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BeT,
         Diffusion,
         InfoGAIL,
+        VQBeT,
         algorithm_names,
         get_algorithm,
         register_algorithm,
@@ -77,6 +78,7 @@ __all__ = [
     "Selection",
     "Task",
     "Training",
+    "VQBeT",
     "WriteError",
     "algorithm_names",
     "compare",
@@ -105,7 +107,7 @@ __all__ = [
 _HOMES = {
     "manyways.algorithms": (
         "BC GAIL MDN SOGBC SOGGAIL VAEGAIL Algorithm BeT "
-        "Diffusion InfoGAIL algorithm_names get_algorithm register_algorithm"
+        "Diffusion InfoGAIL VQBeT algorithm_names get_algorithm register_algorithm"
     ),
     "manyways.algorithms.sog": "SOG SOGModel",
     "manyways.algorithms.training": "Training",

@@ -202,3 +202,18 @@ def test_last_weights_are_kept_where_they_are_asked_for():
     kept = training._held_out_loss(training.best_network(), training.held_out)
     assert kept == pytest.approx(training.validation_loss, rel=1e-5)
     assert kept > training._best_loss
+
+
+def test_of_pictures_plans_say_that_the_data_are_peoples(monkeypatch):
+    monkeypatch.setattr(defaults, "_MUCH", 300)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(256, size=(20, 20, 8, 8), dtype=np.uint8)
+    data = manyways.Demonstrations.from_arrays(zip(pictures, rng.normal(size=(20, 20, 2)), strict=True))
+    prior = manyways.Categorical(2)
+    found = defaults.resolve(manyways.SOGBC(prior=prior), data)
+    assert (found.history, found.horizon, found.optimizer, found.network) == (1, 1, "muon", "paper")
+    found = defaults.resolve(manyways.SOGBC(prior=prior, horizon=8), data)
+    assert (found.history, found.horizon, found.optimizer, found.network) == (2, 8, "adamw", "residual")
+    found = defaults.resolve(manyways.SOGBC(prior=prior, horizon=8, history=1, optimizer="muon"), data)
+    assert (found.history, found.horizon, found.optimizer, found.network) == (1, 8, "muon", "residual")
+    assert defaults.resolve(manyways.Diffusion(), data).horizon == 8

@@ -158,9 +158,9 @@ def test_details_need_discrete_codes():
         manyways.SOGBC(prior=manyways.Gaussian(1), details=4)
 
 
-@pytest.mark.parametrize("algorithm", [manyways.BC, manyways.MDN, manyways.BeT, manyways.Diffusion])
+@pytest.mark.parametrize("algorithm", [manyways.BC, manyways.MDN, manyways.BeT, manyways.VQBeT, manyways.Diffusion])
 def test_every_algorithm_that_clones_sees_and_plans_as_much(algorithm, demonstrations):
-    more = {"heads": 2, "layers": 1} if algorithm is manyways.BeT else {}
+    more = {"heads": 2, "layers": 1} if issubclass(algorithm, manyways.BeT) else {}
     policy = algorithm(**(PLANS | {"iterations": 3} | more), network="residual").fit(demonstrations)
     assert (policy.network.window, policy.network.chunk, policy.network.executed) == (3, 4, 2)
     state = None

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import manyways
-from manyways import MDN, BeT, Diffusion, InputError
+from manyways import MDN, BeT, Diffusion, InputError, VQBeT
 from manyways.algorithms.without_codes import WithoutCodesTraining
 from manyways.demonstrations.spaces import box
 from manyways.networks.base import choose
@@ -16,6 +16,7 @@ torch.manual_seed(0)
 SMALL = {
     MDN: {"steps_per_batch": 64, "hidden": 16, "iterations": 20},
     BeT: {"steps_per_batch": 16, "hidden": 16, "heads": 2, "layers": 1, "history": 4, "bins": 8, "iterations": 20},
+    VQBeT: {"steps_per_batch": 16, "hidden": 16, "heads": 2, "layers": 1, "history": 4, "bins": 4, "iterations": 20},
     Diffusion: {"steps_per_batch": 64, "hidden": 16, "iterations": 20},
 }
 ALL = pytest.mark.parametrize("algorithm", list(SMALL))
@@ -55,6 +56,7 @@ def walks(steps=20, trajectories=40):
     [
         MDN(iterations=150, steps_per_batch=64, hidden=32, learning_rate=0.02),
         BeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
+        VQBeT(iterations=100, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
@@ -74,6 +76,7 @@ def test_both_modes_are_drawn_and_nothing_between_them(settings):
     "settings",
     [
         BeT(iterations=150, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
+        VQBeT(iterations=400, steps_per_batch=16, hidden=32, layers=1, history=3, learning_rate=5e-3, validation=0),
         Diffusion(iterations=300, steps_per_batch=128, hidden=64, history=2, horizon=8, optimizer="muon"),
     ],
     ids=lambda settings: settings.name,
@@ -138,6 +141,36 @@ def test_bins_without_actions_are_never_drawn():
     assert policy.network.centres.isfinite().sum() == 2
 
 
+def either_plan(trajectories=40, steps=20):
+    """Return demonstrations that turn from -1 to 1 or from 1 to -1 midway, a little more or less far."""
+    rng = np.random.default_rng(0)
+    turns = np.where(np.arange(steps) < steps // 2, -1.0, 1.0)[None, :, None]
+    sizes = np.where(np.arange(trajectories) % 2, 1.0, -1.0) + 0.1 * np.sign(rng.normal(size=trajectories))
+    actions = turns * sizes[:, None, None]
+    return manyways.Demonstrations.from_arrays(zip(np.zeros(actions.shape), actions, strict=True))
+
+
+def test_two_codes_tell_plans_apart_and_are_decoded_into_them():
+    data = either_plan()
+    network = VQBeT(bins=2, history=1, horizon=20, optimizer="adamw").start(data).network  # four different plans
+    plans = torch.from_numpy(data.actions).view(len(data), -1)
+    plans = network.actions.targets(plans[..., None]).flatten(1)
+    codes = network.quantizer(plans, torch.ones_like(plans))
+    assert len(codes.unique(dim=0)) == 4
+    assert len(torch.cat([codes, plans.sign()], dim=1).unique(dim=0)) == 4  # a code of both has one sign
+    np.testing.assert_allclose(network.quantizer.decode(codes), plans, atol=0.05)
+    assert not any(parameter.requires_grad for parameter in network.quantizer.parameters())
+
+
+def test_gradient_steps_leave_the_autoencoder_as_it_is():
+    training = small(VQBeT).start(walks())
+    before = copy.deepcopy(training.network.quantizer.state_dict())
+    for _ in range(3):
+        training.step()
+    assert_identical(training.network.quantizer.state_dict(), before)
+    assert_identical(training.policy().network.quantizer.state_dict(), before)
+
+
 def test_a_step_of_the_transformer_does_not_see_later_ones():
     network = small(BeT).start(walks()).network.eval()
     windows = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0))
@@ -187,6 +220,17 @@ def test_a_perfect_denoiser_draws_the_demonstrated_actions():
     assert 0.4 < (actions[:, 0] > 0).float().mean() < 0.6
 
 
+@ALL
+def test_width_follows_from_the_observations(algorithm):
+    rng = np.random.default_rng(0)
+    for size, width in ((3, 128), (129, 256)):  # as SOG-BC's
+        pairs = [(rng.normal(size=(30, size)), rng.normal(size=(30, 1))) for _ in range(4)]
+        network = algorithm(steps_per_batch=4).start(manyways.Demonstrations.from_arrays(pairs)).network
+        assert network.settings()["hidden"] == width
+        other = small(algorithm, hidden=16).start(manyways.Demonstrations.from_arrays(pairs)).network
+        assert other.settings()["hidden"] == 16
+
+
 def test_choices_are_drawn_by_their_probabilities():
     logits = torch.log(torch.tensor([0.1, 0.6, 0.3])).expand(5000, 3) + 7
     shares = np.bincount(choose(logits, np.random.default_rng(0)), minlength=3) / 5000
@@ -233,7 +277,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
     training = settings.start(demonstrations)
     assert isinstance(training, WithoutCodesTraining)
     assert np.isnan(training.loss)
-    assert training.learning_rate == training.settings.learning_rate == (2e-3 if algorithm is BeT else 1e-2)
+    assert training.learning_rate == training.settings.learning_rate == (2e-3 if issubclass(algorithm, BeT) else 1e-2)
     history = []
     policy = settings.fit(demonstrations, callback=lambda now: history.append((now.iteration, now.loss, now.scalars())))
     assert [iteration for iteration, _, _ in history] == [1, 2]
@@ -243,7 +287,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
         assert loss == pytest.approx(sum(scalars.values()) - loss if len(scalars) > 1 else loss, rel=1e-5)
     assert training.code_usage.shape == (0,)
     assert training.code_usage.dtype == np.int64
-    expected = {MDN: 64, BeT: 16 * 4, Diffusion: 64 * 9}[algorithm]
+    expected = {MDN: 64, BeT: 16 * 4, VQBeT: 16 * 4, Diffusion: 64 * 9}[algorithm]
     assert training.steps_per_iteration == expected
     assert policy.network.kind == settings.name
     assert settings.to_json()["iterations"] == 2
@@ -252,7 +296,7 @@ def test_training_has_what_a_run_needs(algorithm, demonstrations):
 def test_rows_stay_within_their_trajectory(demonstrations):
     training = small(Diffusion, steps_per_batch=500).start(demonstrations)
     demonstrations = training.demonstrations
-    observation_rows, action_rows = training._draw()
+    observation_rows, action_rows, known = training._draw()
     assert observation_rows.shape == (500, 2)
     assert action_rows.shape == (500, 9)
     own = demonstrations.trajectory_of(observation_rows[:, -1].numpy())
@@ -263,9 +307,31 @@ def test_rows_stay_within_their_trajectory(demonstrations):
     # The last action is repeated beyond the end, the first observation before the start.
     lasts = demonstrations.starts + demonstrations.lengths - 1
     assert np.isin(action_rows[:, 1:-1][later[:, 1:] == 0], lasts).all()
+    assert known[:, :2].all()
+    assert torch.equal(known[:, 2:], later[:, 1:] == 1)  # what is repeated was not done
     assert np.isin(
         observation_rows[:, 0][observation_rows[:, 0] == observation_rows[:, 1]], demonstrations.starts
     ).all()
+
+
+@ALL
+def test_actions_after_the_end_are_not_learned(algorithm):
+    network = small(algorithm, history=2, horizon=4).start(walks()).network.eval()
+    windows = torch.randn(6, 2, 2, generator=torch.Generator().manual_seed(0))
+    actions = torch.randn(6, 5, 1, generator=torch.Generator().manual_seed(1))
+    known = (torch.arange(5) < torch.arange(1, 7)[:, None]) | (torch.arange(5) < 2)
+    repeated = torch.where(known, actions[..., 0], actions[:, 1]).unsqueeze(2)
+
+    def loss(actions, known):
+        parts = network.losses(windows, actions, torch.Generator().manual_seed(2), known)
+        return sum(parts.values()).item()
+
+    if algorithm is not Diffusion:  # whose noisy actions are inputs too
+        assert loss(actions, known) == pytest.approx(loss(repeated, known), rel=1e-5)
+    assert loss(repeated, known) != pytest.approx(loss(repeated, None), rel=1e-3)
+    assert loss(actions, torch.ones_like(known)) == pytest.approx(loss(actions, None), rel=1e-5)
+    if algorithm is Diffusion:
+        assert loss(actions, torch.zeros_like(known)) == 0
 
 
 @ALL

@@ -14,7 +14,8 @@ import manyways
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-LIBRARIES = {"common", "families", "label_tables", "mode_rivals", "mode_sets", "mode_tables", "yardstick"}
+LIBRARIES = {"common", "families", "label_tables", "mode_rivals", "mode_sets", "mode_tables", "pusht_pictures"}
+LIBRARIES |= {"yardstick"}
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in LIBRARIES)
 
 # Those that need more than seconds even at their smallest (a virtual environment of 1.8 GB, minutes of `make demo`),

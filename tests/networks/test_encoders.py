@@ -14,13 +14,15 @@ import manyways
 from manyways import Categorical, Demonstrations, InputError, Policy
 from manyways.demonstrations.spaces import box
 from manyways.evaluation.metrics import purity
-from manyways.networks.encoders import Convolutional, Flat, features_of, make_encoder
+from manyways.networks import base
+from manyways.networks.encoders import Convolutional, Flat, features_of, fixed_features, make_encoder
 
 QUICK = {
     "sog-bc": {"iterations": 150, "hidden": 16, "trajectories_per_batch": 8, "steps_per_trajectory": 8},
     "bc": {"iterations": 3, "hidden": 16},
     "mdn": {"iterations": 3, "hidden": 16, "steps_per_batch": 16},
     "bet": {"iterations": 3, "hidden": 16, "heads": 2, "layers": 1, "steps_per_batch": 8, "history": 3},
+    "vq-bet": {"iterations": 3, "hidden": 16, "heads": 2, "layers": 1, "steps_per_batch": 8, "history": 3, "bins": 4},
     "diffusion": {"iterations": 3, "hidden": 16, "steps_per_batch": 16},
     **{
         name: {
@@ -286,3 +288,37 @@ def test_an_encoder_by_name_or_from_a_module(tmp_path, monkeypatch):
 def test_an_encoder_that_cannot_be_used_is_refused_in_a_sentence(encoder, message, demonstrations):
     with pytest.raises(InputError, match=message):
         manyways.SOGBC(prior=Categorical(2), encoder=encoder).start(demonstrations)
+
+
+def test_the_linear_answer_is_to_numbers_and_not_to_what_an_encoder_learns():
+    data, _ = lights()
+    kinds = {"conv": 2, "flat": data.observations["image"][0].size + 2, Places(): 0}  # whose scale is learned
+    for encoder, columns in kinds.items():
+        network = manyways.SOGBC(
+            prior=Categorical(1), encoder=encoder, history=2, horizon=2, linear=True, optimizer="adamw", hidden=16
+        )
+        network = network.start(data).network
+        own = slice(network.feature_size - columns, network.feature_size)
+        assert fixed_features(network.encoder, network.feature_size) == own
+        weight = network.linear.weight.view(2, network.feature_size, -1)
+        assert (weight[:, own] != 0).any() == (columns > 0)
+        assert weight.count_nonzero() == weight[:, own].count_nonzero()
+
+
+def test_the_held_out_loss_is_the_same_however_many_are_looked_at_together(monkeypatch):
+    data, _ = lights(trajectories=30)
+    for settings in (manyways.MDN(**QUICK["mdn"], horizon=2), manyways.SOGBC(prior=Categorical(2), **QUICK["sog-bc"])):
+        training = settings.start(data)
+        whole = training._held_out_loss(training.network.eval(), training.held_out)
+        with monkeypatch.context() as patched:
+            patched.setattr(base, "_OBSERVED_AT_ONCE", 258 * 5)
+            assert training.network.at_once(100) == 5 // training.network.window
+            parts = training._held_out_loss(training.network, training.held_out)
+        assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_window_counts_in_what_is_looked_at_together():
+    data, _ = lights()  # 258 numbers in an observation
+    network = manyways.SOGBC(prior=Categorical(2), history=2, **QUICK["sog-bc"]).start(data).network
+    assert network.at_once(100) == 100
+    assert network.at_once(2**20) == 2**24 // 516

@@ -8,13 +8,14 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import manyways
-from manyways import MDN, BeT, Diffusion, InputError, Policy
+from manyways import MDN, BeT, Diffusion, InputError, Policy, VQBeT
 from manyways.demonstrations.spaces import box
 from manyways.networks.chunks import ChunkNetwork
 
 SETTINGS = {
     "mdn": MDN(iterations=5, hidden=16, steps_per_batch=64),
     "bet": BeT(iterations=5, hidden=16, heads=2, layers=1, history=4, bins=8, steps_per_batch=16),
+    "vq-bet": VQBeT(iterations=5, hidden=16, heads=2, layers=1, history=4, bins=8, steps_per_batch=16),
     "diffusion": Diffusion(iterations=5, hidden=16, steps_per_batch=64),
 }
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from manyways.algorithms.adversarial.settings import GAIL, SOGGAIL, VAEGAIL, Adversarial, InfoGAIL
-from manyways.algorithms.settings import BC, MDN, SOGBC, Algorithm, BeT, Cloning, Diffusion
+from manyways.algorithms.settings import BC, MDN, SOGBC, Algorithm, BeT, Cloning, Diffusion, VQBeT
 from manyways.errors import InputError
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Cloning",
     "Diffusion",
     "InfoGAIL",
+    "VQBeT",
     "algorithm_names",
     "get_algorithm",
     "register_algorithm",
@@ -54,7 +55,7 @@ def register_algorithm(algorithm: _Settings) -> _Settings:
     return algorithm
 
 
-for _algorithm in (SOGBC, BC, MDN, BeT, Diffusion, SOGGAIL, GAIL, InfoGAIL, VAEGAIL):
+for _algorithm in (SOGBC, BC, MDN, BeT, VQBeT, Diffusion, SOGGAIL, GAIL, InfoGAIL, VAEGAIL):
     register_algorithm(_algorithm)
 
 

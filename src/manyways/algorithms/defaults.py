@@ -84,12 +84,12 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
     """
     if isinstance(getattr(settings, "prior", None), Gaussian) or choices_of(demonstrations.action_space) is not None:
         settings = _filled(settings, {"details": 1})
-    if any(getattr(settings, name) is None for name in settings.person):
-        # Of images this regression sees too little to tell a person's errors from its own.
-        boxes = entry_spaces(demonstrations.observation_space).values()
-        measurable = all(len(box.shape) == 1 for box in boxes)
+    # Of images this regression sees too little to tell a person's errors from its own: there, plans are people's.
+    pictures = any(len(box.shape) > 1 for box in entry_spaces(demonstrations.observation_space).values())
+    planned = pictures and (settings.horizon or 1) > 1
+    if planned or any(getattr(settings, name) is None for name in settings.person):
         # The same data get the same network with every seed.
-        persistent = measurable and persistence(demonstrations) >= _PERSISTENT
+        persistent = planned if pictures else persistence(demonstrations) >= _PERSISTENT
         settings = _filled(settings, settings.person if persistent else settings.agent)
         if persistent and demonstrations.steps >= _MUCH:
             settings = _filled(settings, settings.large)

@@ -306,9 +306,11 @@ class WithoutCodes(Cloning):
 
     Args:
         steps_per_batch: demonstrated steps in a gradient step, drawn at random from all; by the optimizer unless given.
+        hidden: width of the network; that of SOG-BC unless given.
     """
 
     steps_per_batch: int | None = None
+    hidden: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -366,6 +368,7 @@ class BeT(WithoutCodes):
     summary: ClassVar[str] = "Behaviour transformer: a bin of actions and an offset (Shafiullah et al. 2022)."
 
     agent: ClassVar[dict[str, Any]] = Cloning.agent | {"history": 10}
+    large: ClassVar[dict[str, Any]] = Cloning.large | {"hidden": 128}  # two such layers have the weights of the others
     batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(2e-3, 48)
 
     bins: int = 64
@@ -378,12 +381,27 @@ class BeT(WithoutCodes):
         super().__post_init__()
         require_at_least(self, 1, "bins", "layers", "heads")
         require_at_least(self, 0, "focal", "offset_weight")
-        if self.hidden is None or self.hidden % self.heads:
-            raise InputError(f"hidden is {self.hidden}; give a multiple of the {self.heads} heads")
+        hidden = self.hidden or 128  # or twice as much
+        if hidden % self.heads:
+            raise InputError(f"hidden is {hidden}; give a multiple of the {self.heads} heads")
 
     def network_settings(self) -> dict[str, Any]:
         """Return the network's arguments, except those that all have."""
         return {name: getattr(self, name) for name in ("bins", "layers", "heads")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQBeT(BeT):
+    """Settings of VQ-BeT: those of BeT.
+
+    Args:
+        bins: of each of both codes of a plan.
+    """
+
+    name: ClassVar[str] = "vq-bet"
+    summary: ClassVar[str] = "Behaviour transformer with two learned codes of a plan (Lee et al. 2024)."
+
+    bins: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)

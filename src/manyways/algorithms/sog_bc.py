@@ -25,7 +25,7 @@ from manyways.algorithms.constrained import ConstrainedCodes
 from manyways.algorithms.defaults import resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
-from manyways.algorithms.training import STEPS_TO_CHECK, CloningTraining, residual_settings
+from manyways.algorithms.training import STEPS_TO_CHECK, WIDTH, CloningTraining, network_of_width, residual_settings
 from manyways.clustering.constraints import Constraints, best_codes
 from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import continuous_codes
@@ -49,7 +49,6 @@ from manyways.search.factored import (
     trajectory_losses,
 )
 
-_WIDTH = 128
 _SPREAD_AT_ONCE = 2**16  # entries of all codes; with more, they are spread over the prior every few iterations only
 
 
@@ -109,10 +108,8 @@ class SOGBCTraining(CloningTraining):
                 linear=bool(settings.linear),
             )
 
-        network = make_network(settings.hidden or _WIDTH)
-        if settings.hidden is None and network.feature_size > _WIDTH:
-            network = make_network(2 * _WIDTH)
-        super().__init__(settings, demonstrations, network, muon_width=_WIDTH)
+        network = network_of_width(make_network, settings.hidden)
+        super().__init__(settings, demonstrations, network, muon_width=WIDTH)
         self._give_codes = give_codes
         self.code_usage = prior.usage(np.zeros((0, prior.dimension), np.float32))
         if isinstance(prior, Categorical):

@@ -8,7 +8,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from manyways.policies.policy import Policy
 if TYPE_CHECKING:
     from manyways.algorithms.settings import Algorithm, Cloning
 
+WIDTH = 128  # as in the paper
 _CHECKS = 50  # of the held-out loss in a training
 STEPS_TO_CHECK = 4096  # at most, evenly spaced
 # Of the residual network.
@@ -324,6 +325,15 @@ class CloningTraining(Training):
             self._best, self._best_loss = take_prefix("best", tensors), float(tensors["best_loss"])
             for number, optimizer in enumerate(self._optimizers):
                 load_moments(optimizer, take_prefix(f"optimizer.{number}", tensors))
+
+
+Network = TypeVar("Network", bound=ActionNetwork)
+
+
+def network_of_width(make: Callable[[int], Network], hidden: int | None) -> Network:
+    """Return a network of this width. Where none is given, it is 128, and 256 for more features of an observation."""
+    network = make(hidden or WIDTH)
+    return make(2 * WIDTH) if hidden is None and network.feature_size > WIDTH else network
 
 
 def residual_settings(settings: "Cloning") -> dict[str, Any]:

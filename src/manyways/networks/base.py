@@ -14,6 +14,8 @@ from manyways.networks.actions import make_actions
 from manyways.networks.encoders import Encoder, encode, encoder_name, features_of, make_encoder
 from manyways.networks.normalization import ObservationNormalizer
 
+_OBSERVED_AT_ONCE = 2**24  # values in memory, where no gradients are needed; an encoder's layers take as much again
+
 
 class ActionNetwork(nn.Module):
     """Maps a window of observations, and a code if the network has codes, to a chunk of actions.
@@ -86,6 +88,10 @@ class ActionNetwork(nn.Module):
         if hasattr(self.encoder, "initialize"):
             self.encoder.initialize(generator)
         initialize_layers(self, generator, self.encoder, small)
+
+    def at_once(self, most: int) -> int:
+        """Return how many windows of observations to look at together: at most `most`, fewer where they are large."""
+        return max(1, min(most, _OBSERVED_AT_ONCE // (self.window * sum(self.observations.sizes.values()))))
 
     def features(self, inputs: Any) -> Tensor:
         """Return features (..., features) of normalised observations (..., *shape)."""

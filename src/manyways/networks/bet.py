@@ -15,136 +15,65 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.sampling import some_rows
-from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import around
-from manyways.networks.actions import require_continuous
 from manyways.networks.base import choose
 from manyways.networks.chunks import ChunkNetwork
-from manyways.networks.encoders import Encoder
 from manyways.networks.registry import register_network
+from manyways.networks.transformer import TransformerNetwork
 
-_ACTIONS_FOR_BINS = 20_000  # at most, drawn at random; more hardly change the centres
+_CHUNKS = 20_000  # at most, drawn at random; more hardly change the centres
 
 
 @register_network
-class BeTNetwork(ChunkNetwork):
-    """A causal transformer from a window of observations to bins and offsets, at every step of the window.
-
-    Args:
-        observation_space, action_space: of one step.
-        window, chunk, executed: as in `ActionNetwork`; a bin is of whole chunks.
-        bins: of the actions.
-        layers, heads, hidden: of the transformer.
-        encoder: from an observation to features.
-        blocks: without effect; the layers are residual ones anyway.
-        dropout: of the transformer.
-        seed: of the encoder's weights, where it is made here.
-    """
+class BeTNetwork(TransformerNetwork):
+    """The weights of bins and an offset for each, at every step of the window; arguments as for the base class."""
 
     kind = "bet"
 
     centres: Tensor  # (bins, action size), normalised; infinity where there are fewer different actions than bins
 
-    def __init__(
-        self,
-        observation_space: Space,
-        action_space: Space,
-        window: int,
-        bins: int,
-        layers: int,
-        heads: int,
-        hidden: int,
-        encoder: Encoder = None,
-        chunk: int = 1,
-        executed: int = 1,
-        blocks: int = 0,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        require_continuous(action_space, "bet")
-        super().__init__(
-            observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
-        )
-        self.bins = bins
-        self.heads = heads
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
         self.focal, self.offset_weight = 0.0, 1.0  # of the loss alone
-        self.register_buffer("centres", torch.zeros(bins, chunk * self.actions.outputs))
-        self.embedding = nn.Linear(self.feature_size, hidden)
-        self.positions = nn.Parameter(torch.zeros(window, hidden))
-        layer = nn.TransformerEncoderLayer(
-            hidden, heads, 4 * hidden, dropout=dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.transformer = nn.TransformerEncoder(layer, layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
-        self.output = nn.Linear(hidden, bins * (1 + chunk * self.actions.outputs))
+        self.register_buffer("centres", torch.zeros(self.bins, self.size))
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's other arguments than spaces, encoder and seed."""
-        return {
-            "window": self.window,
-            "chunk": self.chunk,
-            "executed": self.executed,
-            "bins": self.bins,
-            "layers": self.transformer.num_layers,
-            "heads": self.heads,
-            "hidden": self.output.in_features,
-        }
-
-    def matrices(self) -> list[Tensor]:
-        """Return the weights of the encoder, the embedding and the transformer's layers."""
-        return [*super().matrices(), self.embedding.weight, *(p for p in self.transformer.parameters() if p.ndim == 2)]
-
-    def initialize(self, generator: torch.Generator, small: bool = False) -> None:
-        """Draw orthogonal weights with gain 1, and small positions; set the biases to 0; `small` is without effect."""
-        nn.init.normal_(self.positions, std=0.1, generator=generator)
-        if hasattr(self.encoder, "initialize"):
-            self.encoder.initialize(generator)
-        for name, parameter in self.named_parameters():
-            if name.startswith("encoder."):
-                continue
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.ndim == 2 and parameter is not self.positions:
-                nn.init.orthogonal_(parameter, generator=generator)
+    def outputs_for(self, bins: int) -> int:
+        """Return how many numbers the last layer gives: a weight and an offset for each bin."""
+        return bins * (1 + self.size)
 
     def fit(self, demonstrations: Demonstrations, seed: int) -> None:
         """Measure the normalisation, and find the bins by k-means."""
         super().fit(demonstrations, seed)
-        rng = np.random.default_rng(seed)
-        rows = some_rows(rng, demonstrations.steps, _ACTIONS_FOR_BINS)
-        planned = around(demonstrations, rows, 0, self.chunk - 1)
-        actions = self.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
-        clusters = min(self.bins, len(np.unique(actions, axis=0)))
-        centres = KMeans(clusters, n_init=1, random_state=seed).fit(actions.astype(np.float64)).cluster_centers_
+        chunks = demonstrated_chunks(self, demonstrations, np.random.default_rng(seed))
+        clusters = min(self.bins, len(np.unique(chunks, axis=0)))
+        centres = KMeans(clusters, n_init=1, random_state=seed).fit(chunks.astype(np.float64)).cluster_centers_
         self.centres.fill_(math.inf)
         self.centres[:clusters] = torch.from_numpy(centres)
 
     def forward(self, windows: Any) -> tuple[Tensor, Tensor]:
         """Return the bins' logits (n, window, bins) and offsets (n, window, bins, chunk * action size)."""
-        features = self.embedding(self.features(windows)) + self.positions
-        mask = nn.Transformer.generate_square_subsequent_mask(self.window, device=features.device)
-        outputs = self.output(self.transformer(features, mask, is_causal=True))
+        outputs: Any = self.outputs(windows)  # whose `split` has no types
         logits, offsets = outputs.split([self.bins, outputs.shape[2] - self.bins], dim=2)
         logits = logits.masked_fill(self.centres.isinf().any(dim=1), -math.inf)
         return logits, offsets.unflatten(2, (self.bins, -1))
 
-    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the focal loss of the bins, in nats, and the weighted squared error of the true bins' offsets."""
         logits, offsets = (outputs.flatten(0, 1) for outputs in self(windows))
-        actions = actions.unfold(1, self.chunk, 1).mT.flatten(2).flatten(0, 1)  # (n * window, chunk * action size)
-        # The default, by products, would subtract infinities.
-        distances = torch.cdist(actions, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        bins = distances.argmin(dim=1)
-        log_likelihood = -functional.cross_entropy(logits, bins, reduction="none")
-        focal = -((1 - log_likelihood.exp()) ** self.focal * log_likelihood).mean()
+        chunks, done = self.chunks(actions, known)
+        bins = nearest(self.centres, chunks, done)
         offset = offsets[torch.arange(len(bins)), bins]
-        error = functional.mse_loss(offset, actions - self.centres[bins])
-        return {"bins": focal, "offsets": self.offset_weight * error}
+        error = (done * (offset - chunks + self.centres[bins]).square()).mean()
+        return {"bins": focal_losses(logits, bins, self.focal).mean(), "offsets": self.offset_weight * error}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Return the centre plus the offset of a bin drawn by its weight; without `rng`, of the heaviest bin."""
@@ -152,3 +81,40 @@ class BeTNetwork(ChunkNetwork):
         bins = logits.argmax(dim=1) if rng is None else choose(logits, rng)
         chunks = self.centres[bins] + offsets[torch.arange(len(bins)), bins]
         return chunks.view(len(bins), self.chunk, -1)[:, : self.executed]
+
+
+def demonstrated_chunks(
+    network: ChunkNetwork, demonstrations: Demonstrations, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return normalised chunks that were demonstrated whole, (chunks, chunk * action size), 20,000 at most.
+
+    Nobody knows what would come after an end. Where no trajectory is as long as a chunk, its last action is repeated.
+    """
+    rows = some_rows(rng, demonstrations.steps, _CHUNKS)
+    planned = around(demonstrations, rows, 0, network.chunk - 1)
+    whole = planned[:, -1] - planned[:, 0] == network.chunk - 1
+    planned = planned[whole] if whole.any() else planned
+    chunks: NDArray[np.float32] = (
+        network.actions.targets(torch.from_numpy(demonstrations.actions[planned])).flatten(1).numpy()
+    )
+    return chunks
+
+
+def nearest(centres: Tensor, chunks: Tensor, done: Tensor) -> Tensor:
+    """Return the nearest centre of each chunk, (n,).
+
+    Args:
+        centres: (centres, chunk * action size); those at infinity are never the nearest.
+        chunks: (n, chunk * action size).
+        done: the same, 1 for actions that count, else 0.
+    """
+    exist = centres.isfinite().all(dim=1)
+    centres = centres.masked_fill(~exist[:, None], 0)
+    distances = done @ centres.square().T - 2 * (done * chunks) @ centres.T  # less what all have in common
+    return distances.masked_fill(~exist, math.inf).argmin(dim=1)
+
+
+def focal_losses(logits: Tensor, wanted: Tensor, focal: float) -> Tensor:
+    """Return the focal losses (Lin et al. 2017) of these choices (n,), in nats; cross-entropy where `focal` is 0."""
+    log_likelihood = -functional.cross_entropy(logits, wanted, reduction="none")
+    return -((1 - log_likelihood.exp()) ** focal * log_likelihood)

@@ -26,7 +26,9 @@ class ChunkNetwork(ActionNetwork):
         initialize_residual(self, generator)
 
     @abstractmethod
-    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the terms of the loss by name.
 
         Args:
@@ -34,6 +36,8 @@ class ChunkNetwork(ActionNetwork):
             actions: (n, window - 1 + chunk, ...), the loss's targets: the action on each observation of the window, and
                 the rest of the chunk.
             generator: of noise, on the CPU.
+            known: (n, window - 1 + chunk), which of these actions were done; None where all were. Those after a
+                trajectory's end have no loss.
         """
 
     @abstractmethod

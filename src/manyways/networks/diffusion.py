@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from manyways.demonstrations.spaces import Space
 from manyways.networks.actions import require_continuous
@@ -100,14 +99,19 @@ class DiffusionNetwork(ChunkNetwork):
         chunks: Tensor = self.output(self.layers(inputs))
         return chunks.view_as(noisy)
 
-    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the mean squared error of the denoised actions, for noise of a random level."""
         chunks = actions[:, -self.chunk :]
         levels = torch.randint(NOISE_LEVELS, (len(chunks),), generator=generator).to(chunks.device)
         noise = torch.randn(chunks.shape, generator=generator).to(chunks.device)
         signal = self.signal[levels, None, None]
         noisy = signal.sqrt() * chunks + (1 - signal).sqrt() * noise
-        return {"actions": functional.mse_loss(self.denoise(self.features(windows), noisy, levels), chunks)}
+        squares = (self.denoise(self.features(windows), noisy, levels) - chunks).square()
+        if known is not None:
+            squares = squares * known[:, -self.chunk :, None]
+        return {"actions": squares.mean()}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Return denoised actions, from noise (DDIM, Song et al. 2021); without `rng`, from zeros."""

@@ -67,6 +67,9 @@ class Convolutional(nn.Module):
     Args:
         space: of one observation, which has an image.
         features: for each image.
+
+    Attributes:
+        fixed: how many features stand at the end as they were observed.
     """
 
     def __init__(self, space: Space, features: int = 128) -> None:
@@ -76,6 +79,7 @@ class Convolutional(nn.Module):
         if not self._images:
             raise InputError(f"the encoder 'conv' needs an image, but an observation is {describe(space)}; take 'flat'")
         self.towers = nn.ModuleList(_tower(boxes[name].shape, features) for name in self._images)
+        self.fixed = sum(math.prod(box.shape) for name, box in boxes.items() if name not in self._images)
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw orthogonal weights with gain √2 and set the biases to 0."""
@@ -188,6 +192,19 @@ def features_of(encoder: nn.Module, space: Space) -> int:
             f"the encoder {type(encoder).__name__} returns {shape} for 2 observations; let it return (2, features)"
         )
     return features.shape[1]
+
+
+def fixed_features(encoder: nn.Module, size: int) -> slice:
+    """Return which of an encoder's features stay as they are in training.
+
+    They are all where nothing is learned. Else an encoder may say in `fixed` how many they are, at the end.
+
+    Args:
+        encoder: any.
+        size: how many features it has.
+    """
+    learns = any(parameter.requires_grad for parameter in encoder.parameters())
+    return slice(size - int(getattr(encoder, "fixed", 0)) if learns else 0, size)
 
 
 def encode(encoder: nn.Module, inputs: Any, ndims: Mapping[str, int]) -> Tensor:

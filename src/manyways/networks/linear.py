@@ -27,17 +27,18 @@ class LinearAnswer(nn.Module):
         self.register_buffer("weight", torch.zeros(inputs, outputs))
         self.register_buffer("scale", torch.ones(outputs))
 
-    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+    def fit(self, inputs: Tensor, targets: Tensor, columns: Tensor) -> None:
         """Fit by ridge regression, and measure what is left.
 
         Args:
-            inputs: (steps, inputs), normalised.
+            inputs: (steps, columns), normalised.
             targets: (steps, outputs), normalised actions.
+            columns: (columns,), which of all inputs these are: those that training leaves as they are.
         """
         x, y = inputs.double(), targets.double()
         penalty = _RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
         weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y)
-        self.weight.copy_(weight)
+        self.weight.zero_()[columns] = weight.to(self.weight)
         self.scale.copy_((y - x @ weight).std(dim=0, correction=0).clamp_min(_LEAST_SCALE))
 
     def less(self, targets: Tensor, inputs: Tensor) -> Tensor:

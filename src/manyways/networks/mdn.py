@@ -84,18 +84,22 @@ class MDNNetwork(ChunkNetwork):
         logits, rest = outputs.split([self.components, outputs.shape[1] - self.components], dim=1)
         return logits.log_softmax(dim=1), rest.unflatten(1, (self.components, self.parts, self.chunk, -1))
 
-    def losses(self, windows: Any, actions: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, windows: Any, actions: Tensor, generator: torch.Generator, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the mean negative log likelihood of the normalised actions, in nats."""
         weights, components = self.mixture(windows)
         targets = actions[:, None, -self.chunk :]  # (n, 1, chunk, ...)
         if self.actions.discrete:
             targets = targets.expand(-1, self.components, -1, -1)
-            likelihoods = -self.actions.errors(components[:, :, 0], targets).sum(dim=2)
+            likelihoods = -self.actions.errors(components[:, :, 0], targets)  # (n, components, chunk)
         else:
             means, stds = components[:, :, 0], functional.softplus(components[:, :, 1]) + _LEAST_STD
             densities = -0.5 * ((targets - means) / stds).square() - stds.log() - _LOG_SQRT_2PI
-            likelihoods = densities.sum(dim=(2, 3))
-        return {"likelihood": -torch.logsumexp(weights + likelihoods, dim=1).mean()}
+            likelihoods = densities.sum(dim=3)
+        if known is not None:
+            likelihoods = likelihoods * known[:, None, -self.chunk :]
+        return {"likelihood": -torch.logsumexp(weights + likelihoods.sum(dim=2), dim=1).mean()}
 
     def draw(self, windows: Any, rng: np.random.Generator | None) -> Tensor:
         """Draw outputs from a component drawn by its weight; without `rng`, return the heaviest component's mode."""

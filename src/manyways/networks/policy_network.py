@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from manyways.demonstrations import Demonstrations
-from manyways.demonstrations.observations import apply
+from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.sampling import some_rows
 from manyways.demonstrations.spaces import Space
 from manyways.demonstrations.windows import window_and_chunk
 from manyways.networks.actions import make_actions
 from manyways.networks.base import ActionNetwork, choose, linear_weights
-from manyways.networks.encoders import Encoder
+from manyways.networks.encoders import Encoder, fixed_features
 from manyways.networks.gates import DetailGate
 from manyways.networks.limits import LARGEST_INPUT as LARGEST_INPUT
 from manyways.networks.linear import LinearAnswer
@@ -111,11 +111,21 @@ class PolicyNetwork(ActionNetwork):
             return
         rng = np.random.default_rng(seed)
         rows = np.sort(some_rows(rng, demonstrations.steps, _STEPS_FOR_LINEAR))
-        observed, planned = window_and_chunk(demonstrations, rows, self.window, self.chunk)
+        columns = torch.arange(self.window * self.feature_size).view(self.window, self.feature_size)
+        columns = columns[:, fixed_features(self.encoder, self.feature_size)].flatten()
+        at_once, parts = self.at_once(len(rows)), []
         with torch.no_grad():
-            observations = to_tensors(apply(lambda array: array[observed], demonstrations.observations))
-            features = self.window_features(self.observations(observations))
-            self.linear.fit(features, self.actions.targets(torch.from_numpy(demonstrations.actions[planned])))
+            for start in range(0, len(rows), at_once):
+                some = rows[start : start + at_once]
+                observed, planned = window_and_chunk(demonstrations, some, self.window, self.chunk)
+                targets = self.actions.targets(torch.from_numpy(demonstrations.actions[planned]))
+                features = torch.empty(len(some), 0)
+                if len(columns):
+                    observations = to_tensors(rows_of(demonstrations.observations, observed))
+                    features = self.window_features(self.observations(observations))[:, columns]
+                parts.append((features, targets))
+        features, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.linear.fit(features, targets, columns)
 
     def code_inputs(self, codes: Tensor) -> Tensor:
         """Return the inputs of the code's layer, (..., code size): discrete codes themselves, or by the CDF.

@@ -20,7 +20,7 @@ def network_class(kind: str) -> type[Any]:
     Raises:
         InputError: there is none; one of another package must be imported first.
     """
-    from manyways.networks import bet, diffusion, mdn  # noqa: F401, which register themselves
+    from manyways.networks import bet, diffusion, mdn, vq_bet  # noqa: F401, which register themselves
 
     if kind not in _NETWORKS:
         raise InputError(

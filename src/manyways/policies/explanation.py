@@ -69,8 +69,9 @@ def residual_std(network: PolicyNetwork, demonstrations: Demonstrations, codes: 
         demonstrations: of any lengths.
         codes: (trajectories, code size), or (steps, code size) where they change within trajectories: inputs of the
             code's layer. Each step has its gate's likeliest detail.
-        at_once: steps.
+        at_once: steps, at most.
     """
+    at_once = network.at_once(at_once)
     device = codes.device
     total = torch.zeros(network.actions.size, dtype=torch.float64, device=device)
     for start in range(0, demonstrations.steps, at_once):

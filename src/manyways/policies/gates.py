@@ -134,9 +134,9 @@ def _probabilities(
     network: PolicyNetwork, demonstrations: Demonstrations, rows: NDArray[np.int64], codes: Floats
 ) -> Floats:
     """Return p(detail | observations, code) at these rows (n,) under these codes (n, codes), (n, details)."""
-    parts = []
-    for at in range(0, len(rows), _AT_ONCE):
-        some = slice(at, at + _AT_ONCE)
+    at_once, parts = network.at_once(_AT_ONCE), []
+    for at in range(0, len(rows), at_once):
+        some = slice(at, at + at_once)
         observed, _ = window_and_chunk(demonstrations, rows[some], network.window, network.chunk)
         features = network.state_features(to_tensors(rows_of(demonstrations.observations, observed)))
         parts.append(network.gate(features, torch.from_numpy(codes[some])).double().softmax(dim=1).numpy())

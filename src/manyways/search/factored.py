@@ -126,7 +126,7 @@ def _errors(
     """
     device = codes.device
     parts = code_parts(network, codes) if features is None else codes
-    at_once = max(1, min(_MOST_STEPS, _ACTION_VALUES // (len(parts) * network.actions.outputs)))
+    at_once = max(1, min(network.at_once(_MOST_STEPS), _ACTION_VALUES // (len(parts) * network.actions.outputs)))
     taken = np.cumsum(-(-demonstrations.lengths // stride))  # steps, to the end of each trajectory
     for start in range(0, int(taken[-1]), at_once):
         places = np.arange(start, min(start + at_once, int(taken[-1])))
