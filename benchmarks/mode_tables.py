@@ -129,7 +129,19 @@ def wrapping_cells() -> Cells:
     return ["the heading is learned as", "boats that arrive", "each seed"], lines
 
 
+def constant_cells() -> Cells:
+    """Return what each rule and constant of counting and grouping is worth; those alone that were changed."""
+    lines = []
+    for row in _rows("mode_constants")[1:]:
+        value = f"{row['constant']} = {row['value']}" if row["value"] else ""
+        numbers = [row[name] for name in ("counts_better", "counts_worse", "groups_better", "groups_worse")]
+        lines.append([row["leaves_out"], value, str(row["sets"]), *map(str, numbers)])
+    lines.sort(key=lambda line: not line[0])
+    return ["without", "changed", "sets", "counts: better", "worse", "groups: better", "worse"], lines
+
+
 REPORTED: dict[str, Callable[[], Cells]] = {
+    "mode-constants": constant_cells,
     "wrapping": wrapping_cells,
     "modes": lambda: grouping_cells(reported()),
     "modes-counted": lambda: counting_cells(reported()),

@@ -49,7 +49,17 @@ SMALLEST = {
     "image_search": ("--seeds", 1, "--share", 0.01, "--out", "OUT/images.json"),
     "large_sets": ("--trajectories", 20, "--in-memory", 0, "--out", "OUT/large_sets.json"),
     "mode_constants": (
-        *("--sets", "few, curves", "--seeds", 1, "--constants", "LEVEL", "_MUCH", "--out", "OUT/mode_constants.json"),
+        *(
+            "--sets",
+            "few, curves",
+            "--seeds",
+            1,
+            "--constants",
+            "LEVEL",
+            "_SIGNIFICANCE",
+            "--out",
+            "OUT/mode_constants.json",
+        ),
     ),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),

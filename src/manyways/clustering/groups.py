@@ -34,7 +34,6 @@ _TRAJECTORIES_FOR_CENTRES = 10_000
 _VALUES = 2**28
 _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
-_MUCH = 0.1  # nats for each number of an action: gaps may tell contexts apart, in which both ways are done
 _STEPS = 3  # of a trajectory, at most, that count as independent beside sure groups
 _AGAINST = 2  # labels and pairs, more than against the best groups, that rule groups out
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
@@ -71,10 +70,9 @@ class Groups:
 
         Where gaps tell just so many groups apart (`clustering.tree`), these count; if groups in the embedding of all
         features nearly agree with them, those do. Else those of all features count, or those at the surest gaps if they
-        explain held-out actions better by more than chance (`clustering.regressions`). So do groups in embeddings by
-        each kind of features, or by linear policies; than groups at gaps, they must be better by much. The groups are
-        sure if gaps are, or if knowing a trajectory's group explains its held-out actions by more nats than it takes to
-        tell the group.
+        explain held-out actions better by more than chance (`clustering.regressions`). Else groups in embeddings by
+        each kind of features, or by linear policies, if they do. The groups are sure if gaps are, or if knowing a
+        trajectory's group explains its held-out actions by more nats than it takes to tell the group.
 
         Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
         count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
@@ -121,6 +119,8 @@ class Groups:
             usual = 1
             if adjusted_rand_score(candidates[0].labels, candidates[1].labels) >= AGREEMENT:
                 return chosen_as(0, True)
+            if not candidates[1].against:
+                return chosen_as(1, True)
         by_labels = None
         if asked is not None:
             properties = telling(columns.values, known_sets(demonstrations)[rows], LEVEL).tolist()
@@ -135,8 +135,7 @@ class Groups:
             if policies is not None:
                 embedding = kinds[0].by_policies(policies)
                 add(embedding, embedding(demonstrations))
-        regressions = Regressions.of(demonstrations, seed)
-        ungrouped, *nll = regressions.held_out_nll([one.labels for one in candidates])
+        ungrouped, *nll = Regressions.of(demonstrations, seed).held_out_nll([one.labels for one in candidates])
 
         def better(one: Floats, other: Floats) -> bool:
             gain = other - one
@@ -150,8 +149,7 @@ class Groups:
         usual = usual if usual in left else best
         if by_labels in left and candidates[by_labels].against < candidates[usual].against:
             usual = by_labels
-        much = usual == 0 or (nll[usual] - nll[best]).sum() > _MUCH * regressions.actions.size
-        chosen = best if much and better(nll[best], nll[usual]) else usual
+        chosen = best if usual == 0 and better(nll[best], nll[usual]) else usual
         told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
         labelled = False
         if asked is not None and not candidates[chosen].against:
