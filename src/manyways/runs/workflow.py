@@ -81,7 +81,6 @@ def train(
         KeyboardInterrupt: the user interrupted; the same call goes on from there.
         WriteError: the system refused to write; the same call goes on from the last checkpoint.
     """
-    from manyways.algorithms.from_policy import as_learned_by
     from manyways.demonstrations import Edits, Selection
     from manyways.runs.loop import resume, train_to_end
     from manyways.runs.provenance import data_fingerprint, provenance
@@ -128,6 +127,8 @@ def train(
             environment = chosen.make_vec(settings.environments)
         try:
             with progress.section("getting ready"):
+                from manyways.algorithms.from_policy import as_learned_by  # it imports PyTorch, which errors need not
+
                 training = settings.start(as_learned_by(first_policy, demonstrations), environment)
                 if first_policy is not None:
                     training.start_from(first_policy)
