@@ -9,8 +9,7 @@ from typing import Annotated
 import tyro
 
 from common import ROOT, demonstrations_of
-from manyways.files import read_json, write_json
-from manyways.runs.provenance import provenance
+from manyways.reproduce.records import Records
 from manyways.tasks import task_names
 
 
@@ -23,13 +22,13 @@ def main(
 
     Args:
         tasks: names; all unless given. Those of others stay in the file.
-        out: the file.
+        out: the file, demonstrations.json in any folder.
     """
-    known = read_json(out)["data"] if out.exists() else {}
+    records = Records(out.parent)
     for name in tasks or task_names():
-        known[name] = demonstrations_of(name)[1]["data"]
-        write_json(out, {"data": known, "provenance": provenance()})
-        print(f"{name}: {known[name][:12]}", flush=True)
+        found = demonstrations_of(name)[1]["data"]
+        records.note_demonstrations(name, found)
+        print(f"{name}: {found[:12]}", flush=True)
 
 
 if __name__ == "__main__":

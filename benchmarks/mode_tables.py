@@ -1,4 +1,4 @@
-"""Tables of grouping and counting, a row for each kind of set, and of columns that wrap; from result files."""
+"""Tables of grouping and counting, a row for each kind of set; of columns that wrap; and of PushT: from result files."""
 
 import json
 import statistics
@@ -140,7 +140,26 @@ def constant_cells() -> Cells:
     return ["without", "changed", "sets", "counts: better", "worse", "groups: better", "worse"], lines
 
 
+def pusht_cells() -> Cells:
+    """Return head and lines: the scores on PushT, on episodes that chose nothing."""
+    groups: dict[str, list[Row]] = {}
+    for row in _rows("pusht"):
+        name = row["algorithm"]
+        if "iterations" in row and "†" not in name:
+            name += f", {row['iterations']:,} iterations"
+        groups.setdefault(name + (", drawn" if row.get("sampled") else ""), []).append(row)
+    lines = []
+    for name, found in groups.items():
+        scores, successes = ([row[what] for row in found] for what in ("score", "success"))
+        times = [row["processor_seconds"] for row in found if "processor_seconds" in row]  # of those trained there
+        seconds = f"{statistics.mean(times):.0f} s" if times else ""
+        each = ", ".join(f"{score:.3f}" for score in scores)
+        lines.append([name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}", each, seconds])
+    return ["algorithm", "score", "success", "each seed's score", "processor time"], lines
+
+
 REPORTED: dict[str, Callable[[], Cells]] = {
+    "pusht": pusht_cells,
     "mode-constants": constant_cells,
     "wrapping": wrapping_cells,
     "modes": lambda: grouping_cells(reported()),

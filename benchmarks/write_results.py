@@ -79,10 +79,9 @@ def expert_of(task: str) -> str | None:
 
 
 @cache
-def shipped() -> dict[str, str]:
-    """Return the fingerprints of the tasks' demonstrations (`benchmarks/demonstrations.py`)."""
-    fingerprints: dict[str, str] = read("results/demonstrations.json")["data"]
-    return fingerprints
+def shipped(task: str) -> list[str]:
+    """Return the fingerprints of a task's demonstrations (`benchmarks/demonstrations.py`)."""
+    return list(read("results/demonstrations.json")["data"].get(task, []))
 
 
 def mark(results: Iterable[dict[str, Any]], task: str | None = None) -> str:
@@ -91,7 +90,7 @@ def mark(results: Iterable[dict[str, Any]], task: str | None = None) -> str:
         known = result.get("provenance")
         if known is None:
             return f" {STALE}"
-        if task is not None and (known.get("expert") != expert_of(task) or known.get("data") != shipped().get(task)):
+        if task is not None and (known.get("expert") != expert_of(task) or known.get("data") not in shipped(task)):
             return f" {STALE}"
     return ""
 
@@ -393,24 +392,6 @@ def small_data() -> str:
     return text + table(head, lines)
 
 
-def pusht() -> str:
-    """Return the scores on PushT, on episodes that chose nothing."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in read("benchmarks/results/pusht.json")["rows"]:
-        name = row["algorithm"]
-        if "iterations" in row and "†" not in name:
-            name += f", {row['iterations']:,} iterations"
-        groups.setdefault(name + (", drawn" if row.get("sampled") else ""), []).append(row)
-    lines = []
-    for name, found in groups.items():
-        scores, successes = ([row[what] for row in found] for what in ("score", "success"))
-        times = [row["processor_seconds"] for row in found if "processor_seconds" in row]  # of those trained there
-        seconds = f"{statistics.mean(times):.0f} s" if times else ""
-        each = ", ".join(f"{score:.3f}" for score in scores)
-        lines.append([name, f"{statistics.mean(scores):.3f}", f"{statistics.mean(successes):.2f}", each, seconds])
-    return table(["algorithm", "score", "success", "each seed's score", "processor time"], lines)
-
-
 def segments() -> str:
     """Return how well changes of mode within trajectories are found."""
     groups: dict[tuple[str, bool, str], list[dict[str, Any]]] = {}
@@ -447,7 +428,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "experts": experts,
     "segments": segments,
     "small-data": small_data,
-    "pusht": pusht,
     **{name: partial(lambda cells: table(*cells()), cells) for name, cells in (REPORTED | LABELLED).items()},
 }
 

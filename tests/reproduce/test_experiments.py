@@ -188,6 +188,18 @@ def test_the_table_is_rewritten_only_when_its_rows_change(measured, tmp_path):
     assert again["rows"][1]["return_mean"] is None
 
 
+def test_demonstrations_of_several_machines_stand_side_by_side_until_their_makers_change(tmp_path):
+    records = Records(tmp_path)
+    for _ in range(2):
+        records.note_demonstrations("circles", "of one machine")
+    records.note_demonstrations("circles", "of another one")
+    assert records.demonstrations("circles") == ["of one machine", "of another one"]
+    content = read_json(tmp_path / "demonstrations.json")
+    write_json(tmp_path / "demonstrations.json", content | {"made_by": {"circles": "another expert"}})
+    records.note_demonstrations("circles", "new ones")
+    assert records.demonstrations("circles") == ["new ones"]
+
+
 def test_times_follow_the_environment_steps(tmp_path):
     records = Records(tmp_path)
     long = Experiment("circles", "sog-gail", "sog-gail-10m", 0, {"total_steps": 10_000_000})

@@ -65,11 +65,11 @@ class Measurer:
         return result
 
 
-def _set_aside(folder: Path, experiment: Experiment, shipped: str | None) -> None:
+def _set_aside(folder: Path, experiment: Experiment, shipped: list[str]) -> None:
     """Rename a run on other demonstrations than ship today, or of other settings, so that a new one can begin."""
     if (folder / "config.json").exists():
         config = Run.open(folder).config
-        other_data = shipped is not None and config["provenance"]["data"] != shipped
+        other_data = bool(shipped) and config["provenance"]["data"] not in shipped
         if other_data or other_settings(experiment, config["settings"]):
             others = sum(1 for _ in folder.parent.glob(f"{folder.name}-stale-*"))
             folder.rename(folder.with_name(f"{folder.name}-stale-{others + 1}"))

@@ -84,29 +84,34 @@ class Records:
         if experiment.algorithm == EXPERT:
             return ""
         shipped = self.demonstrations(experiment.task)
-        if shipped is not None and known.get("data") != shipped:
+        if shipped and known.get("data") not in shipped:
             return "of other demonstrations than ship today"
         return other_settings(experiment, result.get("settings", {}))
 
-    def demonstrations(self, task: str) -> str | None:
-        """Return the fingerprint of a task's demonstrations of today: as written, or as collected; None if unknown."""
-        written = self._written().get(task)
-        return written if written is not None else _collected(task)
+    def demonstrations(self, task: str) -> list[str]:
+        """Return the fingerprints of a task's demonstrations of today: as written, or as collected; none if unknown."""
+        return self._written()["data"].get(task) or _collected(task)
 
     def note_demonstrations(self, task: str, fingerprint: str) -> None:
-        """Write the fingerprint of the demonstrations that a training has just used to demonstrations.json."""
-        known = self._written()
-        if known.get(task) != fingerprint:
+        """Write the fingerprint of the demonstrations that a training has just used to demonstrations.json.
+
+        Processors of two kinds collect demonstrations that differ in their last digits. So fingerprints stay beside it
+        that were made by the same task, expert, noise and packages; others are dropped.
+        """
+        written, recipe = self._written(), _recipe(task)
+        known = written["data"].get(task, []) if written["made_by"].get(task) == recipe else []
+        if fingerprint not in known:
             from manyways.runs.provenance import provenance
 
-            write_json(self._shipped, {"data": known | {task: fingerprint}, "provenance": provenance()})
+            data, made_by = written["data"] | {task: [*known, fingerprint]}, written["made_by"] | {task: recipe}
+            write_json(self._shipped, {"data": data, "made_by": made_by, "provenance": provenance()})
 
     @property
     def _shipped(self) -> Path:
         return self.folder / "demonstrations.json"
 
-    def _written(self) -> dict[str, str]:
-        return read_json(self._shipped)["data"] if self._shipped.exists() else {}
+    def _written(self) -> dict[str, dict[str, Any]]:
+        return read_json(self._shipped) if self._shipped.exists() else {"data": {}, "made_by": {}}
 
     def seconds(self, experiment: Experiment) -> float | None:
         """Return about how long an experiment takes, by results of the same row, else of the same algorithm.
@@ -195,13 +200,21 @@ def _expert(task: str) -> str | None:
     return expert_fingerprint(get_task(task))
 
 
+def _recipe(task: str) -> str:
+    """Return what tells the makers of a task's demonstrations from others."""
+    from manyways.tasks import get_task
+    from manyways.tasks.provenance import fingerprint
+
+    return fingerprint(get_task(task), get_task(task).noise)
+
+
 @cache
-def _collected(task: str) -> str | None:
-    """Return the fingerprint of the task's demonstrations in the cache, None where they are not there yet."""
+def _collected(task: str) -> list[str]:
+    """Return the fingerprint of the task's demonstrations in the cache, none where they are not there yet."""
     from manyways.demonstrations import Demonstrations
     from manyways.runs.provenance import data_fingerprint
     from manyways.tasks import get_task
     from manyways.tasks.collect import cached_demonstrations
 
     path = cached_demonstrations(get_task(task))
-    return data_fingerprint(Demonstrations.load(path)) if path.exists() else None
+    return [data_fingerprint(Demonstrations.load(path))] if path.exists() else []
