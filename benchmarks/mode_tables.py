@@ -1,4 +1,4 @@
-"""Tables of grouping and counting, a row for each kind of set; of columns that wrap; and of PushT: from result files."""
+"""Tables from result files: grouping and counting, a row for each kind of set; columns that wrap; PushT."""
 
 import json
 import statistics
