@@ -158,7 +158,17 @@ def pusht_cells() -> Cells:
     return ["algorithm", "score", "success", "each seed's score", "processor time"], lines
 
 
+def speed_cells() -> Cells:
+    """Return head and lines: how long counting and grouping take."""
+    lines = []
+    for row in _rows("mode_speed"):
+        seconds = [f"{row[name]:.1f} s" for name in ("counting_seconds", "grouping_seconds")]
+        lines.append([row["set"], *seconds, str(row["count"]), str(row["modes"])])
+    return ["trajectories x steps", "counting", "grouping", "modes counted", "there are"], lines
+
+
 REPORTED: dict[str, Callable[[], Cells]] = {
+    "mode-speed": speed_cells,
     "pusht": pusht_cells,
     "mode-constants": constant_cells,
     "wrapping": wrapping_cells,

@@ -61,6 +61,7 @@ SMALLEST = {
             "OUT/mode_constants.json",
         ),
     ),
+    "mode_speed": ("--trajectories", 40, "--strokes", 40, "--rounds", 1, "--out", "OUT/mode_speed.json"),
     "modes": (
         *("--sets", "few, curves", "people", "--seeds", 1, "--grouping", "groups", "SOG-BC", "k-means, aligned"),
         *("--counting", "count_modes", "HDBSCAN", "--iterations", 3, "--data", "OUT", "--out", "OUT/modes.json"),
