@@ -3,6 +3,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import plotly
@@ -119,7 +120,7 @@ def test_saved_edits_that_do_not_fit_are_left_aside(run, text, message):
     assert message in warned[0]
 
 
-def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command):
+def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command, monkeypatch):
     code, printed, _ = command("explore", run.path)
     assert code == 0
     assert f"open {run.path / 'explore.html'} in a browser" in printed
@@ -127,8 +128,12 @@ def test_the_command_explores_runs_and_demonstrations(run, tmp_path, command):
     code, _, errors = command("explore", data, "--modes", 2, "--iterations", 5, "--out", tmp_path / "new")
     assert code == 0, errors
     assert content_of((tmp_path / "new" / "explore.html").read_text())["command"][:2] == ["manyways", "train"]
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time the run is there
+        assert command("explore", data, "--modes", 2, "--iterations", 5)[0] == 0
+        assert (tmp_path / "runs" / Path(data).name.partition(".")[0] / "explore.html").exists()
     for arguments, message in (
-        ((data,), "give --out RUN"),
+        ((data, "--modes", 3), "give another folder"),
         ((run.path, "--modes", 2), "is a run already"),
         ((run.path, "--serve", "--port", 99999), "the port is 99999"),
         (("nowhere", "--out", tmp_path / "x"), "nowhere is no file"),

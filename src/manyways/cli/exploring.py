@@ -36,9 +36,9 @@ def explore(
     edits.json, which `manyways train --edits` takes.
 
     Args:
-        source: Folder of a finished run; or demonstrations, on which SOG-BC is trained briefly first, into --out.
+        source: Folder of a finished run; or demonstrations, on which SOG-BC is trained briefly first.
         modes: For demonstrations: how many codes, or auto to count the modes; auto unless given.
-        out: For demonstrations: folder of the run.
+        out: For demonstrations: folder of the run; runs/NAME, by the name of the data, unless given.
         iterations: For demonstrations: gradient steps; few are enough to see the modes.
         taken: For demonstrations: what to take of them.
         serve: Show the page on this machine alone, where it saves edits.json into the run's folder, until interrupted.
@@ -51,8 +51,6 @@ def explore(
     is_run = (folder / "config.json").is_file() and not (folder / "meta" / "info.json").is_file()
     if is_run and (modes is not None or out is not None or taken.words()):
         raise InputError(f"{source} is a run already; leave out --modes, --out and what is to be taken of data")
-    if not is_run and out is None:
-        raise InputError(f"{source} is no run; give --out RUN, a folder to train in, to explore demonstrations")
     if not 0 <= port < 65_536:
         raise InputError(f"the port is {port}; give one from 1 to 65535, or 0 for a free one")
 
@@ -66,7 +64,7 @@ def explore(
     if is_run:
         run = Run.open(folder)
     else:
-        assert out is not None
+        out = out or Path("runs") / folder.name.partition(".")[0]
         run = _trained(source, out, "auto" if modes is None else modes, iterations, taken)
 
     from manyways.visual.report import explore as write_page
