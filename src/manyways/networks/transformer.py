@@ -1,5 +1,6 @@
 """A causal transformer over a window of observations: what BeT and VQ-BeT have in common."""
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -55,9 +56,9 @@ class TransformerNetwork(ChunkNetwork):
         self.transformer = nn.TransformerEncoder(layer, layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
         self.output = nn.Linear(hidden, self.outputs_for(bins))
 
+    @abstractmethod
     def outputs_for(self, bins: int) -> int:
         """Return how many numbers the last layer gives at a step."""
-        raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's other arguments than spaces, encoder and seed."""
