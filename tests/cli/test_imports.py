@@ -58,7 +58,7 @@ def test_help_is_shown_without_them(arguments):
         (("train", "sog-bc", "--task", "squares", "--out", "run"), "there is no task 'squares'"),
         (("evaluate", "nowhere"), "is not the folder of a run"),
         (("report", "nowhere"), "is not the folder of a run"),
-        (("explore", "nowhere"), "nowhere is no run; give --out"),
+        (("explore", "nowhere"), "nowhere is no file, no folder and no local Minari data set"),
         (("modes", "nowhere"), "is not the folder of a run"),
         (("film", "nowhere"), "is not the folder of a run"),
         (("robustness", "nowhere"), "is not the folder of a run"),
