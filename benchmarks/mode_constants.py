@@ -9,7 +9,7 @@ constant are alike, its value hardly matters. Finished sets are not computed aga
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,7 @@ RULES = {
 }
 PROPERTIES = ("length", "action level", "action spread", "effort", "gesture", "turn", "start", "end", "level")
 PROPERTIES += ("least", "greatest", "spread", "speed", "rhythm", "crossing")
+TOGETHER = ("length", "action level", "action spread", "effort", "level", "greatest", "spread", "speed")  # alone: 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Options:
     Args:
         sets: names of `mode_sets.SETS` and `motions.SETS`.
         seeds: of the sets.
-        constants: such as LEVEL, or properties such as rhythm; all unless given.
+        constants: such as LEVEL; properties such as rhythm, or together for several at once; all unless given.
         out: the file of results.
     """
 
@@ -86,7 +87,7 @@ class Options:
 def main(options: Options) -> None:
     """Measure what is missing, and write it after each row."""
     torch.set_num_threads(1)
-    names = {constant for _, constant in VALUES} | set(PROPERTIES)
+    names = {constant for _, constant in VALUES} | set(PROPERTIES) | {"together"}
     unknown = [name for name in options.sets if name not in mode_sets.SETS and name not in motions.SETS]
     unknown += [name for name in options.constants if name not in names]
     if unknown:
@@ -129,7 +130,14 @@ def cases(options: Options) -> Iterator[Row]:
     for name in PROPERTIES:
         if not options.constants or name in options.constants:
             left_out.append({"constant": "tree.on_lines", "value": "", "leaves_out": f"the property {name!r}"})
+    if not options.constants or "together" in options.constants:
+        left_out.append({"constant": "tree.on_lines", "value": "", "leaves_out": f"the properties {quoted(TOGETHER)}"})
     yield from left_out + others
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names in quotes."""
+    return ", ".join(map(repr, names))
 
 
 @contextmanager
@@ -141,7 +149,7 @@ def changed(case: Row) -> Iterator[None]:
     room, name = case["constant"].split(".")
     value: Any = next((value for value in VALUES.get((room, name), ()) if str(value) == case["value"]), None)
     if name == "on_lines":
-        value = without(case["leaves_out"].split("'")[1])
+        value = without(case["leaves_out"].split("'")[1::2])
     elif name == "_by_policies":
         value = nothing_said
     old = getattr(importlib.import_module(f"{ROOM}.{room}"), name)
@@ -162,11 +170,11 @@ def nothing_said(recognition: Recognition, table: Any, places: Any, sought: Any)
     return 0.0, 0, np.zeros(len(table), bool)
 
 
-def without(left_out: str) -> Any:
-    """Return `on_lines` for properties of which one kind never varies."""
+def without(left_out: list[str]) -> Any:
+    """Return `on_lines` for properties of which some kinds never vary."""
 
     def varying(values: Any, kinds: list[str]) -> Any:
-        return np.where(np.array(kinds) == left_out, 0.0, on_lines(values, kinds))
+        return np.where(np.isin(kinds, left_out), 0.0, on_lines(values, kinds))
 
     return varying
 
