@@ -3,7 +3,7 @@
 Even variants of the families chose the defaults; odd ones are what is reported. The yardstick is plain cloning under
 the true modes. Finished cells are not computed again.
 
-    python benchmarks/small_data.py --variants 0 2 --settings yardstick adamw
+    python benchmarks/small_data.py --variants 1 3 5 --counts 30 90 --settings default yardstick bc mdn
 """
 
 import time
@@ -21,7 +21,7 @@ import manyways
 from common import RESULTS, write_result
 from families import Arm, Family, Planar, Push
 from manyways.files import read_json
-from manyways.runs.provenance import data_fingerprint
+from manyways.runs.provenance import data_fingerprint, provenance
 from yardstick import yardstick
 
 FAMILIES = {"arm": Arm, "planar": Planar, "push": Push}
@@ -53,10 +53,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # Arm's nearly constant action taken out of the loss: the most that any rule for such columns can gain.
 STEADY_LEFT_OUT = {"default, steady left out": "default", "muon, steady left out": "muon"}
 _STEADY = {"arm": 5}  # the action column that hardly varies: a joint's velocity with a tremor of 0.001
-RIVALS = {"bc": manyways.BC, "mdn": manyways.MDN, "bet": manyways.BeT, "diffusion": manyways.Diffusion}
+RIVALS = {"bc": manyways.BC, "mdn": manyways.MDN, "bet": manyways.BeT, "vq-bet": manyways.VQBeT}
+RIVALS |= {"diffusion": manyways.Diffusion}
 _FRESH = 50  # demonstrations to measure the held-out loss on
 _EPISODES = 100  # for each mode
-_ITERATIONS = 3000
+_ITERATIONS = 3000  # of the yardstick
+_MOST_UNEQUAL = 10  # times as many demonstrations of the last mode as of the first
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Options:
         counts: of demonstrations.
         settings: names in `SETTINGS`, `STEADY_LEFT_OUT` and `RIVALS`, and yardstick.
         seeds: of the training and of the demonstrations.
-        iterations: gradient steps; of SOG-BC those that follow from the data unless given, of others 3,000.
+        iterations: gradient steps; those that follow from the data unless given, of the yardstick 3,000.
+        unequal: whether the last mode has ten times as many demonstrations as the first.
         episodes: rollouts of each mode.
         out: the file of results.
     """
@@ -80,6 +83,7 @@ class Options:
     settings: tuple[str, ...] = ("yardstick", "muon", "adamw", "residual")
     seeds: tuple[int, ...] = (0,)
     iterations: int | None = None
+    unequal: bool = False
     episodes: int = _EPISODES
     out: Path = field(default=RESULTS / "small-data.json")
 
@@ -93,9 +97,11 @@ def main(options: Options) -> None:
                 for seed in options.seeds:
                     for settings in options.settings:
                         cell = {"family": name, "variant": variant, "count": count, "seed": seed, "settings": settings}
-                        if any(row.items() >= cell.items() for row in rows):
+                        cell["unequal"] = options.unequal
+                        if any(all(row.get(key, False) == value for key, value in cell.items()) for row in rows):
                             continue
-                        rows.append(cell | measure(FAMILIES[name](variant), count, seed, settings, options))
+                        found = measure(FAMILIES[name](variant), count, seed, settings, options)
+                        rows.append(cell | found | {"commit": provenance()["commit"]})
                         print(rows[-1], flush=True)
                         shown = {row["settings"] for row in rows}
                         settings_shown = {key: SETTINGS.get(STEADY_LEFT_OUT.get(key, key), {}) for key in shown}
@@ -109,7 +115,8 @@ def main(options: Options) -> None:
 
 def measure(family: Family, count: int, seed: int, name: str, options: Options) -> dict[str, Any]:
     """Return one cell: success under each mode's code, agreement with the modes, held-out loss, and seconds."""
-    demonstrations, labels = family.demonstrations(count, seed)
+    shares = np.linspace(1, _MOST_UNEQUAL, family.modes) if options.unequal else None
+    demonstrations, labels = family.demonstrations(count, seed, shares)
     if name in RIVALS:
         return without_codes(family, demonstrations, name, seed, options)
     fresh, fresh_labels = family.demonstrations(_FRESH, 10_000 + seed)
@@ -162,7 +169,8 @@ def without_codes(
 ) -> dict[str, Any]:
     """Return one cell of an algorithm without a code: how often it does any mode rightly, and the share of each."""
     began = time.process_time()
-    policy = RIVALS[name](iterations=options.iterations or _ITERATIONS, seed=seed).fit(demonstrations)
+    given = {} if options.iterations is None else {"iterations": options.iterations}
+    policy = RIVALS[name](seed=seed, **given).fit(demonstrations)
     seconds = time.process_time() - began
     done = family.modes_done(policy, family.modes * options.episodes, seed)
     return {
