@@ -360,36 +360,24 @@ def images() -> str:
 def small_data() -> str:
     """Return success on small noisy demonstrations of the reported variants, beside the yardstick's."""
     rows = [row for row in read("benchmarks/results/small-data.json")["rows"] if row["variant"] % 2]
-    names = {
-        "default": "SOG-BC",
-        "small network": "small network",
-        "muon": "one observation, one action, muon",
-        "yardstick": "yardstick",
-    }
-    cells: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
+    names = {"default": "SOG-BC", "yardstick": "yardstick", "muon": "one observation, one action, muon"}
+    rivals = ("bc", "mdn", "bet", "vq-bet", "diffusion")
+    cells: dict[tuple[str, bool, int], dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
-        cells.setdefault((row["family"], row["count"]), {}).setdefault(row["settings"], []).append(row)
+        cell = row["family"], row.get("unequal", False), row["count"]
+        cells.setdefault(cell, {}).setdefault(row["settings"], []).append(row)
     lines = []
-    for (family, count), found in sorted(cells.items()):
-        line = [family, str(count)]
-        for name in names:
+    for (family, unequal, count), found in sorted(cells.items()):
+        line = [family + (", unequal" if unequal else ""), str(count)]
+        for name in (*names, *rivals):
             measured = found.get(name, [])
             success = [value for row in measured for value in row["success"]]
-            line.append(f"{statistics.mean(success):.2f} ({min(success):.2f})" if success else "")
-        ours = [*found.get("default", []), *found.get("small network", [])]
-        agreement = [row["agreement"] for row in ours]
-        line += [f"{statistics.mean(agreement):.2f}" if agreement else "", str(len(ours))]
+            worst = f" ({min(success):.2f})" if success and name not in rivals else ""
+            line.append(f"{statistics.mean(success):.2f}{worst}" if success else "")
+        agreement = [row["agreement"] for row in found.get("default", [])]
+        line += [f"{statistics.mean(agreement):.2f}" if agreement else "", str(len(agreement))]
         lines.append(line)
-        for name in ("bc", "mdn", "bet", "diffusion"):
-            line.append(", ".join(f"{row['success'][0]:.2f}" for row in found.get(name, [])))
-    head = ["family", "demonstrations", *names.values(), "agreement of codes and modes", "trainings"]
-    head += ["bc", "mdn", "bet", "diffusion"]
-    text = (
-        "Success under the code of each mode, the mean, and in brackets the worst mode. The last four have no code:\n"
-        "how often they do any mode rightly. `mdn`, `bet` and `diffusion` are of an earlier version there, which also\n"
-        "learned actions after the end.\n\n"
-    )
-    return text + table(head, lines)
+    return table(["family", "demonstrations", *names.values(), *rivals, "agreement of codes and modes", "sets"], lines)
 
 
 def segments() -> str:

@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import mode_rivals
+from manyways.clustering.groups import Groups
 from mode_rivals import RIVALS_COUNTING, RIVALS_GROUPING, tried
 from mode_sets import SETS
 from mode_tables import counting_cells, grouping_cells, sureness_cells
@@ -39,6 +40,12 @@ def test_a_set_follows_its_seed_and_its_sizes_vary(name):
     np.testing.assert_array_equal(one[0].observations, again[0].observations)
     np.testing.assert_array_equal(one[1], again[1])
     assert len({len(modes) for _, modes in (one, *others)}) > 1
+
+
+def test_groups_keep_apart_what_fewer_sure_gaps_tell_apart():
+    demonstrations, modes = SETS["passing"].draw(122)  # held-out actions are best explained by groups that mix modes
+    found = Groups.fit(demonstrations, modes.max() + 1, seed=122).relative_nll(demonstrations).argmin(axis=1)
+    assert agreement(found, modes) == 1
 
 
 def test_a_quaternion_means_the_same_with_both_signs():

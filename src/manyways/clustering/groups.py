@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import wilcoxon
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, homogeneity_score
 from torch import Tensor
 
 from manyways.clustering.constraints import Constraints
@@ -36,6 +36,7 @@ _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _STEPS = 3  # of a trajectory, at most, that count as independent beside sure groups
 _AGAINST = 2  # labels and pairs, more than against the best groups, that rule groups out
+_APART = 0.5  # of the entropy of fewer groups at sure gaps, at least, that other groups tell
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -69,10 +70,11 @@ class Groups:
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
         Where gaps tell just so many groups apart (`clustering.tree`), these count; if groups in the embedding of all
-        features nearly agree with them, those do. Else those of all features count, or those at the surest gaps if they
-        explain held-out actions better by more than chance (`clustering.regressions`). Else groups in embeddings by
-        each kind of features, or by linear policies, if they do. The groups are sure if gaps are, or if knowing a
-        trajectory's group explains its held-out actions by more nats than it takes to tell the group.
+        features nearly agree with them, those do. Where they tell fewer apart, groups that mix most of them are out.
+        Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
+        than chance (`clustering.regressions`). Else groups in embeddings by each kind of features, or by linear
+        policies, if they do. The groups are sure if gaps are, or if knowing a trajectory's group explains its held-out
+        actions by more nats than it takes to tell the group.
 
         Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
         count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
@@ -110,10 +112,9 @@ class Groups:
         add(kinds[0], kinds[0].of_features(features))
         columns, rows = cls._columns(kinds, features, demonstrations, seed)
         at_gaps = cls._gaps(kinds, columns, demonstrations, groups, rows)
-        sure, usual = at_gaps is not None and at_gaps[2], 0
+        sure, usual = at_gaps is not None and at_gaps.sure, 0
         if at_gaps is not None:
-            embedding, known, _ = at_gaps
-            add(embedding, embedding(demonstrations), known)
+            add(at_gaps.embedding, at_gaps.embedding(demonstrations), at_gaps.known)
             sure = sure and candidates[1].against < _AGAINST
         if sure:
             usual = 1
@@ -143,6 +144,9 @@ class Groups:
 
         least = min(one.against for one in candidates)
         left = [place for place, one in enumerate(candidates) if one.against < least + _AGAINST]
+        if at_gaps is not None and at_gaps.fewer is not None:
+            shares = [homogeneity_score(at_gaps.fewer, one.labels[rows]) for one in candidates]
+            left = [place for place in left if shares[place] >= _APART] or left
         best = min(left, key=lambda place: nll[place].sum())
         if at_gaps is not None and not sure and 1 in left and better(nll[1], nll[0]):
             usual = 1
@@ -168,8 +172,8 @@ class Groups:
     @classmethod
     def _gaps(
         cls, kinds: list[Embedding], columns: Columns, demonstrations: Demonstrations, groups: int, rows: Labels
-    ) -> tuple[Embedding, Labels, bool] | None:
-        """Return the embedding by what gaps are in, the group of each trajectory or -1, and whether they are sure.
+    ) -> "_AtGaps | None":
+        """Return groups at gaps.
 
         Groups that labels or pairs say are one are one, if enough are left. Where sure gaps tell another number apart,
         the surest ones are taken. None if there are not enough of them.
@@ -183,7 +187,8 @@ class Groups:
 
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         splits = len(tree.splits)
-        number = int(groups_of(tree, splits).max()) + 1
+        surely = groups_of(tree, splits)
+        number = int(surely.max()) + 1
         sure = groups in (number, splits + 1)
         if number < groups == splits + 1:  # so many modes were asked for: a pair across a gap is a stray
             labels = pairs = None
@@ -196,7 +201,8 @@ class Groups:
                 return None
         found = np.full(len(demonstrations), -1)
         found[rows] = groups_of(tree, splits)
-        return cls._by_properties(kinds, columns, *columns.used(tree.splits[:splits])), found, sure
+        embedding = cls._by_properties(kinds, columns, *columns.used(tree.splits[:splits]))
+        return _AtGaps(embedding, found, sure, surely if number < groups and not sure else None)
 
     @staticmethod
     def _by_properties(
@@ -327,6 +333,23 @@ class _Candidate:
     known: Labels | None
     labels: Labels
     against: int
+
+
+@dataclass(frozen=True, eq=False)
+class _AtGaps:
+    """Groups at gaps.
+
+    Args:
+        embedding: by what the gaps are in.
+        known: (trajectories,), the group of each, or -1.
+        sure: whether all gaps are.
+        fewer: (n,), groups at sure gaps alone, if that is fewer, of the trajectories among which gaps were sought.
+    """
+
+    embedding: Embedding
+    known: Labels
+    sure: bool
+    fewer: Labels | None
 
 
 def nats_as_loss(nats: _Array, residual_variance: Any) -> _Array:
