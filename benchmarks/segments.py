@@ -1,9 +1,10 @@
 """Trajectories that change their mode at known steps: are the changes found, and none where there are none?
 
-The expert of a task is told another mode at random steps, none, one or two times an episode; or never. Constants were
-chosen on the demonstrations of seeds 0 and 1; later ones are reported. The rivals need `pip install hmmlearn ruptures`:
-a Gaussian hidden Markov model of the same steps, and change points (PELT) whose stretches are then clustered. Finished
-cells are not computed again.
+The expert of a task is told another mode at random steps, none, one or two times an episode; or never. In the families
+(`benchmarks/families/`) half of the simulated people change their mind before the obstacle. Constants were chosen on
+the tasks' demonstrations of seeds 0 and 1; later ones, and the families, are reported. The rivals need
+`pip install hmmlearn ruptures`: a Gaussian hidden Markov model of the same steps, and change points (PELT) whose
+stretches are then clustered. Finished cells are not computed again.
 
     python benchmarks/segments.py --tasks circles halfcheetah-fwd-back --seeds 2 3
 """
@@ -23,6 +24,7 @@ from sklearn.decomposition import PCA
 
 import manyways
 from common import RESULTS, write_result
+from families import Arm, Planar
 from manyways.files import read_json
 from manyways.runs.provenance import data_fingerprint
 from manyways.tasks import get_task
@@ -30,7 +32,10 @@ from manyways.tasks.rollouts import roll_out
 from manyways.tasks.spaces import with_noise, within
 
 EPISODES = 40
-TOLERANCE = 2  # steps, a tenth of a second in the MuJoCo tasks
+TOLERANCE = 2  # steps, a tenth of a second in the MuJoCo tasks, a fifth in the families
+FAMILIES = {"arm": Arm, "planar": Planar}
+PEOPLE = 90  # demonstrations of a family
+BEFORE = (8, 16)  # steps, in which an arm nears its obstacle
 METHODS = ("segments", "one code", "gaussian hmm", "change points")
 _COMPONENTS = 8  # of a step, for the rivals
 _PENALTIES = (3, 10, 30)  # of a change point, times log(steps); the best for the labels counts, in the rival's favour
@@ -43,7 +48,7 @@ class Options:
     """What to measure.
 
     Args:
-        tasks: with a list of modes.
+        tasks: with a list of modes; or arm or planar, families.
         seeds: of the demonstrations and the training.
         methods: names in `METHODS`.
         steps: of an episode, at most.
@@ -66,13 +71,20 @@ def main(options: Options) -> None:
     for task in options.tasks:
         for seed in options.seeds:
             for changing in (True, False):
-                demonstrations, modes = demonstrate(task, changing, seed, options.steps)
+                if task in FAMILIES:
+                    family = FAMILIES[task](2 * seed + 1)
+                    count = family.modes
+                    demonstrations, each = family.changing(PEOPLE, seed, BEFORE if changing else None)
+                    modes = np.concatenate(each)
+                else:
+                    count = len(get_task(task).discrete_modes.names)
+                    demonstrations, modes = demonstrate(task, changing, seed, options.steps)
                 for method in options.methods:
                     cell = {"task": task, "seed": seed, "changing": changing, "method": method}
                     if any(row.items() >= cell.items() for row in rows):
                         continue
                     began = time.process_time()
-                    path = find(method, demonstrations, modes, len(get_task(task).discrete_modes.names), seed, options)
+                    path = find(method, demonstrations, modes, count, seed, options)
                     cell |= {"seconds": round(time.process_time() - began, 1)} | scores(path, modes, demonstrations)
                     rows.append(cell | {"data": data_fingerprint(demonstrations)[:16]})
                     print(rows[-1], flush=True)

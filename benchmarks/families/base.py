@@ -130,15 +130,38 @@ class Family(ABC):
         weights = np.ones(self.modes) if shares is None else np.asarray(shares, dtype=np.float64)
         edges = np.round(count * np.cumsum(weights) / weights.sum()).astype(int)
         labels = rng.permutation(np.repeat(np.arange(self.modes), np.diff(edges, prepend=0)))
-        pairs: list[Any] = [None] * count
-        missing = np.arange(count)
+        return manyways.Demonstrations.from_arrays(self._shown(np.tile(labels, (self.horizon, 1)), rng)), labels
+
+    def changing(
+        self, count: int, seed: int, steps: tuple[int, int] | None
+    ) -> tuple[manyways.Demonstrations, list[Integers]]:
+        """Return demonstrations in which a person may change its mind once, and the mode of each one's steps.
+
+        Args:
+            count: of trajectories.
+            seed: of everything random.
+            steps: between which half of the trajectories get another mode; None for no change.
+        """
+        rng = self._rng("changing", seed)
+        modes = np.tile(rng.integers(self.modes, size=count), (self.horizon, 1))
+        if steps is not None:
+            for index in np.flatnonzero(rng.random(count) < 0.5):
+                modes[rng.integers(*steps) :, index] += rng.integers(1, self.modes)
+        modes %= self.modes
+        pairs = self._shown(modes, rng)
+        return manyways.Demonstrations.from_arrays(pairs), [modes[: len(pair[0]), i] for i, pair in enumerate(pairs)]
+
+    def _shown(self, modes: Integers, rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+        """Return observations and actions that go rightly, of the modes of each step (horizon, trajectories)."""
+        pairs: list[Any] = [None] * modes.shape[1]
+        missing = np.arange(modes.shape[1])
         for _ in range(_ROUNDS):
-            tries = self._demonstrate(labels[missing], rng)
+            tries = self._demonstrate(modes[:, missing], rng)
             for index, pair in zip(missing, tries, strict=True):
                 pairs[index] = pair
             missing = np.array([index for index in missing if pairs[index] is None], dtype=int)
             if not len(missing):
-                return manyways.Demonstrations.from_arrays(pairs), labels
+                return pairs
         raise RuntimeError(f"the operator of {self} fails too often; lessen its noise")
 
     def success(self, policy: Imitator, codes: Sequence[int], episodes: int, seed: int) -> Floats:
@@ -197,8 +220,11 @@ class Family(ABC):
         return np.stack([walk, noise[..., 1], 1 + 1e-4 * noise[..., 2]], axis=-1) * sizes
 
     def _demonstrate(self, modes: Integers, rng: np.random.Generator) -> list[tuple[Floats, Floats] | None]:
-        """Return observations and actions of a try at each mode; None where it fails."""
-        count, habits = len(modes), self.habits
+        """Return observations and actions of a try at the modes of each step (horizon, n); None where it fails.
+
+        One whose mode changes may do any mode rightly.
+        """
+        count, habits = modes.shape[1], self.habits
         core, nuisance = self.reset(count, rng), self._nuisance(count, rng)
         paces = rng.uniform(*habits.paces, count)
         pause = rng.integers(5, 50, count)
@@ -212,7 +238,7 @@ class Family(ABC):
             still = ended | ((step >= pause) & (step < resume))
             error *= habits.persistence
             error += np.sqrt(1 - habits.persistence**2) * habits.error * rng.standard_normal(error.shape)
-            action = self.intent(seen[0], modes, np.where(still, 0, paces))
+            action = self.intent(seen[0], modes[step], np.where(still, 0, paces))
             action = (
                 action + error * np.where(still, 0.2, 1)[:, None] + habits.tremor * rng.standard_normal(error.shape)
             )
@@ -222,7 +248,8 @@ class Family(ABC):
             seen.append(core)
             ended |= self.ended(core)
         track = np.array(cores)
-        done, lengths = self._judge(track) == modes, self.ended(track).argmax(axis=0) + linger
+        judged, lengths = self._judge(track), self.ended(track).argmax(axis=0) + linger
+        done = np.where(np.ptp(modes, axis=0) > 0, judged != NONE, judged == modes[0])
         rows = np.concatenate([track, nuisance], axis=-1).astype(np.float32)
         taken = np.array(actions, dtype=np.float32)
         return [
