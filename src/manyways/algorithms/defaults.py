@@ -46,6 +46,11 @@ def persistence(demonstrations: Demonstrations) -> float:
     return sorted(_persistence(demonstrations, seed) for seed in range(_DRAWS))[_DRAWS // 2]
 
 
+def is_of_people(demonstrations: Demonstrations) -> bool:
+    """Return whether errors persist so far that demonstrations are taken for people's."""
+    return persistence(demonstrations) >= _PERSISTENT
+
+
 def _persistence(demonstrations: Demonstrations, seed: int) -> float:
     """Return it by one regression; the seed is of its features and of the trajectories left out."""
     rng = np.random.default_rng(seed)
@@ -89,7 +94,7 @@ def resolve(settings: Settings, demonstrations: Demonstrations) -> Settings:
     planned = pictures and (settings.horizon or 1) > 1
     if planned or any(getattr(settings, name) is None for name in settings.person):
         # The same data get the same network with every seed.
-        persistent = planned if pictures else persistence(demonstrations) >= _PERSISTENT
+        persistent = planned if pictures else is_of_people(demonstrations)
         settings = _filled(settings, settings.person if persistent else settings.agent)
         if persistent and demonstrations.steps >= _MUCH:
             settings = _filled(settings, settings.large)

@@ -1,7 +1,7 @@
 """SOG-BC with codes that change within a trajectory: hard EM of a hidden Markov model whose emissions are the policy's.
 
 The search of a trajectory's code becomes the search of its best path (`search.segments`). The first paths come from
-`segmentation`; every few iterations the network gives new ones.
+`segmentation`, or of people from sure groups of whole trajectories; every few iterations the network gives new ones.
 """
 
 from typing import Any
@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manyways.algorithms.defaults import is_of_people
 from manyways.algorithms.segmentation import segment, weight_of_step
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.sog_bc import SOGBCTraining
 from manyways.clustering.constraints import Constraints
+from manyways.clustering.groups import Groups
 from manyways.clustering.mixture import renamed
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.windows import window_and_chunk
@@ -76,12 +78,19 @@ class SegmentsTraining(SOGBCTraining):
         return {"loss": self.network.actions.errors(self.network.decode(sums), targets).mean()}
 
     def _first_path(self) -> Tensor:
-        """Return the path of `segment`, under the codes that the labels call for."""
-        size = len(self._codes)
-        path = segment(self.demonstrations, size, self.settings.seed).path
-        labels = self.demonstrations.labels
+        """Return the path of `segment`, or of people sure groups of whole trajectories; labels say which code is which.
+
+        People's errors last, and `segment` would take each stretch of a movement for a mode.
+        """
+        demonstrations, size, seed = self.demonstrations, len(self._codes), self.settings.seed
+        groups = Groups.fit(demonstrations, size, seed) if is_of_people(demonstrations) else None
+        if groups is not None and groups.sure:
+            path = np.repeat(groups.relative_nll(demonstrations).argmin(axis=1), demonstrations.lengths)
+        else:
+            path = segment(demonstrations, size, seed).path
+        labels = demonstrations.labels
         if labels is not None:
-            path = renamed(path, labels[self.demonstrations.trajectory_of(np.arange(len(path)))], size)
+            path = renamed(path, labels[demonstrations.trajectory_of(np.arange(len(path)))], size)
         return torch.from_numpy(path).to(self.device)
 
     @torch.no_grad()

@@ -73,8 +73,8 @@ class Groups:
         features nearly agree with them, those do. Where they tell fewer apart, groups that mix most of them are out.
         Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
         than chance (`clustering.regressions`). Else groups in embeddings by each kind of features, or by linear
-        policies, if they do. The groups are sure if gaps are, or if knowing a trajectory's group explains its held-out
-        actions by more nats than it takes to tell the group.
+        policies, if they do. The groups are sure if some of their gaps are, or if knowing a trajectory's group explains
+        its held-out actions by more nats than it takes to tell the group.
 
         Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
         count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
@@ -155,6 +155,7 @@ class Groups:
             usual = by_labels
         chosen = best if usual == 0 and better(nll[best], nll[usual]) else usual
         told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
+        told |= chosen == 1 and at_gaps is not None and at_gaps.fewer is not None
         labelled = False
         if asked is not None and not candidates[chosen].against:
             labelled = len(candidates) * chance_of_agreement(asked.settled, groups) < LEVEL
@@ -202,7 +203,7 @@ class Groups:
         found = np.full(len(demonstrations), -1)
         found[rows] = groups_of(tree, splits)
         embedding = cls._by_properties(kinds, columns, *columns.used(tree.splits[:splits]))
-        return _AtGaps(embedding, found, sure, surely if number < groups and not sure else None)
+        return _AtGaps(embedding, found, sure, surely if 1 < number < groups and not sure else None)
 
     @staticmethod
     def _by_properties(
@@ -343,7 +344,8 @@ class _AtGaps:
         embedding: by what the gaps are in.
         known: (trajectories,), the group of each, or -1.
         sure: whether all gaps are.
-        fewer: (n,), groups at sure gaps alone, if that is fewer, of the trajectories among which gaps were sought.
+        fewer: (n,), groups at sure gaps alone, of the trajectories among which gaps were sought; None if there are
+            none, or not fewer.
     """
 
     embedding: Embedding
