@@ -179,7 +179,9 @@ def test_the_server_answers_only_who_has_the_token(server, run):
 
 def test_the_server_saves_edits_and_no_other_files(server, run):
     address = f"/edits.json?token={server.token}"
-    for body, message in (('{"exclude": 3}', "must be a list"), ("{", "Not saved"), ("\xff", "Not saved")):
+    refused = [('{"exclude": 3}', "must be a list"), ("{", "Not saved"), ("\xff", "Not saved")]
+    refused += [('{"names": {"0": "a", "1": "a"}}', "has the name"), ('{"names": {"0": "7"}}', "a name with a letter")]
+    for body, message in refused:
         status, text = ask(server, "POST", address, body.encode("latin1"))
         assert status == 400
         assert message in text
@@ -240,6 +242,16 @@ def test_a_person_looks_names_excludes_and_exports(run, tab):
     assert tab.title() == f"manyways · {run.title}"  # no script of the data has run
 
 
+@pytest.mark.parametrize("words", ["--modes=2 --out=here/", "--init before --out here"])
+def test_the_command_follows_a_split(run, tab, words, monkeypatch):
+    monkeypatch.setitem(run.config["provenance"], "command", f"manyways train demo.parquet {words}")
+    tab.set_content(page(run))
+    half = content_of(page(run))["modes"][0]["half"]
+    tab.click(f"text=Split off {len(half)} >> nth=0")
+    expected = "manyways train demo.parquet --modes 3 --edits edits.json --out here-2"
+    assert tab.text_content("#command") == expected
+
+
 def test_merged_modes_are_numbered_anew(run, tab):
     tab.goto(explore(run).as_uri())
     tab.select_option("#modes .card:first-child select", "1")
@@ -273,7 +285,10 @@ def test_the_page_saves_into_the_runs_folder(run, server, tab):
     tab.click("#save")
     tab.wait_for_function("document.getElementById('saved').textContent.startsWith('saved as')")
     assert json.loads((run.path / "edits.json").read_text())["names"] == {"1": "over"}
-    tab.goto(explore(run).as_uri())  # which begins with what was saved
+    assert f"--edits {run.path / 'edits.json'}" in tab.text_content("#command")
+    tab.reload()  # which begins with what was saved
+    assert tab.input_value("input[data-code='1']") == "over"
+    tab.goto(explore(run).as_uri())
     assert tab.input_value("input[data-code='1']") == "over"
     assert saved(tab)["names"] == {"1": "over"}
 
@@ -348,13 +363,16 @@ def test_a_slider_shows_the_demonstrations_near_its_code(ranged, tab):
     assert not tab.is_visible("#modes-section")
 
 
-def test_a_run_without_codes_is_looked_at_and_cleaned(run, tmp_path, tab):
-    without = manyways.train(manyways.MDN(iterations=3, hidden=8), tmp_path / "mdn", data=run.config["data"])
+@pytest.mark.parametrize("algorithm", [manyways.MDN, manyways.BC])
+def test_a_run_without_codes_is_looked_at_and_cleaned(run, tmp_path, tab, algorithm):
+    settings = algorithm(iterations=3, hidden=8)
+    without = manyways.train(settings, tmp_path / settings.name, data=run.config["data"])
     tab.goto(report(without).as_uri())
+    assert "One policy without codes" in tab.text_content(".lead")
     assert click_line(tab, 7)
     tab.click("#one-exclude")
     assert list(saved(tab)["exclude"]) == [tab.text_content("#one-title")]
     colours = tab.locator("#colour option").all_text_contents()
-    assert colours == ["length", "operator", "speed", "time"]
+    assert colours == [*(["loss"] if algorithm is manyways.BC else []), "length", "operator", "speed", "time"]
     assert not tab.is_visible("#modes-section")
     assert not tab.is_visible("#one-mode")

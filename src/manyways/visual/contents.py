@@ -50,13 +50,13 @@ def contents(policy: Policy, demonstrations: Demonstrations, codes: Codes | None
     }
     first: list[int] = [suspect.trajectory for suspect in suspects[:_SUSPECTS]]
     best: list[int] = []
-    if codes is not None and codes.codes is not None and codes.losses is not None:
+    if codes is not None and codes.codes is not None and codes.losses is not None and codes.losses.shape[1] > 1:
         size = codes.losses.shape[1]
         sorted_ = np.sort(codes.losses, axis=1)
         modes = _modes(demonstrations, codes, codes.codes, size)
         first += [place for mode in modes for place in mode["typical"] + mode["worst"]]
         best = clearest_columns(demonstrations, codes.codes, size)
-        margins = _rounded(sorted_[:, 1] - sorted_[:, 0]) if size > 1 else None
+        margins = _rounded(sorted_[:, 1] - sorted_[:, 0])
         found |= {"codes": codes.codes.tolist(), "margins": margins, "modes": modes, "colours": code_colours(size)}
     elif codes is not None and isinstance(policy.prior, Gaussian):
         found["coordinates"] = [_rounded(column) for column in policy.prior.cdf(codes.encoding.codes).T]

@@ -3,7 +3,9 @@
 import base64
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +98,20 @@ def page(
     Raises:
         InputError: as for `report`.
     """
+    return prepared(run, data=data, weights=weights, pictures=pictures, served=served, live=live, progress=progress)()
+
+
+def prepared(
+    run: Run,
+    *,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    pictures: bool = False,
+    served: bool = False,
+    live: bool = False,
+    progress: Progress = SILENT,
+) -> Callable[[], str]:
+    """Return what gives the page as HTML, with the edits as they are saved then; arguments and errors as for `page`."""
     policy, task, metrics = run.policy(), inputs.task_of(run, weights), run.metrics()
     _, demonstrations, labels = inputs.load_data(run, data)
     codes = None
@@ -108,8 +124,8 @@ def page(
         shown = contents(policy, demonstrations, codes)
     shown |= {
         "title": run.title,
-        "edits": {} if data is not None else _decided(run, shown, progress).to_json(),
-        "command": shlex.split(run.config["provenance"]["command"]),
+        "edits_file": str(run.path / "edits.json") if served else "edits.json",
+        "command": _words(run.config["provenance"]["command"]),
         "charts": charts(metrics, run.config["mode_count"], codes),
         "served": served,
         "live": live,
@@ -124,10 +140,10 @@ def page(
         loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     parts = {"css": _template("page.css"), "js": _template("page.js"), "charts_js": _template("charts.js")}
-    return environment.get_template("page.html.jinja").render(
+    render = partial(
+        environment.get_template("page.html.jinja").render,
         **{name: Markup(text) for name, text in parts.items()},
         plotly=Markup(_plotly()),
-        data=Markup(_json(shown)),
         charts=shown["charts"],
         served=served,
         live=live,
@@ -138,6 +154,12 @@ def page(
         seconds=metrics[-1]["seconds"],
         steps_per_second=np.median([line["steps_per_second"] for line in metrics]),
     )
+
+    def rendered() -> str:
+        decided = {"edits": {}, "unread": ""} if data is not None else _decided(run, shown, progress)
+        return render(data=Markup(_json(shown | decided)))
+
+    return rendered
 
 
 _Evaluated = Evaluation | ContinuousEvaluation | Coverage | EnvironmentEvaluation | None
@@ -162,7 +184,8 @@ def _facts(
         "settings": {name: value for name, value in run.config["settings"].items() if name != "prior"},
         "counted": run.config["mode_count"],
         "prior": policy.prior,
-        "discrete": isinstance(policy.prior, Categorical),
+        "discrete": isinstance(policy.prior, Categorical) and policy.prior.size > 1,
+        "coded": isinstance(policy.prior, Gaussian) or (policy.prior is not None and policy.prior.size > 1),
         "demonstrations": demonstrations,
         "observation": describe(demonstrations.observation_space),
         "action": describe(demonstrations.action_space),
@@ -225,21 +248,28 @@ def _embedded(picture: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
-def _decided(run: Run, shown: dict[str, Any], progress: Progress) -> Edits:
-    """Return what the page begins with: what it saved in the folder before, or what the run was trained with."""
-    path, own = run.path / "edits.json", replace(run.edits, names={})  # the policy has the names
-    if not path.exists():
-        return own
-    try:
-        saved = Edits.read(path)
-    except InputError as error:
-        progress.warn(f"{error}; the page begins without it")
-        return own
-    codes = dict(zip(shown["ids"], shown.get("codes", []), strict=False))
-    if any(codes.get(name, code) != code for name, code in saved.anchors.items()):
-        progress.warn(f"{path} numbers the modes otherwise, since some were merged; the page begins without it")
-        return own
-    return saved
+def _decided(run: Run, shown: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Return the `edits` that the page begins with, as saved, else those of the training; and what is `unread`."""
+    path, own, problem = run.path / "edits.json", replace(run.edits, names={}), ""  # the policy has the names
+    if path.exists():
+        try:
+            saved = Edits.read(path)
+            codes = dict(zip(shown["ids"], shown.get("codes", []), strict=False))
+            if all(codes.get(name, code) == code for name, code in saved.anchors.items()):
+                own = saved
+            else:
+                problem = f"{path} numbers the modes otherwise, since some were merged"
+        except InputError as error:
+            problem = str(error)
+    if problem:
+        progress.warn(f"{problem}; the page begins without it")
+    return {"edits": own.to_json(), "unread": problem}
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command, an option and its value apart."""
+    words = shlex.split(command)
+    return [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
 
 
 def _json(value: Any) -> str:

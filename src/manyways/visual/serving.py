@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
@@ -9,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 from manyways.demonstrations import Edits
 from manyways.errors import InputError, ManywaysError, WriteError
 from manyways.files import write_json
+from manyways.policies.modes import named
 from manyways.runs.progress import SILENT, Progress
 from manyways.runs.run import Run
 from manyways.visual.live import Live
-from manyways.visual.report import page
+from manyways.visual.report import prepared
 
 _HOST = "127.0.0.1"
 _BOUNDARY = "frame"
@@ -34,9 +36,9 @@ class Server:
 
     def __init__(self, run: Run, port: int = 0, progress: Progress = SILENT, live: Live | None = None) -> None:
         self.token = secrets.token_urlsafe(24)
-        content = page(run, served=True, live=live is not None, progress=progress).encode()
+        page = prepared(run, served=True, live=live is not None, progress=progress)
         try:
-            self._http = ThreadingHTTPServer((_HOST, port), _handler(run, content, self.token, live))
+            self._http = ThreadingHTTPServer((_HOST, port), _handler(run, page, self.token, live))
             self._http.daemon_threads = True  # an onlooker of the simulator does not keep it from ending
         except OSError as error:
             raise InputError(f"cannot listen on port {port} ({error.strerror}); give another --port") from error
@@ -63,7 +65,7 @@ class Server:
         self._http.server_close()
 
 
-def _handler(run: Run, content: bytes, token: str, live: Live | None) -> type[BaseHTTPRequestHandler]:
+def _handler(run: Run, page: Callable[[], str], token: str, live: Live | None) -> type[BaseHTTPRequestHandler]:
     """Return what answers: the page at /, edits at /edits.json, which it writes, and the simulator at /live."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +95,7 @@ def _handler(run: Run, content: bytes, token: str, live: Live | None) -> type[Ba
             if not self._allowed():
                 return
             if urlsplit(self.path).path == "/":
-                self._answer(200, content, "text/html")
+                self._answer(200, page(), "text/html")
             elif urlsplit(self.path).path == "/live" and live is not None:
                 self._stream(live)
             else:
@@ -133,7 +135,9 @@ def _handler(run: Run, content: bytes, token: str, live: Live | None) -> type[Ba
                     live.command(asked)
                     self._answer(200, "done")
                     return
-                edits = Edits.from_json(asked, "the page")
+                edits, names = Edits.from_json(asked, "the page"), dict[int, str]()
+                for code, name in edits.names.items():
+                    names = named(names, code, name, code + 1)  # as training asks
                 write_json(run.path / "edits.json", edits.to_json())
             except (ManywaysError, ValueError) as error:
                 self._answer(500 if isinstance(error, WriteError) else 400, f"Not saved: {error}")

@@ -256,8 +256,10 @@ function modeCard(mode, code) {
     words.append(...mode.words.map((text) => element("li", text)));
     card.append(words);
   } else if (own.length) card.append(element("p", "Nothing clear distinguishes it in single columns.", { className: "note" }));
-  if (mode.typical.length) card.append(listed("typical", mode.typical));
-  if (mode.worst.length) card.append(listed("explained worst", mode.worst));
+  for (const [what, all] of [["typical", mode.typical], ["explained worst", mode.worst]]) {
+    const left = all.filter((index) => own.includes(index));
+    if (left.length) card.append(listed(what, left));
+  }
   const row = element("div", undefined, { className: "row" }), half = mode.half.filter((index) => !excluded.has(index) && codeOf(index) === code);
   if (half.length && half.length < own.length) {
     const button = element("button", `Split off ${half.length}`, { type: "button", title: mode.clause });
@@ -331,14 +333,16 @@ function edits() {
 function quoted(word) { return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`; }
 function command(size) {
   const words = [...data.command];
-  if (words[0] !== "manyways" || words[1] !== "train") return 'manyways.train(..., edits="edits.json")';
-  for (const [option, value] of [["--modes", String(size)], ["--edits", null], ["--out", null]]) {
+  if (words[0] !== "manyways" || words[1] !== "train") return `manyways.train(..., edits=${JSON.stringify(data.edits_file)})`;
+  const others = discrete && size !== trained.length; // a policy cannot go on with another number of codes
+  const counted = others || words.includes("--modes");
+  for (const option of ["--modes", "--edits", "--out", ...(others ? ["--init"] : [])]) {
     const at = words.indexOf(option);
-    if (at < 0) continue;
-    if (value === null) words.splice(at, 2); else words[at + 1] = value;
+    if (at >= 0) words.splice(at, 2);
   }
+  if (counted) words.push("--modes", String(size));
   const out = data.command.indexOf("--out");
-  return [...words, "--edits", "edits.json", "--out", `${out < 0 ? "RUN" : data.command[out + 1].replace(/\/$/, "")}-2`].map(quoted).join(" ");
+  return [...words, "--edits", data.edits_file, "--out", `${out < 0 ? "RUN" : data.command[out + 1].replace(/\/$/, "")}-2`].map(quoted).join(" ");
 }
 function drawEdits() {
   const items = [];
@@ -365,7 +369,7 @@ function drawEdits() {
 }
 function update(first = false) {
   changed = !first;
-  if (!first) $("saved").textContent = "not saved yet";
+  $("saved").textContent = first ? data.unread && `${data.unread}; saving replaces it` : "not saved yet";
   if (data.live && discrete) fill($("live-code"), trained.map((code) => [code, nameOf(code)]), $("live-code").value || 0);
   if (discrete) $("modes").replaceChildren(...data.modes.map(modeCard));
   $("suspects").replaceChildren(...data.suspects.map(suspectRow));
