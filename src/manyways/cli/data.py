@@ -111,8 +111,10 @@ def convert(
     from manyways.cli.console import progress, what_next
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.demonstrations import convert as convert_in_parts
+    from manyways.demonstrations.formats import require_apart
 
     selection = taken.selection()
+    require_apart(source, out)
     with progress.section("converting the demonstrations"):
         if format == "npy":
             convert_in_parts(source, out, selection)

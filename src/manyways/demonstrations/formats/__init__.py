@@ -27,7 +27,7 @@ from manyways.demonstrations.formats import (
 )
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
 from manyways.demonstrations.formats.cleaning import described, find_bad
-from manyways.demonstrations.formats.contents import Contents, assemble, episodes_of
+from manyways.demonstrations.formats.contents import Contents, as_choices, assemble, episodes_of, require_different
 from manyways.demonstrations.formats.selection import Selection
 from manyways.errors import InputError
 
@@ -40,7 +40,7 @@ ALL = Selection()
 def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     with opened(source) as contents:
-        return cleaned(assemble(contents, selection), selection, str(contents.path))
+        return cleaned(assemble(contents, selection), selection, contents)
 
 
 def opened(source: str | Path) -> AbstractContextManager[Contents]:
@@ -50,7 +50,16 @@ def opened(source: str | Path) -> AbstractContextManager[Contents]:
     return contents
 
 
-def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Trajectories:
+def require_apart(source: str | Path, out: Path) -> None:
+    """Raise `InputError` where writing to `out` would replace what is read from `source`, or a part of it."""
+    path = _locate(source)
+    same = out.exists() and out.samefile(path)
+    if same or out.resolve().is_relative_to(path.resolve()):
+        where = "is the source itself" if same or out.resolve() == path.resolve() else f"lies in the source {source}"
+        raise InputError(f"{out} {where}, which writing would damage; give another place")
+
+
+def cleaned(trajectories: Trajectories, selection: Selection, contents: Contents) -> Trajectories:
     """Return trajectories without the bad ones, if the selection asks for that.
 
     Raises:
@@ -59,10 +68,12 @@ def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Traj
     bad = find_bad(trajectories) if selection.drop_bad else {}
     if not bad:
         return trajectories
+    what = str(contents.path)
     if len(bad) == len(trajectories.lengths):
         raise InputError(f"all trajectories of {what} are bad: {described(bad)}; check the data")
     warnings.warn(f"left out of {what}: {described(bad)}", stacklevel=2)
-    return trajectories.select(_without(len(trajectories.lengths), bad))
+    kept = trajectories.select(_without(len(trajectories.lengths), bad))
+    return as_choices(contents, selection, kept)
 
 
 def _without(count: int, bad: dict[int, str]) -> NDArray[np.int64]:
@@ -140,6 +151,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
         )
     if name not in _OF_KNOWN and (trajectories.labels is not None or trajectories.pairs is not None):
         warnings.warn(f"{name} has no place for known modes and pairs, which are left out; write NPZ", stacklevel=3)
+    require_different(trajectories.identities or (), "these demonstrations")
     _WRITERS[name](path, trajectories, modes)
 
 

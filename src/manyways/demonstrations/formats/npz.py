@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from manyways.demonstrations.alike import as_labels
 from manyways.demonstrations.formats import flat
-from manyways.demonstrations.formats.arrays import Trajectories, require_memory
+from manyways.demonstrations.formats.arrays import Trajectories, as_text, require_memory
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS, OF_MODES
 from manyways.demonstrations.formats.reading import input_errors
@@ -124,10 +124,13 @@ def _about(archive: "Arrays") -> dict[str, Any]:
     """Return the identities and attributes of the trajectories, as fields of `Contents`."""
     about: dict[str, Any] = {}
     if "identities" in archive.headers:
+        shape = archive.shape("identities")
+        if len(shape) != 1:
+            raise InputError(f"identities in {archive.path} have the shape {shape}; give one for each trajectory")
         about["identities"] = archive.words("identities")
     names = [name for name in archive.headers if name.startswith(_ATTRIBUTES)]
     if names:
-        about["attributes"] = {name.removeprefix(_ATTRIBUTES): archive.read(name) for name in names}
+        about["attributes"] = {name.removeprefix(_ATTRIBUTES): as_text(archive.read(name)) for name in names}
     return about
 
 
@@ -229,7 +232,7 @@ class Arrays(ABC):
 
     def words(self, name: str) -> tuple[str, ...]:
         """Return an array of words."""
-        return tuple(str(word) for word in self.read(name).reshape(-1))
+        return tuple(str(word) for word in as_text(self.read(name)).reshape(-1))
 
 
 class _Archive(Arrays):
