@@ -4,6 +4,7 @@ Each module says what it `recognises` and opens its `contents`; some also write.
 """
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -145,6 +146,8 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
     name = format or _WRITTEN.get(suffix, "minari")
     if name not in _WRITERS:
         raise InputError(f"there is no format {name!r} to write; give one of {', '.join(_WRITERS)}")
+    if _WRITTEN.get(suffix, name) != name or (name == "parquet" and suffix != ".parquet"):
+        raise InputError(f"{path} would be read as another format than {name}; give it the suffix of {name}, or none")
     if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in _OF_PARTS:
         raise InputError(
             f"{name} cannot say that several parts of an action are choices; write NPZ or Minari to {path}"
@@ -157,6 +160,12 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
 
 def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
     observations, actions, lengths, choices, names, identities, attributes, *_ = trajectories
+    if isinstance(observations, Mapping):  # in HDF5 a slash would make groups of an entry
+        plain = {name.replace("/", "."): array for name, array in observations.items()}
+        if len(plain) < len(observations):
+            raise InputError(f"two entries of {path} would have the same name without a slash; rename one")
+        observations = plain
+        names = {n.replace("/", ".").replace("observations.", "observations/", 1): c for n, c in (names or {}).items()}
     minari.write_minari(
         path,
         observations,
@@ -164,7 +173,7 @@ def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | 
         lengths,
         choices=choices,
         modes=modes,
-        names=names,
+        names=names or None,
         identities=identities,
         attributes=attributes,
     )

@@ -187,7 +187,7 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
 
 
 def as_choices(contents: Contents, selection: Selection, trajectories: Trajectories) -> Trajectories:
-    """Return trajectories whose actions are choices, where only empty cells, left out now, made real numbers of them."""
+    """Return trajectories whose actions are choices, where only empty cells made real numbers of them."""
     chosen = _chosen(contents, selection.actions or contents.actions, "actions")
     if trajectories.actions.dtype.kind != "f" or trajectories.actions.shape[1] > 1:
         return trajectories

@@ -219,7 +219,7 @@ def _entries(features: Mapping[str, Any], columns: Mapping[str, Entry]) -> dict[
             entries[name] = Entry((), np.dtype(object))
             continue
         labels = _labels(feature.get("names"))
-        own = tuple(f"{name}.{label}" for label in labels) if len(labels) == entry.size > 1 else None
+        own = tuple(f"{name}.{label}" for label in labels) if len(set(labels)) == entry.size > 1 else None
         entries[name] = Entry(entry.shape, entry.dtype, own)
     return entries
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import hdf5
-from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, without_last
+from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, column_names, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import require_package
 from manyways.demonstrations.observations import apply, entries
@@ -159,6 +159,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
                 if modes is not None:
                     demo.attrs["mode"] = modes[index]
                 demo["actions"] = trajectories.actions[rows]
+                demo.create_group("obs", track_order=True)  # so that columns keep their order
                 for name, array in groups.items():
                     demo[f"obs/{name}"] = array[rows]
 
@@ -174,6 +175,13 @@ def _entries(trajectories: Trajectories) -> dict[str, NDArray[Any]]:
             continue
         groups: dict[str, list[int]] = {}
         for place, column in enumerate(columns):
-            groups.setdefault(re.sub(r"\.\d+$", "", column).replace("/", "."), []).append(place)
-        found |= {name: array[:, places] for name, places in groups.items()}
+            groups.setdefault(re.sub(r"\.\d+$", "", column), []).append(place)
+        for name, places in groups.items():
+            own = [columns[place] for place in places]
+            whole = tuple(own) == column_names(name, len(own))  # else they would come back under other names
+            parts = {name: places} if whole else {column: [place] for column, place in zip(own, places, strict=True)}
+            for part, chosen in parts.items():
+                if part.replace("/", ".") in found:
+                    raise InputError(f"two entries would be called {part!r} in robomimic's form; rename one")
+                found[part.replace("/", ".")] = array[:, chosen]
     return apply(np.ascontiguousarray, found)
