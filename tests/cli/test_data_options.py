@@ -73,7 +73,13 @@ def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     assert "trajectory 24 (demo_24), step 0, column grip" in error
     assert "--drop-bad" in error
     assert not (tmp_path / "run").exists()
-    assert "not finite" in command("inspect", robomimic)[1]
+    code, out, _ = command("inspect", robomimic)
+    assert "not finite" in out
+    assert "1 of 25 trajectories cannot be learned from; leave out" in " ".join(out.split())
+    assert f"manyways train {robomimic} --drop-bad --modes K" in " ".join(out.split())
+    code, out, _ = command("inspect", robomimic, "--episodes", "24")
+    assert "no trajectory is good" in " ".join(out.split())
+    assert "Next" not in out
     assert command("train", robomimic, "--drop-bad", "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
     assert command("modes", tmp_path / "run")[0] == 0
 

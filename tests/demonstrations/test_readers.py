@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
-from data_sets import ACTIONS, ARM, BOTH, LENGTHS, MAKERS, PICTURES, RNG, frame, joined, lerobot
+from data_sets import ACTIONS, ARM, BOTH, GRIP, LENGTHS, MAKERS, PICTURES, RNG, frame, joined, lerobot
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
@@ -171,6 +171,15 @@ def test_a_data_frame_is_read_by_the_names_of_its_columns():
 def test_a_data_frame_that_cannot_be_used_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         Demonstrations.from_dataframe(change(frame()))
+
+
+def test_episodes_of_a_data_frame_are_chosen_and_cleaned():
+    holes = frame().assign(grip=np.where(frame()["episode"] == "second", np.nan, joined(GRIP)[:, 0]))
+    with pytest.warns(UserWarning, match=r"left out of the data frame: .* trajectory 1 \(second\)"):
+        found = Demonstrations.from_dataframe(holes, drop_bad=True, exclude=["third"], angles=["arm.0"])
+    assert found.identities == ("first",)
+    assert found.rotations is not None
+    assert Demonstrations.from_dataframe(frame(), episodes="1:").identities == ("second", "third")
 
 
 def test_a_last_row_without_an_action_is_left_out():

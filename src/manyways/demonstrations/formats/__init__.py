@@ -89,11 +89,18 @@ def require_good(trajectories: Trajectories) -> Trajectories:
     """
     bad = find_bad(trajectories)
     if bad:
-        raise InputError(
-            f"{described(bad)}; leave out trajectories of less than two steps and with values that are "
-            "not finite (drop_bad=True, --drop-bad), or mend them"
-        )
+        raise InputError(f"{described(bad)}; {remedy_for(bad, trajectories)}")
     return trajectories
+
+
+def remedy_for(bad: dict[int, str], trajectories: Trajectories) -> str:
+    """Return what to do about bad trajectories, as a clause of a sentence."""
+    if len(bad) == len(trajectories.lengths):
+        return "no trajectory is good: check the data, and which columns are chosen"
+    return (
+        "leave out trajectories of less than two steps and with values that are not finite "
+        "(drop_bad=True, --drop-bad), or mend them"
+    )
 
 
 def load_modes(source: str | Path, selection: Selection = ALL) -> NDArray[Any] | None:
