@@ -401,12 +401,13 @@ class Demonstrations:
         the arrays of an NPZ file as NPY files, which stay on the disk: `observations` and `actions` are then memory
         maps, or arrays that read the rows that they are asked for.
 
-        An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
-        with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
-        the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. An observation after the
-        last action of each episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are
-        what `with_labels` and `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of
-        arrays that are not used.
+        An NPZ file holds `observations` (or `states`) and `actions`, either (steps, ...) with `lengths`
+        (trajectories,), or (trajectories, steps, ...). There `lengths`, `mask`, `masks`, `valid` or `attention_mask`,
+        (trajectories, steps), may say what is real; or `pad`, `is_pad`, `action_is_pad`, `padding`, or rows of NaN,
+        what is padding. Entries `observations/NAME` make a dictionary. An observation after the last action of each
+        episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are what `with_labels` and
+        `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of arrays that are not
+        used.
 
         Args:
             source: the file, the folder, or the id of a local Minari data set.
@@ -425,8 +426,7 @@ class Demonstrations:
         """
         places: Any = episodes
         selection = Selection(_names(observations), _names(actions), places, _names(exclude) or (), drop_bad)
-        loaded = cls(*require_good(read(source, selection)))
-        return loaded.with_rotations(angles, quaternions)
+        return cls(*require_good(read(source, selection))).with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
         """Write a file or folder in one of the formats that `load` reads.
