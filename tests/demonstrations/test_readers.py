@@ -161,6 +161,7 @@ def test_a_data_frame_is_read_by_the_names_of_its_columns():
         ),
         (lambda f: f.assign(episode=np.where(f.step == 0, np.nan, 1.0)), "does not name an episode in every row"),
         (lambda f: f[["episode", "operator"]], "has no columns of numbers, only operator"),
+        (lambda f: pd.concat([f, f[["grip"]]], axis=1), "the data frame has two columns called 'grip'; rename one"),
         (lambda f: f.to_numpy(), "a ndarray is no data frame; give one of pandas or Polars"),
         (
             lambda f: f.assign(grip=np.where(f.step == 2, np.nan, 1)),

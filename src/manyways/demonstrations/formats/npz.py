@@ -278,15 +278,27 @@ def open_archive(path: Path) -> Iterator[_Archive]:
     """
     try:
         if not zipfile.is_zipfile(path):
-            raise InputError(
-                f"{path} is not an NPZ file, or is cut short; save one with numpy.savez, or give a Minari data set"
-            )
+            raise InputError(_not_an_archive(path))
         with zipfile.ZipFile(path) as file:
             yield _Archive(path, file)
     except ManywaysError:
         raise
     except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise InputError(f"{path} is damaged or cannot be read ({error}); save it again") from error
+
+
+def _not_an_archive(path: Path) -> str:
+    """Return what is wrong with a file that is no archive, by its name."""
+    suffix, known = path.suffix.lower(), "an NPZ, HDF5, CSV or Parquet file"
+    if suffix == ".zip":
+        return f"{path} is no zip archive, or is cut short; copy or pack it again"
+    if suffix == ".npy":
+        return f"{path} is a single array; give the folder with actions.npy and the others, or save with numpy.savez"
+    if suffix in (".pkl", ".pickle", ".pt", ".pth"):
+        return f"{path} may be a pickle, which could run code and is not read; save its arrays with numpy.savez"
+    if suffix not in ("", ".npz"):
+        return f"{path} is of no format that is read, or is cut short; give {known}, or a folder of a data set"
+    return f"{path} is not an NPZ file, or is cut short; save one with numpy.savez, or give a Minari data set"
 
 
 def _array_names(archive: Arrays) -> tuple[list[str], str | None, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from manyways.errors import InputError
 from manyways.files import replacing, require_space
 
 _LONGEST = 200  # characters of an attribute; longer ones, such as a model's XML, describe no trajectory
+_KNOWN = {"rewards", "dones", "states"}  # beside observations and actions, without a word on it
 _SKIPPED = {"num_samples", "model_file"}
 
 
@@ -38,7 +39,7 @@ def contents(path: Path) -> Iterator[Contents]:
         InputError: it is damaged, or its demonstrations cannot be used.
     """
     with hdf5.open_file(path) as file:
-        demos = sorted(file["data"], key=_by_number)
+        demos = sorted((name for name, item in file["data"].items() if hasattr(item, "keys")), key=_by_number)
         if not demos:
             raise InputError(f"{path} has no demonstrations in data/; give at least one, of two steps or more")
         arrays = {}
@@ -83,6 +84,9 @@ def contents(path: Path) -> Iterator[Contents]:
         own_names = known.pop("identity", np.zeros(0))  # of a file that manyways wrote
         named = tuple(own_names.tolist()) if len(set(own_names)) == len(demos) else tuple(demos)
         known |= {f"mask {name}": np.isin(np.arange(len(demos)), part) for name, part in parts.items()}
+        tops = dict.fromkeys(name.split("/")[0] for name in first)
+        ignored = [f"{name} of each demonstration" for name in tops if name not in {"obs", *_KNOWN, *names}]
+        ignored += [f"data/{name}" for name in file["data"] if name not in demos]
         yield Contents(
             path,
             {name: Entry(first[full].shape[1:], first[full].dtype) for name, full in names.items()},
@@ -93,6 +97,7 @@ def contents(path: Path) -> Iterator[Contents]:
             identities=named,
             attributes=known,
             parts=parts,
+            ignored=tuple(ignored),
             stored=path.stat().st_size,
             modes=lambda: modes,
             in_parts=True,
@@ -111,7 +116,9 @@ def _require_alike(
         if full not in own:
             raise InputError(f"{demo} in {path} has no {full}, which {first_demo} has; mend it or leave it out")
         shape = own[full].shape
-        if not shape or shape[1:] != first[full].shape[1:]:
+        if not shape:
+            raise InputError(f"{name} of {demo} in {path} is a single value; give one for each step")
+        if shape[1:] != first[full].shape[1:]:
             raise InputError(
                 f"{name} has shape {shape} in {demo} of {path}, but {first[full].shape} in {first_demo}; "
                 "make them alike"
@@ -124,6 +131,8 @@ def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
     parts: dict[str, list[int]] = {}
     if "mask" not in file:
         return parts
+    if not hasattr(file["mask"], "keys"):
+        raise InputError(f"mask in {path} is an array; make a group of it, with the names of demonstrations by part")
     for name, dataset in hdf5.datasets(file["mask"], path).items():
         if dataset.size > len(demos):
             raise InputError(f"mask/{name} in {path} names {dataset.size:,} of {len(demos):,} demonstrations; mend it")
@@ -131,7 +140,7 @@ def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
         unknown = [member for member in members if member not in places]
         if unknown:
             raise InputError(f"mask/{name} in {path} names {unknown[0]}, which data/ has not; mend the file")
-        parts[name] = [places[member] for member in members]
+        parts[name] = list(dict.fromkeys(places[member] for member in members))
     return parts
 
 

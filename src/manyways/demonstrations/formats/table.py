@@ -195,9 +195,11 @@ def of_frame(frame: Any, episode: str | None) -> Contents:
     if not hasattr(frame, "columns") or not hasattr(frame, "__getitem__"):
         raise InputError(f"a {type(frame).__name__} is no data frame; give one of pandas or Polars")
     arrays = {}
-    for name in dict.fromkeys(frame.columns):
-        if list(frame.columns).count(name) > 1:
-            raise InputError(f"the data frame has two columns {name!r}; rename one")
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"the data frame has two columns called {twice!r}; rename one")
+    for name in frame.columns:
         arrays[str(name)] = _cells(path, str(name), frame[name].to_numpy())
     entries = {name: Entry(array.shape[1:], array.dtype, None, _is_whole(array)) for name, array in arrays.items()}
     return of_columns(path, entries, lambda names: {name: arrays[name] for name in names}, episode)
