@@ -86,6 +86,7 @@ def test_rows_of_no_episode_are_refused(tmp_path, missing):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+@pytest.mark.filterwarnings("ignore:.*not used")
 def test_files_of_episodes_say_what_a_table_says(tmp_path, suffix):
     path = episodes(tmp_path / "trials", suffix)
     for file, who, mode in zip(sorted(path.iterdir()), ("cy", "ann", "bob"), (5, 1, 0), strict=True):
@@ -130,6 +131,11 @@ def test_choices_whose_last_row_is_empty_stay_choices(tmp_path, suffix):
     if suffix != "frame":
         convert(source, tmp_path / "npy")
         assert Demonstrations.load(tmp_path / "npy").actions.tolist() == [0, 1, 2] * 2
+
+
+def test_real_numbers_below_0_with_empty_last_rows_stay_real(tmp_path):
+    found = Demonstrations.from_dataframe(choices("frame", tmp_path, np.nan).assign(action=[-1, 0, 1, np.nan] * 2))
+    assert found.actions.tolist() == [[-1], [0], [1]] * 2
 
 
 def test_choices_stay_choices_where_a_bad_episode_is_left_out(tmp_path):

@@ -124,8 +124,8 @@ def convert(
     from manyways.demonstrations.formats import require_apart
 
     selection = taken.selection()
-    require_apart(source, out)
     with progress.section("converting the demonstrations"):
+        require_apart(source, out)
         if format == "npy":
             convert_in_parts(source, out, selection)
         else:

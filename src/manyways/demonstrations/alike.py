@@ -93,9 +93,9 @@ def require_described(demonstrations: "Demonstrations") -> None:
 
 def require_different_names(columns: Sequence[str], what: str) -> None:
     """Raise `InputError` where two columns of `what` have the same name."""
-    twice = [name for place, name in enumerate(columns) if name in columns[:place]]
-    if twice:
-        raise InputError(f"{what} have two columns called {twice[0]!r}; give each a name of its own")
+    if len(set(columns)) < len(columns):
+        twice = next(name for place, name in enumerate(columns) if name in columns[:place])
+        raise InputError(f"{what} have two columns called {twice!r}; give each a name of its own")
 
 
 def require_same_columns(parts: "Sequence[Demonstrations]") -> None:

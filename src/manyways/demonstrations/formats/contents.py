@@ -279,9 +279,10 @@ def _without_last(
     if not len(lengths) or lengths.min() < 1:
         return arrays, lengths
     for name, columns in actions.items():
-        rows = np.asarray(arrays[name][last]).reshape(len(last), -1)
-        if rows.dtype.kind != "f" or not np.isnan(rows if columns is None else rows[:, columns]).all():
-            return arrays, lengths
+        for some in (last[:1], last):  # the first episode mostly says it, and others may have to be read for this
+            rows = np.asarray(arrays[name][some]).reshape(len(some), -1)
+            if rows.dtype.kind != "f" or not np.isnan(rows if columns is None else rows[:, columns]).all():
+                return arrays, lengths
     starts, lengths = last + 1 - lengths, lengths - 1
     return {name: stretches(array, starts, lengths) for name, array in arrays.items()}, lengths
 

@@ -80,9 +80,12 @@ def contents(path: Path) -> Iterator[Contents]:
         known, modes, named = _known(path, named, opened)
         ignored = [name for name in ignored if name.removeprefix(ATTRIBUTE) not in known]
         measure = actions[0] if actions else next(iter(entries))
-        measured = [episode.read([measure])[measure] for episode in opened]
-        lengths = np.array([len(array) for array in measured], dtype=np.int64)
-        read_as = [replace(entries[measure], dtype=array.dtype) for array in measured]
+        counts, read_as = [], []
+        for episode in opened:
+            array = episode.read([measure])[measure]
+            counts.append(len(array))
+            read_as.append(replace(entries[measure], dtype=array.dtype))
+        lengths = np.array(counts, dtype=np.int64)
         if all(entry.is_numeric for entry in read_as):  # a header does not say that cells are empty
             entries[measure] = replace(_common(read_as), whole=entries[measure].is_whole)
 

@@ -223,8 +223,8 @@ def _cells(path: Path, name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_whole(values: NDArray[Any]) -> bool:
-    """Return whether numbers are whole but for the empty cells, because of which they are stored as real ones."""
+    """Return whether numbers could be choices but for empty cells, because of which they are stored as real ones."""
     if values.dtype.kind != "f" or values.ndim != 1:
         return False
     there = values[~np.isnan(values)]
-    return len(there) < len(values) and bool((there % 1 == 0).all())
+    return len(there) < len(values) and bool(((there % 1 == 0) & (there >= 0)).all())
