@@ -75,10 +75,11 @@ def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     assert not (tmp_path / "run").exists()
     code, out, _ = command("inspect", robomimic)
     assert "not finite" in out
-    assert "1 of 25 trajectories cannot be learned from; leave out" in " ".join(out.split())
+    assert "Training would refuse 1 of 25 trajectories; leave out" in " ".join(out.split())
     assert f"manyways train {robomimic} --drop-bad --modes K" in " ".join(out.split())
     code, out, _ = command("inspect", robomimic, "--episodes", "24")
     assert "no trajectory is good" in " ".join(out.split())
+    assert "--drop-bad" not in out
     assert "Next" not in out
     assert command("train", robomimic, "--drop-bad", "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
     assert command("modes", tmp_path / "run")[0] == 0

@@ -93,7 +93,7 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
         say(f"pairs: {len(pairs.links()):,} of the same way, {len(pairs.different):,} of different ways")
     if bad:
         remedy = remedy_for(bad, trajectories)
-        say(f"{len(bad):,} of {len(demonstrations):,} trajectories cannot be learned from; {remedy}")
+        say(f"Training would refuse {len(bad):,} of {len(demonstrations):,} trajectories; {remedy}")
         if len(bad) == len(demonstrations):
             return
         taken = replace(taken, drop_bad=True)
