@@ -95,6 +95,12 @@ def test_a_mask_that_may_mean_either_is_refused(tmp_path, name):
     refused(saved(tmp_path, **{name: REAL}), f"{name} in .* may say where a step is real or .*; rename it to mask, 1")
 
 
+@pytest.mark.filterwarnings("ignore:.*not used")
+def test_what_only_sounds_like_a_mask_is_no_mask(tmp_path):
+    found = Demonstrations.load(saved(tmp_path, gamepad=REAL, obs_mask=np.ones((4, 6, 3))))
+    assert found.lengths.tolist() == [6] * 4
+
+
 def test_lengths_whose_sum_wraps_are_refused(tmp_path):
     ends = {"observations": np.ones((24, 3)), "actions": np.ones((24, 2))}
     refused(

@@ -1,5 +1,6 @@
 """Which steps of padded arrays (trajectories, steps, ...) are real: a mask, lengths, or rows of NaN say it."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from manyways.errors import InputError
 REAL = ("masks", "mask", "valid", "attention_mask")  # 1 where a step is real
 PADDING = ("pad", "is_pad", "action_is_pad", "padding")  # 1 where it is not
 NAMES = (*REAL, *PADDING)
+_WORDS = {"mask", "masks", "pad", "pads", "padded", "padding"}
 
 Bools = NDArray[np.bool_]
 
@@ -25,7 +27,7 @@ def require_clear(path: Path, shapes: Mapping[str, tuple[int, ...]], steps: tupl
         steps: (trajectories, steps) of the actions.
     """
     for name, shape in shapes.items():
-        if ("mask" in name.lower() or "pad" in name.lower()) and shape[:2] == steps:
+        if _WORDS & set(re.split("[^a-z]+", name.lower())) and shape in (steps, (*steps, 1)):
             raise InputError(
                 f"{name} in {path} may say where a step is real or where it is padding; rename it to mask, 1 where a "
                 "step is real, or to pad, 1 where it is padding"
