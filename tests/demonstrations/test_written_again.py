@@ -39,7 +39,10 @@ def test_identities_come_back(tmp_path, name, format, identities):
     assert found.attributes["who"][found.identities.index(identities[1])] == "y"
 
 
-@pytest.mark.parametrize("columns", [("pos.0", "pos.2", "pos"), ("pos.1", "pos.0"), ("a/b", "c"), ("pos.0", "pos.1")])
+@pytest.mark.parametrize(
+    "columns",
+    [("pos.0", "pos.2", "pos"), ("pos.1", "x", "pos.0"), ("pos.0", "x", "pos.1"), ("a/b", "c"), ("pos.0", "pos.1")],
+)
 def test_columns_keep_their_names_in_hdf5(tmp_path, columns):
     demonstrations = made(columns)
     demonstrations.save(tmp_path / "a.hdf5")
@@ -54,6 +57,13 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     for name, format in (("a", "csv"), ("a.parquet", None)):
         with pytest.raises(InputError, match=r"two columns would be called 'observation.x' in .*; rename one"):
             made(("x", "observation.x")).save(tmp_path / name, format=format)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_entries_that_differ_by_a_slash_alone_are_refused(tmp_path):
+    both = {"b/c": np.ones((4, 1), np.float32), "b.c": np.ones((4, 1), np.float32)}
+    with pytest.raises(InputError, match=r"two of the entries b/c, b.c would have one name; rename one"):
+        Demonstrations(both, np.ones((4, 1), np.float32), np.array([4])).save(tmp_path / "a.hdf5")
     assert list(tmp_path.iterdir()) == []
 
 

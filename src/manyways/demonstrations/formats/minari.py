@@ -282,7 +282,7 @@ def write_minari(
             if modes is not None:
                 storage.update_episode_metadata({MODE_KEY: mode.tolist()} for mode in modes)
             if identities is not None:
-                storage.update_episode_metadata({"identity": identity} for identity in identities)
+                storage.update_episode_metadata({"identity": str(identity)} for identity in identities)
             for name, values in (attributes or {}).items():
                 key = f"attribute {name}" if name in _OWN else name.replace("/", " ")
                 storage.update_episode_metadata({key: value.item()} for value in values)

@@ -14,7 +14,7 @@ from manyways.demonstrations.formats import hdf5
 from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, column_names, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import require_package
-from manyways.demonstrations.observations import apply, entries
+from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing, require_space
 
@@ -161,7 +161,7 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
                 demo = data.create_group(f"demo_{index}")
                 demo.attrs["num_samples"] = int(length)
                 if trajectories.identities is not None:
-                    demo.attrs["identity"] = trajectories.identities[index]
+                    demo.attrs["identity"] = str(trajectories.identities[index])
                 for name, values in (trajectories.attributes or {}).items():
                     key = f"attribute {name}" if name in _SKIPPED | {"identity", "mode"} else name.replace("/", " ")
                     demo.attrs[key] = values[index].item()
@@ -175,22 +175,26 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
 
 def _entries(trajectories: Trajectories) -> dict[str, NDArray[Any]]:
     """Return the entries of observations; columns ENTRY.0, ENTRY.1 and so on become the entry that they are of."""
-    found: dict[str, NDArray[Any]] = {}
+    found: list[tuple[str, NDArray[Any]]] = []
     names = trajectories.names or {}
     for entry, array in entries(trajectories.observations):
         columns = names.get(f"observations/{entry}" if entry else "observations")
         if entry or columns is None or array.ndim != 2:
-            found[(entry or "observations").replace("/", ".")] = array
+            found.append((entry or "observations", array))
             continue
         groups: dict[str, list[int]] = {}
         for place, column in enumerate(columns):
             groups.setdefault(re.sub(r"\.\d+$", "", column), []).append(place)
+        parts: list[tuple[list[int], str]] = []
         for name, places in groups.items():
-            own = [columns[place] for place in places]
-            whole = tuple(own) == column_names(name, len(own))  # else they would come back under other names
-            parts = {name: places} if whole else {column: [place] for column, place in zip(own, places, strict=True)}
-            for part, chosen in parts.items():
-                if part.replace("/", ".") in found:
-                    raise InputError(f"two entries would be called {part!r} in robomimic's form; rename one")
-                found[part.replace("/", ".")] = array[:, chosen]
-    return apply(np.ascontiguousarray, found)
+            own = tuple(columns[place] for place in places)
+            side_by_side = places[-1] - places[0] == len(places) - 1
+            if own == column_names(name, len(own)) and side_by_side:
+                parts.append((places, name))
+            else:  # as one entry they would come back in another order or under other names
+                parts += [([place], columns[place]) for place in places]
+        found += [(name, array[:, places]) for places, name in sorted(parts)]
+    plain = {name.replace("/", "."): np.ascontiguousarray(array) for name, array in found}
+    if len(plain) < len(found):
+        raise InputError(f"two of the entries {', '.join(name for name, _ in found)} would have one name; rename one")
+    return plain
