@@ -73,7 +73,14 @@ def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     assert "trajectory 24 (demo_24), step 0, column grip" in error
     assert "--drop-bad" in error
     assert not (tmp_path / "run").exists()
-    assert "not finite" in command("inspect", robomimic)[1]
+    code, out, _ = command("inspect", robomimic)
+    assert "not finite" in out
+    assert "Training would refuse 1 of 25 trajectories; leave out" in " ".join(out.split())
+    assert f"manyways train {robomimic} --drop-bad --modes K" in " ".join(out.split())
+    code, out, _ = command("inspect", robomimic, "--episodes", "24")
+    assert "no trajectory is good" in " ".join(out.split())
+    assert "--drop-bad" not in out
+    assert "Next" not in out
     assert command("train", robomimic, "--drop-bad", "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
     assert command("modes", tmp_path / "run")[0] == 0
 
@@ -141,3 +148,25 @@ def test_angles_are_pointed_out_and_declared(command, tmp_path, compass):
     code, _, error = command("inspect", compass, "--quaternions", "observations.0")
     assert (code, error.count("\n")) == (2, 1)
     assert "a quaternion has four" in error
+
+
+@pytest.mark.parametrize("source", ["real.hdf5", "link.hdf5"])
+@pytest.mark.parametrize("out", ["real.hdf5", "link.hdf5", "hard.hdf5"])
+def test_a_data_set_is_not_converted_onto_itself(command, tmp_path, robomimic, source, out):
+    robomimic.rename(tmp_path / "real.hdf5")
+    (tmp_path / "link.hdf5").symlink_to(tmp_path / "real.hdf5")
+    (tmp_path / "hard.hdf5").hardlink_to(tmp_path / "real.hdf5")
+    before = (tmp_path / "real.hdf5").read_bytes()
+    code, _, error = command("convert", tmp_path / source, tmp_path / out)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "is the source itself" in error
+    assert (tmp_path / "real.hdf5").read_bytes() == before
+
+
+def test_a_data_set_is_not_converted_into_itself(command, tmp_path, demonstrations):
+    demonstrations.select(np.arange(2)).save(tmp_path / "trials", format="csv")
+    before = (tmp_path / "trials" / "episode_0.csv").read_bytes()
+    code, _, error = command("convert", tmp_path / "trials", tmp_path / "trials" / "episode_0.csv", "--format", "npz")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "lies in the source" in error
+    assert (tmp_path / "trials" / "episode_0.csv").read_bytes() == before

@@ -1,7 +1,6 @@
 """Damaged, foreign and hostile files of every format: one sentence, nothing run, nothing read from elsewhere."""
 
 import contextlib
-import json
 import shutil
 import sys
 import zipfile
@@ -9,11 +8,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 import zarr
-from data_sets import ENDS, LENGTHS, MAKERS, flat_arrays, frame, imitation, lerobot, refused, robomimic
+from data_sets import ENDS, LENGTHS, MAKERS, flat_arrays, frame, imitation, refused, robomimic
 
 from manyways import Demonstrations, InputError, WriteError
 from manyways.demonstrations.formats import arrays
@@ -94,6 +91,22 @@ ROBOMIMIC = {
     "more than memory": (claimed, "would need .* of memory"),
     "a mask of others": (lambda f: replaced(f, "mask/better", np.array([b"demo_9"])), "mask/better in .* names demo_9"),
     "a long mask": (lambda f: replaced(f, "mask/better", np.array([b"demo_0"] * 9)), "mask/better in .* names 9 of 3"),
+    "a mask that is no group": (
+        lambda f: replaced(f, "mask", np.ones(3)),
+        "mask in .* is an array; make a group of it",
+    ),
+    "actions of a single value": (
+        lambda f: replaced(f, "data/demo_0/actions", 1.0),
+        "actions of demo_0 in .* is a single value; give one for each step",
+    ),
+    "a group that holds itself": (
+        lambda f: f["data/demo_0/obs"].__setitem__("again", f["data/demo_0"]),
+        "the group .* in .* holds itself; remove that link",
+    ),
+    "arrays in the place of demonstrations": (
+        lambda f: [replaced(f, f"data/{n}", np.ones((5, 2))) for n in list(f["data"])],
+        "has no demonstrations in data",
+    ),
     "nothing in a data set": (
         lambda f: replaced(f, "data/demo_0/actions", h5py.Empty("f4")),
         "actions in .* holds nothing",
@@ -107,63 +120,24 @@ def test_a_robomimic_file_that_cannot_be_used_is_refused(tmp_path, case):
     refused(edited_hdf5(tmp_path, change), message)
 
 
-def info(path, **changes):
-    place = path / "meta/info.json"
-    place.write_text(json.dumps(json.loads(place.read_text()) | changes))
+def test_what_is_not_read_of_a_robomimic_file_is_named(tmp_path):
+    def change(file):
+        file["data/loose"] = np.ones((5, 2))
+        for demo in ("demo_0", "demo_2", "demo_10"):
+            file[f"data/{demo}/next_obs/arm"] = file[f"data/{demo}/next_obs/grip"] = np.ones(3)
+            file[f"data/{demo}/mask"] = np.ones(3)
+
+    path = edited_hdf5(tmp_path, change)
+    message = (
+        "also holds mask of each demonstration, next_obs of each demonstration, data/loose, image, which are not used"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert len(Demonstrations.load(path)) == 3
 
 
-def rewritten(path, change):
-    file = path / "data/chunk-000/episode_000001.parquet"
-    pa.parquet.write_table(change(pa.parquet.read_table(file)), file)
-
-
-def ragged(table):
-    place = table.column_names.index("action")
-    return table.set_column(place, "action", pa.array([[1.0], [1.0, 2.0], [3.0]], pa.list_(pa.float32())))
-
-
-def led_out(path):
-    file = path / "data/chunk-000/episode_000001.parquet"
-    shutil.move(file, path.parent / "outside.parquet")
-    file.symlink_to(path.parent / "outside.parquet")
-
-
-LEROBOT = {
-    "an unknown version": (
-        lambda p: info(p, codebase_version="v9.9"),
-        "is of LeRobot's version 'v9.9'; only v2.0, v2.1",
-    ),
-    "no version": (lambda p: info(p, codebase_version=None), "version None"),
-    "paths that leave the folder": (
-        lambda p: info(p, data_path="../secret/{episode_index}.parquet"),
-        "data_path '../sec",
-    ),
-    "absolute paths": (lambda p: info(p, data_path="/etc/{episode_index}.parquet"), "which is not in data/"),
-    "a file less": (
-        lambda p: (p / "data/chunk-000/episode_000001.parquet").unlink(),
-        r"but has 2 .* \(episode 1 is miss",
-    ),
-    "no files": (lambda p: shutil.rmtree(p / "data"), "has no Parquet files in data/"),
-    "no episodes": (lambda p: (p / "meta/episodes.jsonl").unlink(), "has no meta/episodes.jsonl"),
-    "rows less": (lambda p: rewritten(p, lambda table: table.slice(1)), "episode 1 of .* has 2 rows, but meta/ says 3"),
-    "ragged cells": (lambda p: rewritten(p, ragged), "the cells of action in .* differ in their number of values"),
-    "a column less": (
-        lambda p: rewritten(p, lambda table: table.drop_columns("action")),
-        "is a damaged LeRobot data set",
-    ),
-    "no features": (lambda p: info(p, features=None), "is a damaged LeRobot data set"),
-    "a link that leads out": (led_out, "leads out of the folder .*; copy the folder with what its links stand for"),
-    "no JSON": (lambda p: (p / "meta/info.json").write_text("{"), "is a damaged LeRobot data set"),
-    "a list": (lambda p: (p / "meta/info.json").write_text("[]"), "is a damaged LeRobot data set"),
-}
-
-
-@pytest.mark.parametrize("case", LEROBOT)
-def test_a_lerobot_folder_that_cannot_be_used_is_refused(tmp_path, case):
-    change, message = LEROBOT[case]
-    path = lerobot(tmp_path / "lab", "v2.1")
-    change(path)
-    refused(path, message)
+def test_a_mask_that_names_a_demonstration_twice_takes_it_once(tmp_path):
+    path = edited_hdf5(tmp_path, lambda file: replaced(file, "mask/better", np.array([b"demo_0", b"demo_0"])))
+    assert Demonstrations.load(path, episodes="better").identities == ("demo_0",)
 
 
 def table(folder, change):
@@ -221,6 +195,15 @@ FOLDERS = {
     "a row of attributes less": (
         lambda p: text(p / "attributes.csv", "episode,who\ntrial_2,a\n"),
         "no row for the episode tr",
+    ),
+    "words in one file": (
+        lambda p: text(p / "trial_3.csv", "arm.0,arm.1,arm.2,grip,action.0,action.1\n1,2,oops,4,5,6\n"),
+        "trial_3.csv has words in arm.2, but trial_2.csv has numbers; mend or leave out that file",
+    ),
+    "a name twice": (lambda p: shutil.copy(p / "trial_3.csv", p / "trial_3.CSV"), "two .* are called 'trial_3'"),
+    "two rows for an episode": (
+        lambda p: text(p / "attributes.csv", "episode,who\ntrial_2,a\ntrial_3,b\ntrial_10,c\ntrial_2,d\n"),
+        "attributes.csv are called 'trial_2'",
     ),
     "attributes of nothing": (lambda p: text(p / "attributes.csv", "who\na\n"), "has no column episode"),
 }
@@ -367,8 +350,41 @@ def test_names_of_episodes_cannot_write_outside_the_folder(tmp_path, demonstrati
     object.__setattr__(named, "identities", ("../../evil", "/etc/passwd", "a\0b"))
     named.save(tmp_path / "in" / "csv", format="csv")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
-    assert len(list((tmp_path / "in" / "csv").glob("*.csv"))) == 3
-    assert len(Demonstrations.load(tmp_path / "in" / "csv")) == 3
+    assert len(list((tmp_path / "in" / "csv").glob("*.csv"))) == 4  # and attributes.csv
+    assert {"../../evil", "/etc/passwd"} < set(Demonstrations.load(tmp_path / "in" / "csv").identities)
+
+
+def test_digits_of_any_kind_may_stand_in_names(tmp_path):
+    path = MAKERS["folder of csv"](tmp_path)
+    (path / "trial_3.csv").rename(path / "1²3.csv")
+    assert set(Demonstrations.load(path).identities) == {"trial_2", "1²3", "trial_10"}
+
+
+def test_sizes_of_flat_arrays_are_checked_before_their_ends_are_read(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for name, shape, kind in (("observations", (4 * 10**9, 1), "f4"), ("actions", (4 * 10**9, 1), "f4")):
+            file.create_dataset(name, shape, kind, chunks=(1024, 1))
+        file.create_dataset("terminals", (4 * 10**9,), "u1", chunks=(1024,))
+    refused(tmp_path / "a.hdf5", "actions of .* GB, which is no real data|actions of .* would need .* of memory")
+
+
+def test_entries_of_flat_files_that_are_not_read_are_named(tmp_path):
+    with pytest.warns(UserWarning, match="also holds infos/qpos, which are not used"):
+        Demonstrations.load(MAKERS["d4rl"](tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.zip", "is no zip archive, or is cut short"),
+        ("a.npy", "is a single array; give the folder with actions.npy"),
+        ("a.pkl", "may be a pickle, which could run code and is not read"),
+        ("a.json", "is of no format that is read, or is cut short; give an NPZ, HDF5, CSV or Parquet file"),
+    ],
+)
+def test_a_file_of_no_format_is_called_what_it_is(tmp_path, name, message):
+    (tmp_path / name).write_text("hello")
+    refused(tmp_path / name, message)
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import zarr
 from data_sets import LENGTHS, refused, replay_buffer
@@ -113,6 +114,32 @@ def test_a_zarr_3_store_that_cannot_be_used_is_refused(tmp_path, case):
 def test_zarr_3_stores_of_shards_are_read(tmp_path):
     path = replay_buffer(tmp_path, version=3, shards="auto")
     assert len(Demonstrations.load(path)) == len(LENGTHS)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_that_are_not_there_are_counted(tmp_path, version):
+    path = replay_buffer(tmp_path, version=version)
+    (path / ("data/arm/0.0" if version == 2 else "data/arm/c/0/0")).unlink()
+    with pytest.warns(UserWarning, match="1 of 3 chunks of data/arm in .* are not there and are read as 0"):
+        Demonstrations.load(path)
+
+
+@pytest.mark.parametrize("name", ["buffer.zarr", "buffer.zarr.zip"])
+@pytest.mark.parametrize("settings", [{"version": 2}, {"version": 3}, {"version": 3, "shards": "auto"}])
+def test_whole_stores_have_no_holes(tmp_path, name, settings, recwarn):
+    Demonstrations.load(replay_buffer(tmp_path, name, **settings))
+    assert not [each for each in recwarn if "are not there" in str(each.message)]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_arrays_in_deeper_groups_are_named(tmp_path, version, zipped):
+    path = replay_buffer(tmp_path, version=version)
+    zarr.open_group(path, mode="a").create_array("data/obs/x", data=np.ones(3))
+    if zipped:
+        path = shutil.make_archive(tmp_path / "deep", "zip", path)
+    with pytest.warns(UserWarning, match="also holds obs/x, image, which are not used"):
+        Demonstrations.load(path)
 
 
 def test_a_pickled_zarr_array_is_not_run(tmp_path):

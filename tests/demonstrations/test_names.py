@@ -173,6 +173,38 @@ def test_bad_trajectories_are_listed_at_once_and_left_out_on_request(tmp_path):
         Demonstrations.load(tmp_path / "a.npz", drop_bad=True, exclude=["two"])
 
 
+def test_many_bad_trajectories_are_counted(tmp_path):
+    np.savez(tmp_path / "a.npz", observations=np.full((1000, 2, 1), np.nan), actions=np.ones((1000, 2, 1)))
+    with pytest.raises(
+        InputError, match=r"in trajectory 2, step 0, column 0; and 997 more; no trajectory is good: check"
+    ):
+        Demonstrations.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("episodes", "places"),
+    [
+        ([0, 2], [0, 2]),
+        (1, [1]),
+        (slice(1, None), [1, 2]),
+        (slice(2), [0, 1]),
+        (range(2), [0, 1]),
+        (np.array([2, 0]), [2, 0]),
+        (np.int64(2), [2]),
+    ],
+)
+def test_episodes_are_chosen_by_numbers_too(tmp_path, episodes, places):
+    named().save(tmp_path / "a.npz")
+    found = Demonstrations.load(tmp_path / "a.npz", episodes=episodes)
+    assert found.identities == tuple(named().identities[place] for place in places)
+
+
+@pytest.mark.parametrize("episodes", [[0, "one"], -1, [], True, 0.5, slice(0, 9, 2), slice(-3, None), {"a": 1}])
+def test_episodes_that_are_no_places_are_refused(episodes):
+    with pytest.raises(InputError, match=r"episodes is .*; give places from 0, such as \[0, 3\] or '0:10'"):
+        Selection(episodes=episodes)
+
+
 def test_columns_of_an_npz_are_chosen_by_name_or_place(tmp_path):
     named().save(tmp_path / "a.npz")
     chosen = Demonstrations.load(tmp_path / "a.npz", observations=["grip", "arm.0"], actions=["pull"])

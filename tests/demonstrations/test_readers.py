@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
-from data_sets import ACTIONS, ARM, BOTH, LENGTHS, MAKERS, PICTURES, RNG, frame, joined, lerobot
+from data_sets import ACTIONS, ARM, BOTH, GRIP, LENGTHS, MAKERS, PICTURES, RNG, frame, joined, lerobot
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
@@ -161,6 +161,7 @@ def test_a_data_frame_is_read_by_the_names_of_its_columns():
         ),
         (lambda f: f.assign(episode=np.where(f.step == 0, np.nan, 1.0)), "does not name an episode in every row"),
         (lambda f: f[["episode", "operator"]], "has no columns of numbers, only operator"),
+        (lambda f: pd.concat([f, f[["grip"]]], axis=1), "the data frame has two columns called 'grip'; rename one"),
         (lambda f: f.to_numpy(), "a ndarray is no data frame; give one of pandas or Polars"),
         (
             lambda f: f.assign(grip=np.where(f.step == 2, np.nan, 1)),
@@ -171,6 +172,15 @@ def test_a_data_frame_is_read_by_the_names_of_its_columns():
 def test_a_data_frame_that_cannot_be_used_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         Demonstrations.from_dataframe(change(frame()))
+
+
+def test_episodes_of_a_data_frame_are_chosen_and_cleaned():
+    holes = frame().assign(grip=np.where(frame()["episode"] == "second", np.nan, joined(GRIP)[:, 0]))
+    with pytest.warns(UserWarning, match=r"left out of the data frame: .* trajectory 1 \(second\)"):
+        found = Demonstrations.from_dataframe(holes, drop_bad=True, exclude=["third"], angles=["arm.0"])
+    assert found.identities == ("first",)
+    assert found.rotations is not None
+    assert Demonstrations.from_dataframe(frame(), episodes="1:").identities == ("second", "third")
 
 
 def test_a_last_row_without_an_action_is_left_out():

@@ -1,6 +1,7 @@
 """The commands about tasks, algorithms and data sets: arguments to calls, nothing more."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,11 +74,14 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
     from manyways.cli.console import progress, say
     from manyways.cli.tables import show_summary
     from manyways.demonstrations import Demonstrations, load_modes, summarise
-    from manyways.demonstrations.formats import read
+    from manyways.demonstrations.formats import read, remedy_for
+    from manyways.demonstrations.formats.cleaning import find_bad
 
     selection = taken.selection()
     with progress.section("reading the demonstrations"):
-        demonstrations = Demonstrations(*read(path, selection))  # that all is finite is not asked: it is shown
+        trajectories = read(path, selection)
+        bad = find_bad(trajectories)  # that all is finite is not asked: it is shown
+        demonstrations = Demonstrations(*trajectories)
         demonstrations = demonstrations.with_rotations(selection.angles, selection.quaternions)
         labels = load_modes(path, selection)
         summary = summarise(demonstrations)
@@ -87,6 +91,12 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
         say(f"known modes: {int((labels >= 0).sum()):,} trajectories")
     if pairs is not None:
         say(f"pairs: {len(pairs.links()):,} of the same way, {len(pairs.different):,} of different ways")
+    if bad:
+        remedy = remedy_for(bad, trajectories)
+        say(f"Training would refuse {len(bad):,} of {len(demonstrations):,} trajectories; {remedy}")
+        if len(bad) == len(demonstrations):
+            return
+        taken = replace(taken, drop_bad=True)
     say(f"Next: manyways train {shlex.quote(path)}{taken.words()} --modes K --out RUN")
 
 
@@ -111,9 +121,11 @@ def convert(
     from manyways.cli.console import progress, what_next
     from manyways.demonstrations import Demonstrations, load_modes
     from manyways.demonstrations import convert as convert_in_parts
+    from manyways.demonstrations.formats import require_apart
 
     selection = taken.selection()
     with progress.section("converting the demonstrations"):
+        require_apart(source, out)
         if format == "npy":
             convert_in_parts(source, out, selection)
         else:

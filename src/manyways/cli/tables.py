@@ -61,11 +61,6 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
         say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")
     for sentence in summary.hints.sentences():
         say(sentence)
-    if any(column.not_finite for column in summary.columns):
-        say(
-            "Some values are not finite: training would refuse this data set; leave those trajectories out "
-            "(--drop-bad) or mend them"
-        )
 
 
 def show_codes_found(policy: "Policy") -> None:

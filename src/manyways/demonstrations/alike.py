@@ -80,6 +80,7 @@ def require_described(demonstrations: "Demonstrations") -> None:
             raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")
         if arrays[name].ndim != 2 or len(columns) != arrays[name].shape[1]:
             raise InputError(f"{name} have shape {arrays[name].shape}, but {len(columns)} names; give one a column")
+        require_different_names(columns, name)
     known: dict[str, Any] = {} if demonstrations.identities is None else {"identities": demonstrations.identities}
     known |= {} if demonstrations.labels is None else {"labels": demonstrations.labels}
     known |= {} if demonstrations.pairs is None else {"pairs": demonstrations.pairs.linked}
@@ -88,6 +89,13 @@ def require_described(demonstrations: "Demonstrations") -> None:
     ).items():
         if len(values) != count:
             raise InputError(f"{name} has {len(values)} values for {count} trajectories; give one for each")
+
+
+def require_different_names(columns: Sequence[str], what: str) -> None:
+    """Raise `InputError` where two columns of `what` have the same name."""
+    if len(set(columns)) < len(columns):
+        twice = next(name for place, name in enumerate(columns) if name in columns[:place])
+        raise InputError(f"{what} have two columns called {twice!r}; give each a name of its own")
 
 
 def require_same_columns(parts: "Sequence[Demonstrations]") -> None:

@@ -26,6 +26,6 @@ def convert(source: str | Path, out: str | Path, selection: Selection = ALL) -> 
     """
     with opened(source) as contents:
         parts = streamed(contents) if contents.in_parts else contents
-        found = Demonstrations(*require_good(cleaned(assemble(parts, selection), selection, str(contents.path))))
+        found = Demonstrations(*require_good(cleaned(assemble(parts, selection), selection, contents)))
         found.with_rotations(selection.angles, selection.quaternions)  # which must be there
         found.save(out, modes_of(parts, selection), "npy")

@@ -13,7 +13,7 @@ from manyways.demonstrations import spaces
 from manyways.demonstrations.alike import as_labels, require_alike, require_described, require_same_columns, steps_of
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.declarations import Hints, declared, find_undeclared
-from manyways.demonstrations.formats import read, require_good, table, write
+from manyways.demonstrations.formats import cleaned, read, require_good, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
 from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
 from manyways.demonstrations.formats.contents import assemble
@@ -323,6 +323,7 @@ class Demonstrations:
         observations: Sequence[str] | None = None,
         actions: Sequence[str] | None = None,
         episode: str | None = None,
+        **taken: Any,
     ) -> "Demonstrations":
         """Make demonstrations from a data frame of pandas or Polars with a row for each step.
 
@@ -334,12 +335,15 @@ class Demonstrations:
             actions: names of columns; those that begin with "action" unless given.
             episode: the column that says the episode; "episode", "episode_index", "trajectory", "demo" and the like
                 unless given.
+            taken: `episodes`, `exclude`, `drop_bad`, `angles` and `quaternions`, as of `load`.
 
         Raises:
             InputError: it is no data frame, lacks a column, or holds what cannot be used.
         """
-        selection = Selection(_names(observations), _names(actions))
-        return cls(*require_good(assemble(table.of_frame(frame, episode), selection)))
+        selection = Selection(_names(observations), _names(actions), **taken)
+        contents = table.of_frame(frame, episode)
+        found = cls(*require_good(cleaned(assemble(contents, selection), selection, contents)))
+        return found.with_rotations(selection.angles, selection.quaternions)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Demonstrations"]) -> "Demonstrations":
@@ -383,7 +387,7 @@ class Demonstrations:
         *,
         observations: Sequence[str] | None = None,
         actions: Sequence[str] | None = None,
-        episodes: str | None = None,
+        episodes: str | int | slice | Sequence[int] | None = None,
         exclude: Sequence[str] = (),
         drop_bad: bool = False,
         angles: Sequence[str] = (),
@@ -397,20 +401,21 @@ class Demonstrations:
         the arrays of an NPZ file as NPY files, which stay on the disk: `observations` and `actions` are then memory
         maps, or arrays that read the rows that they are asked for.
 
-        An NPZ file holds `observations` (or `states`) and `actions`, either (trajectories, steps, ...), or (steps, ...)
-        with `lengths` (trajectories,). In the first form `masks` (or `mask`, `valid`), (trajectories, steps), may mark
-        the real steps, or `pad` the padding. Entries `observations/NAME` make a dictionary. An observation after the
-        last action of each episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are
-        what `with_labels` and `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of
-        arrays that are not used.
+        An NPZ file holds `observations` (or `states`) and `actions`, either (steps, ...) with `lengths`
+        (trajectories,), or (trajectories, steps, ...). There `lengths`, `mask`, `masks`, `valid` or `attention_mask`,
+        (trajectories, steps), may say what is real; or `pad`, `is_pad`, `action_is_pad`, `padding`, or rows of NaN,
+        what is padding. Entries `observations/NAME` make a dictionary. An observation after the last action of each
+        episode is left out. `known_modes` (trajectories,), `same` and `different` (pairs, 2) are what `with_labels` and
+        `with_pairs` take. `modes` are not read; `load_modes` reads them, for scoring. Warns of arrays that are not
+        used.
 
         Args:
             source: the file, the folder, or the id of a local Minari data set.
             observations: names of entries or columns to observe. Unless given, those that the format calls so; of
                 robomimic, LeRobot, zarr and tables the numbers are joined into one vector, without images.
             actions: names of entries or columns that are actions; those that the format calls so unless given.
-            episodes: which ones by their place from 0, such as "0:10" or "3,7,20:"; or the name of a part that the file
-                declares, such as robomimic's filter key "train"; all unless given.
+            episodes: which ones by their place from 0, such as "0:10", "3,7,20:" or [3, 7]; or the name of a part that
+                the file declares, such as robomimic's filter key "train"; all unless given.
             exclude: identities of trajectories to leave out.
             drop_bad: leave out trajectories of a single step or with values that are not finite, and warn of them.
             angles: names of columns: see `with_rotations`.
@@ -419,9 +424,9 @@ class Demonstrations:
         Raises:
             InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
-        selection = Selection(_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
-        loaded = cls(*require_good(read(source, selection)))
-        return loaded.with_rotations(angles, quaternions)
+        places: Any = episodes
+        selection = Selection(_names(observations), _names(actions), places, _names(exclude) or (), drop_bad)
+        return cls(*require_good(read(source, selection))).with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
         """Write a file or folder in one of the formats that `load` reads.

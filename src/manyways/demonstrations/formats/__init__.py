@@ -4,6 +4,7 @@ Each module says what it `recognises` and opens its `contents`; some also write.
 """
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ from manyways.demonstrations.formats import (
 )
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
 from manyways.demonstrations.formats.cleaning import described, find_bad
-from manyways.demonstrations.formats.contents import Contents, assemble, episodes_of
+from manyways.demonstrations.formats.contents import Contents, as_choices, assemble, episodes_of, require_different
 from manyways.demonstrations.formats.selection import Selection
 from manyways.errors import InputError
 
@@ -40,7 +41,7 @@ ALL = Selection()
 def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     with opened(source) as contents:
-        return cleaned(assemble(contents, selection), selection, str(contents.path))
+        return cleaned(assemble(contents, selection), selection, contents)
 
 
 def opened(source: str | Path) -> AbstractContextManager[Contents]:
@@ -50,7 +51,16 @@ def opened(source: str | Path) -> AbstractContextManager[Contents]:
     return contents
 
 
-def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Trajectories:
+def require_apart(source: str | Path, out: Path) -> None:
+    """Raise `InputError` where writing to `out` would replace what is read from `source`, or a part of it."""
+    path = _locate(source)
+    same = out.exists() and out.samefile(path)
+    if same or out.resolve().is_relative_to(path.resolve()):
+        where = "is the source itself" if same or out.resolve() == path.resolve() else f"lies in the source {source}"
+        raise InputError(f"{out} {where}, which writing would damage; give another place")
+
+
+def cleaned(trajectories: Trajectories, selection: Selection, contents: Contents) -> Trajectories:
     """Return trajectories without the bad ones, if the selection asks for that.
 
     Raises:
@@ -59,10 +69,12 @@ def cleaned(trajectories: Trajectories, selection: Selection, what: str) -> Traj
     bad = find_bad(trajectories) if selection.drop_bad else {}
     if not bad:
         return trajectories
+    what = str(contents.path)
     if len(bad) == len(trajectories.lengths):
         raise InputError(f"all trajectories of {what} are bad: {described(bad)}; check the data")
     warnings.warn(f"left out of {what}: {described(bad)}", stacklevel=2)
-    return trajectories.select(_without(len(trajectories.lengths), bad))
+    kept = trajectories.select(_without(len(trajectories.lengths), bad))
+    return as_choices(contents, selection, kept)
 
 
 def _without(count: int, bad: dict[int, str]) -> NDArray[np.int64]:
@@ -77,11 +89,18 @@ def require_good(trajectories: Trajectories) -> Trajectories:
     """
     bad = find_bad(trajectories)
     if bad:
-        raise InputError(
-            f"{described(bad)}; leave out trajectories of less than two steps and with values that are "
-            "not finite (drop_bad=True, --drop-bad), or mend them"
-        )
+        raise InputError(f"{described(bad)}; {remedy_for(bad, trajectories)}")
     return trajectories
+
+
+def remedy_for(bad: dict[int, str], trajectories: Trajectories) -> str:
+    """Return what to do about bad trajectories, as a clause of a sentence."""
+    if len(bad) == len(trajectories.lengths):
+        return "no trajectory is good: check the data, and which columns are chosen"
+    return (
+        "leave out trajectories of less than two steps and with values that are not finite "
+        "(drop_bad=True, --drop-bad), or mend them"
+    )
 
 
 def load_modes(source: str | Path, selection: Selection = ALL) -> NDArray[Any] | None:
@@ -134,17 +153,26 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None, fo
     name = format or _WRITTEN.get(suffix, "minari")
     if name not in _WRITERS:
         raise InputError(f"there is no format {name!r} to write; give one of {', '.join(_WRITERS)}")
+    if _WRITTEN.get(suffix, name) != name or (name == "parquet" and suffix != ".parquet"):
+        raise InputError(f"{path} would be read as another format than {name}; give it the suffix of {name}, or none")
     if trajectories.actions.dtype.kind == "i" and trajectories.actions.ndim == 2 and name not in _OF_PARTS:
         raise InputError(
             f"{name} cannot say that several parts of an action are choices; write NPZ or Minari to {path}"
         )
     if name not in _OF_KNOWN and (trajectories.labels is not None or trajectories.pairs is not None):
         warnings.warn(f"{name} has no place for known modes and pairs, which are left out; write NPZ", stacklevel=3)
+    require_different(trajectories.identities or (), "these demonstrations")
     _WRITERS[name](path, trajectories, modes)
 
 
 def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
     observations, actions, lengths, choices, names, identities, attributes, *_ = trajectories
+    if isinstance(observations, Mapping):  # in HDF5 a slash would make groups of an entry
+        plain = {name.replace("/", "."): array for name, array in observations.items()}
+        if len(plain) < len(observations):
+            raise InputError(f"two entries of {path} would have the same name without a slash; rename one")
+        observations = plain
+        names = {n.replace("/", ".").replace("observations.", "observations/", 1): c for n, c in (names or {}).items()}
     minari.write_minari(
         path,
         observations,
@@ -152,7 +180,7 @@ def _write_minari(path: Path, trajectories: Trajectories, modes: NDArray[Any] | 
         lengths,
         choices=choices,
         modes=modes,
-        names=names,
+        names=names or None,
         identities=identities,
         attributes=attributes,
     )

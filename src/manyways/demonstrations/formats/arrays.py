@@ -65,6 +65,27 @@ def column_names(name: str, size: int) -> tuple[str, ...]:
     return (name,) if size == 1 else tuple(f"{name}.{column}" for column in range(size))
 
 
+def as_text(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in which bytes have become text; anything else as it is."""
+    if values.dtype.kind != "S":
+        return values
+    return np.array([word.decode(errors="replace") for word in values.reshape(-1)], dtype=str).reshape(values.shape)
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell of a table or a label says nothing: it is empty, None, or NaN."""
+    if isinstance(value, str | bytes):
+        return not value.strip()
+    if isinstance(value, list | tuple | np.ndarray):
+        return False
+    return value is None or str(value) in ("nan", "<NA>", "NaT")
+
+
+def as_words(values: Iterable[Any]) -> NDArray[Any]:
+    """Return cells as words, "" where one is missing."""
+    return np.array(["" if is_missing(value) else str(value) for value in values], dtype=str)
+
+
 def as_attributes(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
     """Return arrays (trajectories,) of what is known of each; what is missing is NaN among numbers and "" elsewhere."""
     arrays: dict[str, NDArray[Any]] = {}
@@ -90,11 +111,17 @@ def as_modes(labels: NDArray[Any], trajectories: int, path: Path) -> NDArray[Any
         return labels.astype(np.float64)
     if labels.shape != (trajectories,):
         raise InputError(f"the modes for {path} have shape {labels.shape}; give one a trajectory, ({trajectories},)")
-    if labels.dtype.kind == "f" and np.isnan(labels).any() and not np.any(labels % 1 > 0):
-        labels = np.where(np.isnan(labels), -1, labels).astype(np.int64)  # whole numbers, and empty cells
     if labels.dtype.kind in "iu":
         return labels.astype(np.int64)
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    labels = as_text(labels)
+    missing = np.array([is_missing(label) for label in labels.tolist()], bool)
+    if labels.dtype.kind == "f" and missing.any() and not np.any(labels % 1 > 0):
+        return np.where(missing, -1, labels).astype(np.int64)  # whole numbers, and empty cells
+    if labels.dtype.kind == "O":
+        labels = as_words(labels)
+    codes = np.full(trajectories, -1)
+    codes[~missing] = np.unique(labels[~missing], return_inverse=True)[1]
+    return codes.astype(np.int64)
 
 
 def require_memory(size: int, what: str, stored: int | None = None) -> None:

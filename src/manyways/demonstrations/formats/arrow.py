@@ -31,27 +31,29 @@ class Source(NamedTuple):
     read: Callable[..., dict[str, NDArray[Any]]]
 
 
-def open_table(path: Path) -> Source:
-    """Open a file.
+def open_table(path: Path, texts: Sequence[str] = ()) -> Source:
+    """Open a file; of a CSV file, columns named in `texts` stay as they are written, such as 007.
 
     Raises:
         InputError: it is damaged, or would not fit into memory.
     """
     if path.suffix.lower() == ".parquet":
         return _open_parquet(path)
-    return _open_csv(path)
+    return _open_csv(path, texts)
 
 
-def _open_csv(path: Path) -> Source:
-    csv = require_package("pyarrow.csv", path)
+def _open_csv(path: Path, texts: Sequence[str]) -> Source:
+    pyarrow, csv = require_package("pyarrow", path), require_package("pyarrow.csv", path)
     require_memory(path.stat().st_size * _BYTES_A_CELL // 2, str(path))  # a cell takes two bytes at least
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
+    kept = csv.ConvertOptions(column_types=dict.fromkeys(texts, pyarrow.string()))
+    table = csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=kept)
     names = table.column_names
     if len(set(names)) < len(names):
         raise InputError(f"{path} has two columns of the same name; rename one")
     arrays = {name: as_array(table[name], f"{name} in {path}") for name in names}
-    entries = {name: Entry(array.shape[1:], array.dtype) for name, array in arrays.items()}
+    whole = {name for name in names if pyarrow.types.is_integer(table[name].type)}
+    entries = {n: Entry(array.shape[1:], array.dtype, None, n in whole) for n, array in arrays.items()}
 
     def read(names: Sequence[str], rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
         return {name: arrays[name][rows] for name in names}
@@ -124,6 +126,12 @@ def as_array(column: Any, what: str) -> NDArray[Any]:
     combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(combined, pa.ChunkedArray):
         combined = pa.concat_arrays(combined.chunks)
+    if _is_list(combined.type) and 0 < combined.null_count < len(combined):
+        there = combined.is_valid().to_numpy(zero_copy_only=False)
+        cells = as_array(combined.drop_null(), what)
+        filled = np.full((len(there), *cells.shape[1:]), np.nan, np.result_type(cells.dtype, np.float32))
+        filled[there] = cells
+        return filled
     shape = [len(combined)]
     while _is_list(combined.type):
         inner = combined.flatten()

@@ -9,7 +9,7 @@ from manyways.demonstrations.formats.arrays import Names, Trajectories
 from manyways.demonstrations.observations import entries
 from manyways.demonstrations.stored import blocks
 
-_MOST = 100  # bad trajectories that an error names
+_MOST = 3  # bad trajectories that an error names; more would bury what to do
 
 
 def find_bad(trajectories: Trajectories) -> dict[int, str]:

@@ -6,6 +6,7 @@ formats choose alike.
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.columns import as_actions, as_numbers
+from manyways.demonstrations.columns import as_actions, as_numbers, as_type
 from manyways.demonstrations.formats.arrays import Attributes, Trajectories, column_names, require_memory
 from manyways.demonstrations.formats.selection import Selection, listed
-from manyways.demonstrations.observations import Observations, apply
+from manyways.demonstrations.observations import Observations
 from manyways.demonstrations.pairs import Pairs
-from manyways.demonstrations.stored import mapped, stretches
+from manyways.demonstrations.stored import blocks, mapped, stretches
 from manyways.errors import InputError
 
 _LARGEST_VECTOR = 1024  # numbers of a step of two axes; more are a picture, which nobody wants in a row of numbers
@@ -35,11 +36,13 @@ class Entry:
         shape: of one step.
         dtype: as it is read.
         columns: the names of its columns, where the file has them.
+        whole: whether its numbers are whole, though they are read as real ones because cells are empty.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     columns: tuple[str, ...] | None = None
+    whole: bool = False
 
     @property
     def size(self) -> int:
@@ -52,6 +55,11 @@ class Entry:
         if len(self.shape) == 2:
             return self.dtype == np.uint8 or self.size > _LARGEST_VECTOR
         return len(self.shape) > 2
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are whole, whatever they are read as."""
+        return self.whole or self.dtype.kind in "iub"
 
     @property
     def is_numeric(self) -> bool:
@@ -105,6 +113,23 @@ class Contents:
     mapped: bool = False
     in_parts: bool = False
 
+    def __post_init__(self) -> None:
+        count = len(self.lengths)
+        known = {} if self.identities is None else {"identities": self.identities}
+        for name, values in (known | {f"the attribute {name}": each for name, each in self.attributes.items()}).items():
+            shape = np.shape(values)
+            if shape != (count,):
+                given = f"{shape[0]:,} values" if len(shape) == 1 else f"the shape {shape}"
+                raise InputError(f"{name} in {self.path} has {given} for {count:,} trajectories; give one for each")
+        require_different(self.identities or (), str(self.path))
+
+
+def require_different(identities: Sequence[str], what: str) -> None:
+    """Raise `InputError` where two trajectories have the same identity."""
+    if len(set(identities)) < len(identities):
+        twice = next(name for name, times in Counter(identities).items() if times > 1)
+        raise InputError(f"two trajectories of {what} are called {twice!r}; give each a name of its own")
+
 
 Chosen = dict[str, list[int] | None]
 """By entry, which of its columns are taken; None for all."""
@@ -138,13 +163,13 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
         size = sum(contents.entries[name].size * max(contents.entries[name].dtype.itemsize, 4) for name in names)
         require_memory(size * int(lengths.sum()), str(path), contents.stored)
     arrays = contents.read(names, episodes)
+    if contents.form == "vector":
+        arrays, lengths = _without_last(arrays, actions, lengths)
     labels: dict[str, tuple[str, ...]] = {}
     seen = _observations(contents, arrays, observations, labels)
     acted = _actions(contents, arrays, actions)
     if acted.dtype.kind == "f":
         _label(labels, "actions", contents, actions)
-        if contents.form == "vector":
-            seen, acted, lengths = _without_last(seen, acted, lengths)
     identities = contents.identities
     if identities is None and (len(episodes) < len(contents.lengths) or selection.drop_bad):
         identities = tuple(map(str, range(len(contents.lengths))))  # so that what is left keeps its place as its name
@@ -159,6 +184,18 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
         None if contents.labels is None else contents.labels[episodes],
         None if contents.pairs is None else contents.pairs.select(episodes),
     )
+
+
+def as_choices(contents: Contents, selection: Selection, trajectories: Trajectories) -> Trajectories:
+    """Return trajectories whose actions are choices, where only empty cells made real numbers of them."""
+    chosen = _chosen(contents, selection.actions or contents.actions, "actions")
+    if trajectories.actions.dtype.kind != "f" or trajectories.actions.shape[1] > 1:
+        return trajectories
+    acted = _actions(contents, dict.fromkeys(chosen, mapped(lambda rows: rows[:, 0], trajectories.actions)), chosen)
+    if acted.dtype.kind == "f":
+        return trajectories
+    names = {place: own for place, own in (trajectories.names or {}).items() if place != "actions"}
+    return trajectories._replace(actions=acted, choices=contents.choices, names=names or None)
 
 
 def _vectors(contents: Contents, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -235,18 +272,19 @@ def _observations(
 
 
 def _without_last(
-    observations: Observations, actions: NDArray[Any], lengths: NDArray[np.int64]
-) -> tuple[Observations, NDArray[Any], NDArray[np.int64]]:
+    arrays: Mapping[str, NDArray[Any]], actions: Chosen, lengths: NDArray[np.int64]
+) -> tuple[Mapping[str, NDArray[Any]], NDArray[np.int64]]:
     """Leave out the last row of each episode where none of these rows has an action, as tables of Gymnasium's form."""
     last = np.cumsum(lengths) - 1
-    if not len(lengths) or lengths.min() < 1 or not np.isnan(actions[last]).all():
-        return observations, actions, lengths
+    if not len(lengths) or lengths.min() < 1:
+        return arrays, lengths
+    for name, columns in actions.items():
+        for some in (last[:1], last):  # the first episode mostly says it, and others may have to be read for this
+            rows = np.asarray(arrays[name][some]).reshape(len(some), -1)
+            if rows.dtype.kind != "f" or not np.isnan(rows if columns is None else rows[:, columns]).all():
+                return arrays, lengths
     starts, lengths = last + 1 - lengths, lengths - 1
-    return (
-        apply(lambda array: stretches(array, starts, lengths), observations),
-        stretches(actions, starts, lengths),
-        lengths,
-    )
+    return {name: stretches(array, starts, lengths) for name, array in arrays.items()}, lengths
 
 
 def _kept(contents: Contents, array: NDArray[Any], name: str, columns: list[int] | None) -> NDArray[Any]:
@@ -274,9 +312,13 @@ def _joined(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chos
 def _actions(contents: Contents, arrays: Mapping[str, NDArray[Any]], chosen: Chosen) -> NDArray[Any]:
     """Return choices (steps,) or (steps, parts), or numbers (steps, n)."""
     name, columns = next(iter(chosen.items()))
-    whole = contents.entries[name].dtype.kind in "iu" and len(chosen) == 1 and columns is None
-    if whole and (contents.discrete or (contents.discrete is None and contents.entries[name].shape == ())):
-        return as_actions(arrays[name], f"actions in {contents.path}", True)
+    entry, array = contents.entries[name], arrays[name]
+    whole = entry.is_whole and len(chosen) == 1 and columns is None
+    if whole and (contents.discrete or (contents.discrete is None and entry.shape == ())):
+        if array.dtype.kind == "f" and all(np.isfinite(block).all() for _, block in blocks(array)):
+            array = as_type(array, np.int64)  # no cell is empty any more
+        if array.dtype.kind != "f":
+            return as_actions(array, f"actions in {contents.path}", True)
     return _joined(contents, arrays, chosen)
 
 

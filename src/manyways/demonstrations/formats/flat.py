@@ -4,6 +4,7 @@ D4RL marks ends by `terminals` and `timeouts`, Stable-Baselines by `dones` or `e
 `episode_ends`, and the imitation library by `indices`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manyways.demonstrations.formats.arrays import require_memory
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.selection import listed
 from manyways.demonstrations.stored import stretches
@@ -28,6 +30,7 @@ _STARTS = ("episode_starts",)  # true at its first step
 _ENDS = ("episode_ends",)  # one past its last step
 _INDICES = ("indices",)  # the first step of each episode but the first one
 ENDINGS = (*_FLAGS, *_STARTS, *_ENDS, *_INDICES)
+_ABOUT = (ENTRY, "names/", "attributes/", "metadata/")
 _KNOWN = {"rewards", "rews", "next_observations", "terminal"}  # what such files hold besides, without a word on it
 
 
@@ -62,6 +65,9 @@ def contents(
         if not found:
             raise InputError(f"{path} has no array {what}; it holds {listed(list(headers))}: rename or add it")
     steps = headers[actions[0]][0][0] if headers[actions[0]][0] else 0
+    for name in (name for name in (*actions, *ENDINGS) if name in headers):  # before the ends are read
+        shape, dtype = headers[name]
+        require_memory(math.prod(shape) * dtype.itemsize, f"{name} of {path}", stored)
     ends = _ends(path, headers, read, steps)
     lengths = np.diff(ends, prepend=0)
     extra = {name: _extra(path, name, headers[name][0], steps, len(lengths)) for name in (*observations, *actions)}
@@ -89,7 +95,7 @@ def contents(
         lengths,
         read_entries,
         form="dictionary" if observations[0].startswith(ENTRY) else "array",
-        ignored=tuple(name for name in headers if name not in used and "/" not in name),
+        ignored=tuple(name for name in headers if name not in used and not name.startswith(_ABOUT)),
         stored=stored,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import flat
+from manyways.demonstrations.formats.arrays import require_memory
 from manyways.demonstrations.formats.contents import Contents
 from manyways.demonstrations.formats.reading import input_errors, require_package
 from manyways.demonstrations.formats.selection import listed
@@ -76,17 +77,19 @@ def _require_own(file: Any, path: Path) -> None:
                 raise InputError(f"{name} in {path} keeps its numbers in another file; copy them into this one")
 
 
-def datasets(group: Any, path: Path) -> dict[str, Any]:
-    """Return the data sets below a group of a file, by their path from there.
+def datasets(group: Any, path: Path, above: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """Return the data sets below a group of a file, by their path from there; the group lies in those `above`.
 
     Raises:
-        InputError: one holds nothing.
+        InputError: one holds nothing, or a group holds itself.
     """
     h5py = require_package("h5py", path)
+    if group in above:
+        raise InputError(f"the group {group.name} in {path} holds itself; remove that link")
     found: dict[str, Any] = {}
     for name, item in group.items():
         if isinstance(item, h5py.Group):
-            found |= {f"{name}/{inner}": dataset for inner, dataset in datasets(item, path).items()}
+            found |= {f"{name}/{inner}": part for inner, part in datasets(item, path, (*above, group)).items()}
         elif isinstance(item, h5py.Dataset):
             if item.shape is None:
                 raise InputError(f"{name} in {path} holds nothing; fill it or leave it out")
@@ -104,6 +107,7 @@ def read_array(dataset: Any, path: Path) -> NDArray[Any]:
         raise InputError(f"{dataset.name} in {path} is of type {dataset.dtype}, not real numbers; leave it out")
     if math.prod(dataset.shape) and dataset.chunks is None and dataset.id.get_storage_size() == 0:
         raise InputError(f"{dataset.name} in {path} claims the shape {dataset.shape}, but holds nothing; make it anew")
+    require_memory(math.prod(dataset.shape) * dataset.dtype.itemsize, f"{dataset.name} of {path}", path.stat().st_size)
     return np.asarray(dataset[()])
 
 

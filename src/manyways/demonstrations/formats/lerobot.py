@@ -67,12 +67,16 @@ def contents(path: Path) -> Iterator[Contents]:
     """
     with input_errors(path, "LeRobot data set"):
         info = json.loads(require_inside(path, path / _INFO).read_text())
+        if not isinstance(info, Mapping):
+            raise ValueError(f"{_INFO} is no object")
         version = info.get("codebase_version")
         if version not in VERSIONS:
             raise InputError(
                 f"{path} is of LeRobot's version {version!r}; only {', '.join(VERSIONS)} are read: "
                 "convert it with LeRobot"
             )
+        if not isinstance(info.get("features"), Mapping):
+            raise ValueError(f"{_INFO} has no features")
         _require_data_path(path, info)
         files = files_in(path, "data/**/*.parquet")
         if not files:
@@ -109,7 +113,7 @@ def contents(path: Path) -> Iterator[Contents]:
             read,
             identities=tuple(f"episode_{number}" for number in numbers.tolist()),
             attributes=_tasks(described, numbers.tolist()),
-            parts=_parts(info.get("splits"), len(numbers)),
+            parts=_parts(path, info.get("splits") or {}, len(numbers)),
             ignored=tuple(name for name in entries if name not in numeric),
             in_parts=True,
         )
@@ -123,10 +127,16 @@ class _Shards:
     """
 
     def __init__(self, files: list[Path]) -> None:
-        self._files = files
+        self._files, self._entries = files, arrow.open_table(files[0]).entries
         numbers, lengths, starts, shards = [], [], [], []
         for shard, file in enumerate(files):
-            own = arrow.open_table(file).read([_EPISODE])[_EPISODE]
+            table = arrow.open_table(file)
+            if _EPISODE not in table.entries:
+                raise InputError(f"{file} has no column {_EPISODE}; download it anew")
+            own = table.read([_EPISODE])[_EPISODE]
+            if own.dtype.kind not in "iuf" or not (own % 1 == 0).all():
+                raise InputError(f"{_EPISODE} in {file} is not a whole number in each row; download the file anew")
+            own = own.astype(np.int64)
             begins = np.flatnonzero(np.diff(own, prepend=own[:1] - 1))
             numbers.append(own[begins])
             starts.append(begins)
@@ -149,6 +159,7 @@ class _Shards:
             starts, lengths = self._starts[own], self._lengths[own]
             first, last = int(starts[0]), int(starts[-1] + lengths[-1])
             source = arrow.open_table(self._files[self._shards[own[0]]])
+            self._require_alike(self._files[self._shards[own[0]]], source.entries, names)
             for name, array in source.read(names, slice(first, last)).items():
                 parts[name].append(stretches(array, starts - first, lengths))
             found.append(np.repeat(self._numbers[own], lengths))
@@ -157,6 +168,19 @@ class _Shards:
         place = np.searchsorted(there, wanted)
         order = stretches(order, (np.cumsum(counts) - counts)[place], counts[place])
         return {name: np.concatenate(own)[order] for name, own in parts.items()}
+
+    def _require_alike(self, file: Path, entries: Mapping[str, Entry], names: Sequence[str]) -> None:
+        """Raise `InputError` unless a file has these columns in the type and the shape of the first file."""
+        for name in names:
+            kind = self._entries.get(name)
+            if name not in entries or kind is None:
+                raise InputError(f"{file} has no column {name}, which others have; download it anew")
+            own = entries[name]
+            if (own.dtype, own.shape) != (kind.dtype, kind.shape):
+                raise InputError(
+                    f"{name} in {file} is {own.dtype} of shape {own.shape}, but {kind.dtype} of shape {kind.shape} in "
+                    f"{self._files[0].name}; download it anew"
+                )
 
 
 class Videos:
@@ -219,7 +243,7 @@ def _entries(features: Mapping[str, Any], columns: Mapping[str, Entry]) -> dict[
             entries[name] = Entry((), np.dtype(object))
             continue
         labels = _labels(feature.get("names"))
-        own = tuple(f"{name}.{label}" for label in labels) if len(labels) == entry.size > 1 else None
+        own = tuple(f"{name}.{label}" for label in labels) if len(set(labels)) == entry.size > 1 else None
         entries[name] = Entry(entry.shape, entry.dtype, own)
     return entries
 
@@ -274,10 +298,12 @@ def _tasks(described: dict[int, dict[str, Any]], numbers: list[int]) -> dict[str
     return {"task": np.array(words)} if any(words) else {}
 
 
-def _parts(splits: Any, count: int) -> dict[str, list[int]]:
+def _parts(path: Path, splits: Any, count: int) -> dict[str, list[int]]:
     """Return the indices of the episodes of each split, such as {"train": "0:40"}."""
     parts = {}
-    for name, text in (splits or {}).items():
+    if not isinstance(splits, Mapping) or not all(re.fullmatch(r"\d*:\d*", str(text)) for text in splits.values()):
+        raise InputError(f'{path / _INFO} has the splits {splits!r}; give places by name, such as {{"train": "0:40"}}')
+    for name, text in splits.items():
         first, _, last = str(text).partition(":")
         parts[str(name)] = list(range(count)[slice(int(first or 0), int(last or count))])
     return parts

@@ -101,17 +101,15 @@ def contents(path: Path) -> Iterator[Contents]:
 
 
 def _labels(path: Path, labels: list[Any]) -> NDArray[Any] | None:
-    """Return the labels in the episodes' metadata; None where there are none, -1 for episodes without one."""
+    """Return the labels in the episodes' metadata; None where there are none."""
     modes = [label for label in labels if label is not None]
     if not modes:
         return None
-    if len(modes) < len(labels):
-        if np.array(modes).dtype.kind not in "iu":
-            raise InputError(
-                f"{path} has a mode for {len(modes)} of {len(labels)} episodes; give whole numbers, or all"
-            )
-        labels = [-1 if label is None else label for label in labels]
-    return np.array(labels)
+    if len(modes) == len(labels):
+        return np.array(labels)
+    if np.ndim(modes[0]):
+        raise InputError(f"{path} has a mode for {len(modes)} of {len(labels)} episodes; give one to all")
+    return as_attributes([{"mode": label} for label in labels])["mode"]
 
 
 def _flattened(space: gym.Space[Any], name: str) -> Iterator[tuple[str, gym.Space[Any]]]:
@@ -130,7 +128,8 @@ def _within(value: Any, space: gym.Space[Any], name: str) -> Any:
         return value
     inner: Any = space.spaces
     for key in inner if isinstance(inner, Mapping) else range(len(inner)):
-        if name == str(key) or name.startswith(f"{key}."):
+        deeper = isinstance(inner[key], gym.spaces.Dict | gym.spaces.Tuple) and name.startswith(f"{key}.")
+        if name == str(key) or deeper:
             return _within(value[key], inner[key], name[len(str(key)) + 1 :])
     raise KeyError(name)
 
@@ -283,7 +282,7 @@ def write_minari(
             if modes is not None:
                 storage.update_episode_metadata({MODE_KEY: mode.tolist()} for mode in modes)
             if identities is not None:
-                storage.update_episode_metadata({"identity": identity} for identity in identities)
+                storage.update_episode_metadata({"identity": str(identity)} for identity in identities)
             for name, values in (attributes or {}).items():
                 key = f"attribute {name}" if name in _OWN else name.replace("/", " ")
                 storage.update_episode_metadata({key: value.item()} for value in values)

@@ -15,8 +15,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from manyways.demonstrations.alike import as_labels
-from manyways.demonstrations.formats import flat
-from manyways.demonstrations.formats.arrays import Trajectories, require_memory
+from manyways.demonstrations.formats import flat, masks
+from manyways.demonstrations.formats.arrays import Trajectories, as_text, require_memory
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.flat import ENTRY, OBSERVATIONS, OF_MODES
 from manyways.demonstrations.formats.reading import input_errors
@@ -27,10 +27,8 @@ from manyways.errors import InputError, ManywaysError
 from manyways.files import replacing
 
 _VERSIONS = ((1, 0), (2, 0), (3, 0))  # of NPY
-_REAL_STEPS = ("masks", "mask", "valid")  # True, or 1, where a step is real
-_PADDING = ("pad",)  # True where it is not
 _NAMES, _ATTRIBUTES = "names/", "attributes/"  # before the names of arrays, and of what is known of trajectories
-_ALL = {*OBSERVATIONS, *_REAL_STEPS, *_PADDING, *OF_MODES, "actions", "lengths", "modes", "choices", "identities"}
+_ALL = {*OBSERVATIONS, *masks.NAMES, *OF_MODES, "actions", "lengths", "modes", "choices", "identities"}
 
 
 def recognises(path: Path) -> bool:
@@ -64,21 +62,24 @@ def _own(archive: "Arrays", stored: int) -> Contents:
     """Return what arrays (trajectories, steps, ...), or end to end with `lengths`, offer."""
     path = archive.path
     names, mask_name, ignored = _array_names(archive)
-    ends = "lengths" in archive.headers
-    for name in names:
-        _require_form(archive, name, ends)
-    if ends and mask_name is not None:
-        raise InputError(f"{path} has lengths and {mask_name}; either says where trajectories end: leave out one")
-    if ends:
+    lengths, real = None, None
+    if "lengths" in archive.headers:
         lengths = archive.read("lengths")
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
             raise InputError(
                 f"lengths in {path} are {lengths.dtype} of shape {lengths.shape}; "
                 "give whole numbers of shape (trajectories,)"
             )
-        real = None
-    else:
-        lengths, real = _padded_lengths(archive, names, mask_name)
+    ends = lengths is not None and not _is_padded(archive, names, lengths)
+    for name in names:
+        _require_form(archive, name, ends)
+    if lengths is not None and mask_name is not None:
+        raise InputError(f"{path} has lengths and {mask_name}; either says where trajectories end: leave out one")
+    if lengths is None or not ends:
+        lengths, real = _padded_lengths(archive, names, mask_name, lengths, ignored)
+    rows = archive.shape("actions")[0]
+    if ends and sum(lengths.tolist()) != int(lengths.astype(np.int64).sum()):  # 64 bits do not hold it
+        raise InputError(f"lengths in {path} has {int(lengths.max()):,}, but there are {rows:,} actions; mend it")
     lengths = lengths.astype(np.int64)
 
     def read(chosen: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -124,10 +125,13 @@ def _about(archive: "Arrays") -> dict[str, Any]:
     """Return the identities and attributes of the trajectories, as fields of `Contents`."""
     about: dict[str, Any] = {}
     if "identities" in archive.headers:
+        shape = archive.shape("identities")
+        if len(shape) != 1:
+            raise InputError(f"identities in {archive.path} have the shape {shape}; give one for each trajectory")
         about["identities"] = archive.words("identities")
     names = [name for name in archive.headers if name.startswith(_ATTRIBUTES)]
     if names:
-        about["attributes"] = {name.removeprefix(_ATTRIBUTES): archive.read(name) for name in names}
+        about["attributes"] = {name.removeprefix(_ATTRIBUTES): as_text(archive.read(name)) for name in names}
     return about
 
 
@@ -229,7 +233,7 @@ class Arrays(ABC):
 
     def words(self, name: str) -> tuple[str, ...]:
         """Return an array of words."""
-        return tuple(str(word) for word in self.read(name).reshape(-1))
+        return tuple(str(word) for word in as_text(self.read(name)).reshape(-1))
 
 
 class _Archive(Arrays):
@@ -274,15 +278,27 @@ def open_archive(path: Path) -> Iterator[_Archive]:
     """
     try:
         if not zipfile.is_zipfile(path):
-            raise InputError(
-                f"{path} is not an NPZ file, or is cut short; save one with numpy.savez, or give a Minari data set"
-            )
+            raise InputError(_not_an_archive(path))
         with zipfile.ZipFile(path) as file:
             yield _Archive(path, file)
     except ManywaysError:
         raise
     except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise InputError(f"{path} is damaged or cannot be read ({error}); save it again") from error
+
+
+def _not_an_archive(path: Path) -> str:
+    """Return what is wrong with a file that is no archive, by its name."""
+    suffix, known = path.suffix.lower(), "an NPZ, HDF5, CSV or Parquet file"
+    if suffix == ".zip":
+        return f"{path} is no zip archive, or is cut short; copy or pack it again"
+    if suffix == ".npy":
+        return f"{path} is a single array; give the folder with actions.npy and the others, or save with numpy.savez"
+    if suffix in (".pkl", ".pickle", ".pt", ".pth"):
+        return f"{path} may be a pickle, which could run code and is not read; save its arrays with numpy.savez"
+    if suffix not in ("", ".npz"):
+        return f"{path} is of no format that is read, or is cut short; give {known}, or a folder of a data set"
+    return f"{path} is not an NPZ file, or is cut short; save one with numpy.savez, or give a Minari data set"
 
 
 def _array_names(archive: Arrays) -> tuple[list[str], str | None, tuple[str, ...]]:
@@ -297,7 +313,7 @@ def _array_names(archive: Arrays) -> tuple[list[str], str | None, tuple[str, ...
             )
     about = (_NAMES, _ATTRIBUTES)
     others = [name for name in headers if name not in _ALL and name not in names and not name.startswith(about)]
-    mask = next((name for name in (*_REAL_STEPS, *_PADDING) if name in headers), None)
+    mask = next((name for name in masks.NAMES if name in headers), None)
     return [*names, "actions"], mask, tuple(others)
 
 
@@ -314,8 +330,15 @@ def _require_form(archive: Arrays, name: str, ends: bool) -> None:
         )
 
 
+def _is_padded(archive: Arrays, names: list[str], lengths: NDArray[Any]) -> bool:
+    """Return whether arrays that have `lengths` are (trajectories, steps, ...) all the same, not end to end."""
+    shape = archive.shape("actions")
+    own = all(archive.shape(name)[:1] == (len(lengths),) for name in names) and sum(lengths.tolist()) != len(lengths)
+    return len(shape) == 3 or (len(shape) == 2 and own)
+
+
 def _padded_lengths(
-    archive: Arrays, names: list[str], mask_name: str | None
+    archive: Arrays, names: list[str], mask_name: str | None, lengths: NDArray[Any] | None, others: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Return the lengths where arrays are (trajectories, steps, ...), and which steps are real; None for all."""
     path, (count, steps) = archive.path, archive.shape("actions")[:2]
@@ -326,10 +349,19 @@ def _padded_lengths(
                 f"{path} has {name} {archive.shape(name)} but actions {archive.shape('actions')}; "
                 "their trajectories and steps must be the same"
             )
-    if mask_name is None:
-        return np.full(count, steps, dtype=np.int64), None
-    mask = archive.read(mask_name).astype(bool)
-    real: NDArray[np.bool_] = mask if mask_name in _REAL_STEPS else ~mask
-    if real.shape != (count, steps):
-        raise InputError(f"{mask_name} in {path} has shape {real.shape}; give ({count}, {steps}), one a step")
+    actions_first = (archive.read(name) for name in reversed(names))
+    if lengths is not None:
+        real = masks.of_lengths(path, lengths, (count, steps))
+    elif mask_name is not None:
+        real = masks.of_mask(path, mask_name, archive.read(mask_name), (count, steps))
+        for other in (name for name in masks.NAMES if name in archive.headers and name != mask_name):
+            if (masks.of_mask(path, other, archive.read(other), (count, steps)) != real).any():
+                raise InputError(f"{mask_name} and {other} in {path} contradict each other; leave out one")
+        masks.require_upright(path, mask_name, real, actions_first)
+    else:
+        masks.require_clear(path, {name: archive.shape(name) for name in others}, (count, steps))
+        found = masks.of_nan(next(actions_first), actions_first)
+        if found is None:
+            return np.full(count, steps, dtype=np.int64), None
+        real = found
     return real.sum(axis=1), real

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,20 +87,25 @@ def contents(path: Path) -> Iterator[Contents]:
         for name, header in headers.items():
             if not name.startswith("data/"):
                 continue
-            if header.entry is None:
+            if header.entry is None or name.count("/") > 1:
                 ignored.append(name.removeprefix("data/"))
             else:
                 entries[name.removeprefix("data/")] = header.entry
         if headers[_ENDS].entry is None:
             raise InputError(f"{_ENDS} of {path} are no plain numbers ({headers[_ENDS].problem}); save them again")
-        with _opened(path, root) as read_array:
+        checked: set[str] = set()
+        with _opened(path, root) as open_array:
 
             def plain(name: str, rows: slice) -> NDArray[Any]:
                 header = headers[name]
                 count = len(range(*rows.indices(header.shape[0])))
                 size = max(count * math.prod(header.shape[1:]), header.chunk) * header.dtype.itemsize
                 require_memory(size, f"{name} of {path}", stored)
-                return read_array(name, header.version, rows)
+                array = open_array(name, header.version)
+                if name not in checked:
+                    checked.add(name)
+                    _warn_of_holes(path, name, array)
+                return np.asarray(array[rows])
 
             shapes = {name: headers[f"data/{name}"].shape for name in entries}
             lengths = _lengths(path, plain(_ENDS, slice(None)), shapes)
@@ -122,6 +128,17 @@ def contents(path: Path) -> Iterator[Contents]:
                 stored=stored,
                 in_parts=True,
             )
+
+
+def _warn_of_holes(path: Path, name: str, array: Any) -> None:
+    """Warn of chunks that are not there: zarr leaves out those of zeros, but a copy that broke off lacks them too."""
+    absent = array.nchunks - array.nchunks_initialized
+    if absent > 0:
+        warnings.warn(
+            f"{absent:,} of {array.nchunks:,} chunks of {name} in {path} are not there and are read as "
+            f"{array.fill_value}; check that the store is whole",
+            stacklevel=2,
+        )
 
 
 def _header(version: int, text: bytes | str, what: str) -> Header | None:
@@ -175,7 +192,7 @@ def _lengths(path: Path, ends: NDArray[Any], shapes: Mapping[str, Sequence[int]]
 def _folder_headers(path: Path) -> tuple[str, dict[str, Header]]:
     found = {}
     for version, suffix in _HEADERS.items():
-        for file in sorted([*path.glob(f"data/*{suffix}"), *path.glob(f"meta/*{suffix}")]):
+        for file in sorted([*path.glob(f"data/**/*{suffix[1:]}"), *path.glob(f"meta/*{suffix}")]):
             with open(file, "rb") as stream:
                 header = _header(version, stream.read(_LARGEST_HEADER + 1), str(path))
             if header is not None:
@@ -193,7 +210,7 @@ def _zip_headers(path: Path) -> tuple[str, dict[str, Header]]:
         for version, suffix in _HEADERS.items():
             for name in names:
                 inner = name.removeprefix(root)
-                if not (name.startswith(root) and inner.endswith(suffix) and inner.count("/") == 2):
+                if not (name.startswith(root) and inner.endswith(suffix) and inner.startswith(("data/", "meta/"))):
                     continue
                 with file.open(name) as stream:
                     header = _header(version, stream.read(_LARGEST_HEADER + 1), str(path))
@@ -203,14 +220,12 @@ def _zip_headers(path: Path) -> tuple[str, dict[str, Header]]:
 
 
 @contextmanager
-def _opened(path: Path, root: str) -> Iterator[Callable[[str, int, slice], NDArray[Any]]]:
-    """Yield a function that reads rows of an array, whose header of this version of zarr has been checked."""
+def _opened(path: Path, root: str) -> Iterator[Callable[[str, int], Any]]:
+    """Yield a function that opens an array, whose header of this version of zarr has been checked."""
     zarr = require_package("zarr", path)
     store: Any = path if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
     try:
-        yield lambda name, version, rows: np.asarray(
-            zarr.open_array(store, path=root + name, mode="r", zarr_format=version)[rows]
-        )
+        yield lambda name, version: zarr.open_array(store, path=root + name, mode="r", zarr_format=version)
     finally:
         if store is not path:
             store.close()

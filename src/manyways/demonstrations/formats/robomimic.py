@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import hdf5
-from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, without_last
+from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, column_names, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import require_package
-from manyways.demonstrations.observations import apply, entries
+from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing, require_space
 
 _LONGEST = 200  # characters of an attribute; longer ones, such as a model's XML, describe no trajectory
+_KNOWN = {"rewards", "dones", "states"}  # beside observations and actions, without a word on it
 _SKIPPED = {"num_samples", "model_file"}
 
 
@@ -38,7 +39,7 @@ def contents(path: Path) -> Iterator[Contents]:
         InputError: it is damaged, or its demonstrations cannot be used.
     """
     with hdf5.open_file(path) as file:
-        demos = sorted(file["data"], key=_by_number)
+        demos = sorted((name for name, item in file["data"].items() if hasattr(item, "keys")), key=_by_number)
         if not demos:
             raise InputError(f"{path} has no demonstrations in data/; give at least one, of two steps or more")
         arrays = {}
@@ -83,6 +84,9 @@ def contents(path: Path) -> Iterator[Contents]:
         own_names = known.pop("identity", np.zeros(0))  # of a file that manyways wrote
         named = tuple(own_names.tolist()) if len(set(own_names)) == len(demos) else tuple(demos)
         known |= {f"mask {name}": np.isin(np.arange(len(demos)), part) for name, part in parts.items()}
+        tops = dict.fromkeys(name.split("/")[0] for name in first)
+        ignored = [f"{name} of each demonstration" for name in tops if name not in {"obs", *_KNOWN, *names}]
+        ignored += [f"data/{name}" for name in file["data"] if name not in demos]
         yield Contents(
             path,
             {name: Entry(first[full].shape[1:], first[full].dtype) for name, full in names.items()},
@@ -93,6 +97,7 @@ def contents(path: Path) -> Iterator[Contents]:
             identities=named,
             attributes=known,
             parts=parts,
+            ignored=tuple(ignored),
             stored=path.stat().st_size,
             modes=lambda: modes,
             in_parts=True,
@@ -111,7 +116,9 @@ def _require_alike(
         if full not in own:
             raise InputError(f"{demo} in {path} has no {full}, which {first_demo} has; mend it or leave it out")
         shape = own[full].shape
-        if not shape or shape[1:] != first[full].shape[1:]:
+        if not shape:
+            raise InputError(f"{name} of {demo} in {path} is a single value; give one for each step")
+        if shape[1:] != first[full].shape[1:]:
             raise InputError(
                 f"{name} has shape {shape} in {demo} of {path}, but {first[full].shape} in {first_demo}; "
                 "make them alike"
@@ -124,6 +131,8 @@ def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
     parts: dict[str, list[int]] = {}
     if "mask" not in file:
         return parts
+    if not hasattr(file["mask"], "keys"):
+        raise InputError(f"mask in {path} is an array; make a group of it, with the names of demonstrations by part")
     for name, dataset in hdf5.datasets(file["mask"], path).items():
         if dataset.size > len(demos):
             raise InputError(f"mask/{name} in {path} names {dataset.size:,} of {len(demos):,} demonstrations; mend it")
@@ -131,7 +140,7 @@ def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
         unknown = [member for member in members if member not in places]
         if unknown:
             raise InputError(f"mask/{name} in {path} names {unknown[0]}, which data/ has not; mend the file")
-        parts[name] = [places[member] for member in members]
+        parts[name] = list(dict.fromkeys(places[member] for member in members))
     return parts
 
 
@@ -152,28 +161,40 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
                 demo = data.create_group(f"demo_{index}")
                 demo.attrs["num_samples"] = int(length)
                 if trajectories.identities is not None:
-                    demo.attrs["identity"] = trajectories.identities[index]
+                    demo.attrs["identity"] = str(trajectories.identities[index])
                 for name, values in (trajectories.attributes or {}).items():
                     key = f"attribute {name}" if name in _SKIPPED | {"identity", "mode"} else name.replace("/", " ")
                     demo.attrs[key] = values[index].item()
                 if modes is not None:
                     demo.attrs["mode"] = modes[index]
                 demo["actions"] = trajectories.actions[rows]
+                demo.create_group("obs", track_order=True)  # so that columns keep their order
                 for name, array in groups.items():
                     demo[f"obs/{name}"] = array[rows]
 
 
 def _entries(trajectories: Trajectories) -> dict[str, NDArray[Any]]:
     """Return the entries of observations; columns ENTRY.0, ENTRY.1 and so on become the entry that they are of."""
-    found: dict[str, NDArray[Any]] = {}
+    found: list[tuple[str, NDArray[Any]]] = []
     names = trajectories.names or {}
     for entry, array in entries(trajectories.observations):
         columns = names.get(f"observations/{entry}" if entry else "observations")
         if entry or columns is None or array.ndim != 2:
-            found[(entry or "observations").replace("/", ".")] = array
+            found.append((entry or "observations", array))
             continue
         groups: dict[str, list[int]] = {}
         for place, column in enumerate(columns):
-            groups.setdefault(re.sub(r"\.\d+$", "", column).replace("/", "."), []).append(place)
-        found |= {name: array[:, places] for name, places in groups.items()}
-    return apply(np.ascontiguousarray, found)
+            groups.setdefault(re.sub(r"\.\d+$", "", column), []).append(place)
+        parts: list[tuple[list[int], str]] = []
+        for name, places in groups.items():
+            own = tuple(columns[place] for place in places)
+            side_by_side = places[-1] - places[0] == len(places) - 1
+            if own == column_names(name, len(own)) and side_by_side:
+                parts.append((places, name))
+            else:  # as one entry they would come back in another order or under other names
+                parts += [([place], columns[place]) for place in places]
+        found += [(name, array[:, places]) for places, name in sorted(parts)]
+    plain = {name.replace("/", "."): np.ascontiguousarray(array) for name, array in found}
+    if len(plain) < len(found):
+        raise InputError(f"two of the entries {', '.join(name for name, _ in found)} would have one name; rename one")
+    return plain

@@ -21,14 +21,14 @@ class Selection:
         observations: names of the entries or columns to observe; None for those that the format calls observations.
         actions: names of the entries or columns that are actions; None as above.
         episodes: which ones by their place from 0, such as "0:10" or "3,7,20:"; or the name of a part that the file
-            declares, such as "train"; None for all.
+            declares, such as "train"; None for all. A number, a list of numbers, a range or a slice become such a text.
         exclude: identities of episodes to leave out.
         drop_bad: leave out trajectories of a single step, and those with values that are not finite.
         angles: names of columns that are angles, see `Demonstrations.with_rotations`.
         quaternions: names of the first of four columns each.
 
     Raises:
-        InputError: a name is no text.
+        InputError: a name is no text, or episodes are no places.
     """
 
     observations: tuple[str, ...] | None = None
@@ -40,6 +40,7 @@ class Selection:
     quaternions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "episodes", _places(self.episodes))
         for name in ("observations", "actions", "exclude", "angles", "quaternions"):
             value = getattr(self, name)
             if isinstance(value, str):
@@ -114,6 +115,20 @@ class Selection:
             chosen = slice(int(first or 0), int(last) if last else None if colon else int(first) + 1)
             indices += range(count)[chosen]
         return list(dict.fromkeys(indices))
+
+
+def _places(episodes: Any) -> str | None:
+    """Return places of episodes as a text, such as "3,7"."""
+    if episodes is None or isinstance(episodes, str):
+        return episodes
+    places = [episodes] if np.ndim(episodes) == 0 else list(episodes)
+    if isinstance(episodes, slice) and episodes.step in (None, 1):
+        ends = [episodes.start, episodes.stop]
+        if all(end is None or (isinstance(end, int) and end >= 0) for end in ends):
+            return ":".join("" if end is None else str(end) for end in ends)
+    if places and all(isinstance(p, int | np.integer) and not isinstance(p, bool) and p >= 0 for p in places):
+        return ",".join(str(int(place)) for place in places)
+    raise InputError(f"episodes is {episodes!r}; give places from 0, such as [0, 3] or '0:10', or the name of a part")
 
 
 def listed(names: Sequence[object], most: int = 12) -> str:

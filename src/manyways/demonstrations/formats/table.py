@@ -1,5 +1,6 @@
 """One CSV or Parquet file, or a data frame, with a row for each step and a column that says the episode."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyways.demonstrations.formats import arrow
-from manyways.demonstrations.formats.arrays import rows_of_trajectories
+from manyways.demonstrations.formats.arrays import as_attributes, as_words, is_missing, rows_of_trajectories
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import input_errors
 from manyways.demonstrations.formats.selection import listed
@@ -26,7 +27,8 @@ EPISODE = (
     "demo",
     "demo_id",
 )
-_MODES = ("mode", "modes")  # labels, which are never observed
+MODES = ("mode", "modes")  # labels, which are never observed
+ATTRIBUTE = "attribute."  # before the name of an attribute that would be taken for something else
 _OBSERVED = ("observation", "obs", "state")
 _ACTED = ("action", "act_", "act.", "acts")
 _OTHERS = {  # what tables of steps hold besides: counters, clocks, rewards and ends
@@ -90,19 +92,19 @@ def of_columns(
     observations, actions, ignored = default_columns(entries, (column,))
     everything = np.arange(len(lengths))
     attributes: dict[str, NDArray[Any]] = {}
-    for name in [name for name in ignored if entries[name].dtype.kind == "O" and entries[name].shape == ()]:
-        words = np.array([str(word) for word in read_rows([name], everything)[name]])
+    for name in (name for name in words_in(entries) if name != column):
+        words = as_words(read_rows([name], everything)[name])
         first = words[np.cumsum(lengths) - lengths]
         if (np.repeat(first, lengths) == words).all():  # the same in each episode: an operator, say
-            attributes[name] = first
-            ignored.remove(name)
+            attributes[name.removeprefix(ATTRIBUTE)] = first
+            ignored = [other for other in ignored if other != name]
 
     def modes() -> NDArray[Any] | None:
-        name = next((name for name in entries if name.lower() in _MODES), None)
+        name = next((name for name in entries if name.lower() in MODES), None)
         if name is None:
             return None
-        labels = read_rows([name], everything)[name]
-        return np.array(labels[np.cumsum(lengths) - lengths].tolist())
+        cells = np.split(read_rows([name], everything)[name], np.cumsum(lengths)[:-1])
+        return labels_of(path, name, dict(zip(identities, cells, strict=True)))
 
     return Contents(
         path,
@@ -119,6 +121,35 @@ def of_columns(
     )
 
 
+def words_in(entries: Mapping[str, Entry]) -> list[str]:
+    """Return the names of the columns of words, in which an attribute of an episode may stand."""
+    return [n for n, entry in entries.items() if entry.dtype.kind == "O" and not entry.shape and n.lower() not in MODES]
+
+
+def labels_of(path: Path, name: str, cells: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """Return the label of each episode, missing where all its cells are empty.
+
+    None, with a warning, where a label changes within an episode: such a column describes steps.
+
+    Args:
+        path: of the data set, for the warning.
+        name: of the column.
+        cells: of each episode, by its identity.
+    """
+    rows: list[dict[str, Any]] = []
+    for identity, own in cells.items():
+        there = dict.fromkeys(cell for cell in own.tolist() if not is_missing(cell))
+        if len(there) > 1:
+            warnings.warn(
+                f"the column {name} of {path} changes within the episode {identity} ({listed(list(there), 2)}), so it "
+                "is no label of episodes and is not used; give an episode one value",
+                stacklevel=2,
+            )
+            return None
+        rows.append({"mode": next(iter(there), None)})
+    return as_attributes(rows)["mode"]
+
+
 def default_columns(
     entries: Mapping[str, Entry], besides: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
@@ -127,7 +158,7 @@ def default_columns(
     Actions begin with "action". Observations begin with "observation", "obs" or "state"; where nothing does, they are
     all other numbers but counters, clocks, rewards and ends.
     """
-    names = [n for n in entries if n.lower() not in _OTHERS and n.lower() not in _MODES and n not in besides]
+    names = [n for n in entries if n.lower() not in _OTHERS and n.lower() not in MODES and n not in besides]
     numeric = [name for name in names if entries[name].is_numeric]
     actions = [name for name in numeric if name.lower().startswith(_ACTED)]
     observations = [name for name in numeric if name.lower().startswith(_OBSERVED)]
@@ -140,8 +171,8 @@ def _episodes(
     path: Path, column: str, values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Return the rows in the order of episodes, their lengths, and what the column calls them."""
-    words = np.array([str(value) for value in values]) if values.dtype.kind == "O" else values
-    if words.ndim != 1 or (words.dtype.kind == "f" and not np.isfinite(words).all()):
+    words = as_words(values) if values.dtype.kind == "O" else values
+    if words.ndim != 1 or (words == "" if values.dtype.kind == "O" else ~np.isfinite(words)).any():
         raise InputError(
             f"the column {column} of {path} does not name an episode in every row; fill it or cut the rows"
         )
@@ -163,8 +194,14 @@ def of_frame(frame: Any, episode: str | None) -> Contents:
     path = Path("the data frame")
     if not hasattr(frame, "columns") or not hasattr(frame, "__getitem__"):
         raise InputError(f"a {type(frame).__name__} is no data frame; give one of pandas or Polars")
-    arrays = {str(name): _cells(path, str(name), frame[name].to_numpy()) for name in frame.columns}
-    entries = {name: Entry(array.shape[1:], array.dtype) for name, array in arrays.items()}
+    arrays = {}
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"the data frame has two columns called {twice!r}; rename one")
+    for name in frame.columns:
+        arrays[str(name)] = _cells(path, str(name), frame[name].to_numpy())
+    entries = {name: Entry(array.shape[1:], array.dtype, None, _is_whole(array)) for name, array in arrays.items()}
     return of_columns(path, entries, lambda names: {name: arrays[name] for name in names}, episode)
 
 
@@ -172,9 +209,22 @@ def _cells(path: Path, name: str, values: NDArray[Any]) -> NDArray[Any]:
     """Return a column as (steps, ...); cells may be lists of numbers, or words."""
     if values.dtype.kind in "fiub":
         return values
-    if values.dtype.kind == "O" and len(values) and isinstance(values[0], list | tuple | np.ndarray):
+    full = np.array([not is_missing(value) for value in values], bool)
+    there = values[full]
+    if len(there) and all(isinstance(value, list | tuple | np.ndarray | int | float) for value in there):
         try:
-            return np.stack([np.asarray(value, dtype=np.float64) for value in values])
+            numbers = np.stack([np.asarray(value, dtype=np.float64) for value in there])
         except (TypeError, ValueError) as error:
             raise InputError(f"the cells of {name} in {path} are not rows of equally many numbers ({error})") from error
+        filled = np.full((len(values), *numbers.shape[1:]), np.nan)
+        filled[full] = numbers
+        return filled
     return values.astype(object)
+
+
+def _is_whole(values: NDArray[Any]) -> bool:
+    """Return whether numbers could be choices but for empty cells, because of which they are stored as real ones."""
+    if values.dtype.kind != "f" or values.ndim != 1:
+        return False
+    there = values[~np.isnan(values)]
+    return len(there) < len(values) and bool(((there % 1 == 0) & (there >= 0)).all())

@@ -1,6 +1,7 @@
 """Trajectories as tables: a folder of CSV files, one an episode, or one Parquet file."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from manyways.demonstrations.formats.arrays import Trajectories, column_names
 from manyways.demonstrations.formats.folder import ATTRIBUTES
 from manyways.demonstrations.formats.reading import require_package
+from manyways.demonstrations.formats.table import ATTRIBUTE, EPISODE, MODES
 from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing, require_empty
@@ -21,10 +23,8 @@ def write_parquet(path: Path, trajectories: Trajectories, modes: NDArray[Any] | 
     counts = trajectories.lengths
     columns = {"episode": np.repeat(np.array(_identities(trajectories)), counts)}
     columns |= _columns(path, trajectories)
-    for name, values in _about(trajectories, modes).items():
-        columns[f"attribute.{name}" if name in columns else name] = np.repeat(
-            values.astype(str) if name != "mode" else values, counts
-        )
+    for name, values in _about(trajectories, modes, columns).items():
+        columns[name] = np.repeat(values.astype(str) if name != "mode" else values, counts)
     with replacing(path) as partial:
         parquet.write_table(pyarrow.table(columns), partial)
 
@@ -44,6 +44,8 @@ def write_csv(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None
             rows = slice(start, start + length)
             csv.write_csv(pyarrow.table({key: array[rows] for key, array in columns.items()}), partial / f"{name}.csv")
         about = _about(trajectories, modes)
+        if trajectories.identities is not None and files != names:
+            about["identity"] = np.array(names)
         if about:
             csv.write_csv(pyarrow.table({"episode": np.array(files)} | about), partial / ATTRIBUTES)
 
@@ -53,10 +55,17 @@ def _identities(trajectories: Trajectories) -> list[str]:
     return list(trajectories.identities or (f"episode_{index}" for index in range(count)))
 
 
-def _about(trajectories: Trajectories, modes: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
+def _about(
+    trajectories: Trajectories, modes: NDArray[Any] | None, columns: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return what is known of trajectories; names that would be taken for something else, or are `columns`, differ."""
     if modes is not None and modes.ndim != 1:
         raise InputError("labels of a continuous range do not fit into a table; write NPZ or a Minari data set")
-    return dict(trajectories.attributes or {}) | ({} if modes is None else {"mode": modes})
+    about: dict[str, NDArray[Any]] = {}
+    for name, values in (trajectories.attributes or {}).items():
+        taken = name.lower() in (*MODES, *EPISODE, "identity") or name.startswith(ATTRIBUTE) or name in columns
+        about[ATTRIBUTE + name if taken else name] = values
+    return about | ({} if modes is None else {"mode": modes})
 
 
 def _columns(path: Path, trajectories: Trajectories) -> dict[str, NDArray[Any]]:
@@ -76,5 +85,8 @@ def _columns(path: Path, trajectories: Trajectories) -> dict[str, NDArray[Any]]:
         array = np.asarray(array).reshape(len(array), -1)
         stem = f"{kind}.{entry}" if entry else kind
         for column, values in zip(names.get(place) or column_names(stem, array.shape[1]), array.T, strict=True):
-            columns[column if column.startswith(kind) else f"{kind}.{column}"] = values
+            column = column if column.startswith(kind) else f"{kind}.{column}"
+            if column in columns:
+                raise InputError(f"two columns would be called {column!r} in {path}; rename one, or write NPZ")
+            columns[column] = values
     return columns
