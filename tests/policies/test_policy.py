@@ -8,6 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import manyways
+import manyways.runtime
 from manyways import InputError, Policy
 
 
@@ -215,6 +216,38 @@ def test_positions_far_from_the_origin_and_small_units_are_learned_equally_well(
     assert np.max(fits) < 0.2
     np.testing.assert_allclose(fits[1], fits[0], atol=0.02)
     np.testing.assert_allclose(fits[2], fits[0], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        (manyways.BC, {}),
+        (manyways.SOGBC, {"prior": manyways.Categorical(1), "linear": True, "network": "residual"}),
+        (manyways.BC, {"history": 2, "horizon": 4, "execute": 2}),
+        (manyways.BC, {"horizon": 4, "ensemble": 0.1}),
+        (manyways.MDN, {}),
+        (manyways.BeT, {}),
+        (manyways.Diffusion, {}),
+    ],
+)
+def test_actions_far_from_the_origin_are_answered_in_their_own_precision(tmp_path, algorithm, settings):
+    rng = np.random.default_rng(0)
+    pairs = [(seen, np.sin(seen[:, :2])) for seen in rng.normal(size=(12, 30, 3)).astype(np.float32)]
+    far = [(seen, done + [4.5e6, 0]) for seen, done in pairs]
+    answers = []
+    for data, offset in ((pairs, 0), (far, [4.5e6, 0])):
+        policy = algorithm(iterations=3, hidden=16, **settings).fit(manyways.Demonstrations.from_arrays(data))
+        policy.save(tmp_path)
+        loaders = [manyways.load_policy] + [manyways.runtime.load_policy] * (algorithm in (manyways.BC, manyways.SOGBC))
+        for one in [policy, *(load(tmp_path) for load in loaders)]:
+            for seen, state in ((pairs[0][0], None), (pairs[0][0][0], None), (np.tile(pairs[0][0][0], (99, 1)), None)):
+                for _ in range(3):
+                    done, state = one.predict(seen, state, deterministic=True)
+                    assert done.dtype == one.action_space.dtype
+                    answers.append((done - offset).ravel())
+            assert one.predict(seen)[0].dtype == one.action_space.dtype
+    near, shifted = (np.concatenate(half) for half in (answers[: len(answers) // 2], answers[len(answers) // 2 :]))
+    np.testing.assert_allclose(shifted, near, atol=2e-3)
 
 
 def test_columns_that_are_ignored_are_named():

@@ -95,6 +95,8 @@ class Actor(ABC):
     def _choose_path(self) -> None:
         """Decide whether `predict` may act at once: for one array, with the code as its state, and without a guard."""
         plain = self._guard is None and self._ensemble is None
+        # Actions that wait in the state must be in its precision.
+        plain = plain and not (self._layout.remembers and self._own.action_space.dtype == np.float64)
         self._quick = self._fast is not None and not self._precise and plain and self.chosen_code is None
 
     @abstractmethod
