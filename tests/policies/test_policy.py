@@ -233,7 +233,7 @@ def test_positions_far_from_the_origin_and_small_units_are_learned_equally_well(
 def test_actions_far_from_the_origin_are_answered_in_their_own_precision(tmp_path, algorithm, settings):
     rng = np.random.default_rng(0)
     pairs = [(seen, np.sin(seen[:, :2])) for seen in rng.normal(size=(12, 30, 3)).astype(np.float32)]
-    far = [(seen, done + [4.5e6, 0]) for seen, done in pairs]
+    far = [(seen, done + np.array([4.5e6, 0])) for seen, done in pairs]
     answers = []
     for data, offset in ((pairs, 0), (far, [4.5e6, 0])):
         policy = algorithm(iterations=3, hidden=16, **settings).fit(manyways.Demonstrations.from_arrays(data))

@@ -101,6 +101,21 @@ def fits(space: Space, other: Space) -> bool:
     return isinstance(space, spaces.Box) and isinstance(other, spaces.Box) and space.shape == other.shape
 
 
+def require_same_names(own: Space, other: Space, what: str) -> None:
+    """Raise `InputError` where columns of a policy's space, `own`, and of `what`, `other`, have names that differ."""
+    if isinstance(own, spaces.Dict) and isinstance(other, spaces.Dict):
+        for entry in own:
+            require_same_names(own[entry], other[entry], what)
+        return
+    names, others = (getattr(space, "names", None) or () for space in (own, other))
+    for name, theirs in zip(names, others, strict=False):
+        if name != theirs:
+            raise InputError(
+                f"{what} has the column {theirs!r} where the policy has {name!r}; "
+                "choose the same columns in the same order, or rename them"
+            )
+
+
 def describe(space: Space) -> str:
     """Return a short description of the space's values, for an error."""
     if isinstance(space, spaces.Dict):

@@ -100,6 +100,8 @@ def train(
     source, demonstrations, taken = resolve_demonstrations(
         settings, data, chosen, progress, selection or Selection(), decided
     )
+    if named is not None:
+        named.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
     if settings.has_codes:
         demonstrations = decided.labelled(demonstrations)
     elif decided.names or decided.labels or decided.same or decided.different:
