@@ -266,3 +266,48 @@ def test_a_callback_may_end_training(demonstrations):
     settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=50, hidden=8)
     settings.fit(demonstrations, callback=lambda training: iterations.append(training.iteration) or len(iterations) < 3)
     assert iterations == [1, 2, 3]
+
+
+@pytest.mark.parametrize("history", [1, 2])
+def test_a_state_that_is_no_code_or_not_finite_is_refused(demonstrations, history, tmp_path):
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, hidden=8, history=history, horizon=1)
+    policy = settings.fit(demonstrations)
+    one = np.zeros(3, np.float32)
+    _, state = policy.predict(one, policy.code(0), deterministic=True)
+    wrong = [(0, np.nan, "not finite"), (slice(2), 0, "is none"), (0, 0.5, "is none"), (slice(2), [1, 1], "is none")]
+    if history > 1:
+        wrong.append((3, np.inf, "not finite"))
+    for place, value, message in wrong:
+        changed = state.copy()
+        changed[place] = value
+        for observation in (one, np.tile(one, (3, 1))):
+            with pytest.raises(InputError, match=f"the state has .*{message}"):
+                policy.predict(observation, changed, deterministic=True)
+    new = policy.predict(np.tile(one, (3, 1)), np.zeros((3, 2)), np.ones(3, bool))[1]  # drawn anew
+    assert (new[:, :2].sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("load", [manyways.load_policy, manyways.runtime.load_policy])
+@pytest.mark.parametrize("code", [[float("nan"), 0.0], [0.0, 0.0], [1.0, 1.0]])
+def test_a_saved_code_that_is_none_is_refused(policy, tmp_path, load, code):
+    policy.save(tmp_path)
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chosen_code": code}))
+    with pytest.raises(InputError, match=r"policy\.json is damaged"):
+        load(tmp_path)
+
+
+def test_pictures_in_another_range_are_refused_or_warned_of():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 256, (9, 8, 8), dtype=np.uint8), rng.normal(size=(9, 2))) for _ in range(4)]
+    policy = manyways.BC(iterations=1, hidden=8).fit(manyways.Demonstrations.from_arrays(pairs))
+    picture = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)
+    expected = policy.predict(picture, deterministic=True)[0]
+    np.testing.assert_allclose(policy.predict(picture.astype(int), deterministic=True)[0], expected)
+    for wrong in (picture.astype(int) + 200, picture.astype(float) - 1, picture.astype(int) * -1):
+        with pytest.raises(InputError, match="the observation has values from .* give a picture of 0 to 255"):
+            policy.predict(wrong)
+    fresh = Policy(policy.network, policy.prior)
+    with pytest.warns(UserWarning, match=r"has values from 0 to 1.* not divided by 255") as caught:
+        _ = [fresh.predict(picture / picture.max()) for _ in range(3)]
+    assert len(caught) == 1

@@ -83,11 +83,13 @@ class Actor(ABC):
             self._action_space = rotations.raw_space(shape.action_space, "actions")
         self._layout = StateLayout(shape, 0 if prior is None else prior.dimension)
         self._needs_state = self._layout.remembers or (prior is not None and prior != Categorical(1))
+        self._discrete = isinstance(prior, Categorical)
         self._precise = precise
         self._fast = fast
         self._shape = self._observation_space.shape
         self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
-        self._watch = Watch(moments)
+        boxes = spaces.entry_spaces(self._observation_space)
+        self._watch = Watch(moments, [name for name, box in boxes.items() if box.dtype == np.uint8])
         self._guard: Guard | None = None
         self._choose_path()
         self.seed(seed)
@@ -201,6 +203,8 @@ class Actor(ABC):
         return self._with_fixed_code(self.code(which))
 
     def _with_fixed_code(self, code: Floats) -> Self:
+        if self.prior is None or not self.prior.has(code):
+            raise ValueError(f"{code.tolist()} is no code")
         policy = copy.copy(self)  # with the same network and the same source of randomness
         policy.chosen_code = code
         policy._choose_path()
@@ -315,6 +319,10 @@ class Actor(ABC):
             return None
         if state.shape not in self._state_shapes or not math.isfinite(observation.sum()):
             return None
+        code = state[: self._layout.code_size]
+        # A one-hot code has length 1; what is not finite has no length.
+        if (self._discrete and code.dot(code) != 1) or not math.isfinite(state.dot(state)):
+            return None
         assert self._fast is not None
         if self.rotations is None:
             return self._layout.act_at_once(self._fast, observation, state)
@@ -370,6 +378,8 @@ class Actor(ABC):
                     f"for each of the {count} observations, or None"
                 )
             rows = np.broadcast_to(rows, (count, rows.shape[-1]))
+            if not np.isfinite(rows[continuing]).all():
+                raise InputError("the state has values that are not finite; give the one that predict returned, or None")
             codes[:] = rows[:, :size]
             if rows.shape[1] == whole:
                 states = rows
@@ -379,6 +389,11 @@ class Actor(ABC):
             new = ~continuing if state is not None else np.ones(count, bool)
             if new.any():
                 codes[new] = self._draw_codes(batch, new)
+            if state is not None and not (known := self.prior.has(codes)).all():
+                raise InputError(
+                    f"the state has the code {codes[~known][0].tolist()}, which is none; give policy.code(0), or the "
+                    "state that predict returned"
+                )
         return codes, states, continuing & (states is not None)
 
     def _draw_codes(self, batch: Any, new: NDArray[np.bool_]) -> Floats:

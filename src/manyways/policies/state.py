@@ -179,6 +179,7 @@ def _as_array(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"of type {array.dtype}")
+        whole = array.dtype.kind != "f"
         exact = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
         array = array if exact and array.dtype in (dtype, np.float64) else array.astype(np.float32)
     except (TypeError, ValueError) as error:
@@ -186,4 +187,9 @@ def _as_array(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{what} has {array[place]} at {place}; mend the environment, or reset it")
+    if dtype == np.uint8 and array.dtype != np.uint8 and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 255:
+            raise InputError(f"{what} has values from {low:g} to {high:g}; give a picture of 0 to 255")
+        return array.astype(np.uint8) if whole else array
     return array
