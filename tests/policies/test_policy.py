@@ -305,7 +305,7 @@ def test_pictures_in_another_range_are_refused_or_warned_of():
     expected = policy.predict(picture, deterministic=True)[0]
     np.testing.assert_allclose(policy.predict(picture.astype(int), deterministic=True)[0], expected)
     for wrong in (picture.astype(int) + 200, picture.astype(float) - 1, picture.astype(int) * -1):
-        with pytest.raises(InputError, match="the observation has values from .* give a picture of 0 to 255"):
+        with pytest.raises(InputError, match=r"the observation has values from .* give a picture of 0 to 255"):
             policy.predict(wrong)
     fresh = Policy(policy.network, policy.prior)
     with pytest.warns(UserWarning, match=r"has values from 0 to 1.* not divided by 255") as caught:

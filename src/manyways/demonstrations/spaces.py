@@ -22,6 +22,7 @@ class NamedBox(spaces.Box):
     names: tuple[str, ...] | None = None
 
 
+MOST_CHOICES = 2**16  # of an action: a network has an output for each
 _LARGEST = 2**27  # dimensions of an observation, or choices, that a file may claim
 
 
@@ -48,10 +49,18 @@ def action_space(
             `MultiDiscrete`.
         choices: how many there are for each part of a discrete action; None for as many as occur.
         names: of the columns of real numbers.
+
+    Raises:
+        InputError: there are too many choices.
     """
     if actions.dtype.kind == "f":
         return _box(actions, names)
     counts = np.atleast_1d(limits(actions)[1] + 1) if choices is None else np.array(choices)
+    if sum(map(int, counts)) > MOST_CHOICES:
+        raise InputError(
+            f"an action is one of {max(map(int, counts)):,} choices, more than {MOST_CHOICES:,}; number those that "
+            "occur from 0, or give numbers with a decimal point if they are no choices"
+        )
     return spaces.Discrete(int(counts[0])) if actions.ndim == 1 else spaces.MultiDiscrete(counts)
 
 
@@ -121,8 +130,10 @@ def describe(space: Space) -> str:
     if isinstance(space, spaces.Dict):
         return "a dictionary of " + ", ".join(f"{name} {box.shape}" for name, box in space.items())
     choices = choices_of(space)
+    if isinstance(space, spaces.Discrete):
+        return f"one of {space.n} choice{'s' if space.n != 1 else ''}"
     if choices is not None:
-        return f"one of {choices[0]} choices" if space.shape == () else f"choices among {choices.tolist()}"
+        return f"choices among {choices.tolist()}"
     return f"numbers of shape {space.shape}"
 
 

@@ -366,7 +366,10 @@ class Actor(ABC):
         size, whole = self._layout.code_size, self._layout.size
         continuing = np.ones(count, bool)
         if episode_start is not None:
-            continuing = ~np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
+            starts = np.asarray(episode_start, dtype=bool)
+            if starts.shape not in ((), (1,), (count,)):
+                raise InputError(f"episode_start has shape {starts.shape}; give one for each of {count} observations")
+            continuing = ~np.broadcast_to(starts, (count,))
         states: Floats | None = None
         codes = np.zeros((count, size), np.float32)
         if state is not None:
@@ -379,7 +382,7 @@ class Actor(ABC):
                 )
             rows = np.broadcast_to(rows, (count, rows.shape[-1]))
             if not np.isfinite(rows[continuing]).all():
-                raise InputError("the state has values that are not finite; give the one that predict returned, or None")
+                raise InputError("the state has values that are not finite; give what predict returned, or None")
             codes[:] = rows[:, :size]
             if rows.shape[1] == whole:
                 states = rows

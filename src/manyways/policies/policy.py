@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations, spaces
+from manyways.demonstrations.alike import require_demonstrations
 from manyways.demonstrations.rotations import Rotations
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
@@ -184,6 +185,7 @@ class Policy(Actor):
         Raises:
             InputError: they have other spaces than the policy.
         """
+        require_demonstrations(demonstrations)
         if demonstrations.rotations is not None and demonstrations.rotations.encoded:
             return demonstrations
         self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")

@@ -100,8 +100,11 @@ def resolve_demonstrations(
     if data is None and task is None:
         raise InputError("there is nothing to learn from; give --task NAME or the demonstrations' path")
     from manyways.demonstrations import Demonstrations
+    from manyways.demonstrations.alike import require_demonstrations
 
     source: str | None = None
+    if data is not None and not isinstance(data, str | Path):
+        require_demonstrations(data)
     if isinstance(data, Demonstrations):
         if selection.to_json():
             raise InputError("the demonstrations are in memory, so nothing is selected of them; use select, or load")
