@@ -136,7 +136,12 @@ def as_type(array: Any, dtype: Any) -> Any:
 
 def _precision(array: Any) -> Any:
     """Return the type in which an array is kept: float32, or float64 where that is too coarse for a column."""
-    if array.dtype.kind == "b" or (array.dtype.kind == "f" and array.dtype.itemsize <= 4) or 0 in array.shape:
+    if (
+        array.dtype.kind == "b"
+        or not array.ndim
+        or (array.dtype.kind == "f" and array.dtype.itemsize <= 4)
+        or 0 in array.shape
+    ):
         return np.float32
     with np.errstate(over="ignore", invalid="ignore"):
         moments = measure(as_type(array, np.float64))
