@@ -27,7 +27,7 @@ class Categorical:
             raise InputError(f"a categorical prior of {self.size} codes is empty; give 1 or more")
 
     def __str__(self) -> str:
-        return f"{self.size} codes"
+        return f"{self.size} code{'s' * (self.size != 1)}"
 
     @property
     def dimension(self) -> int:

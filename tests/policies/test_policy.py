@@ -259,6 +259,8 @@ def test_columns_that_are_ignored_are_named():
 
 def test_it_is_printed_in_a_line(policy):
     assert repr(policy) == "Policy(2 codes; from numbers of shape (3,) to numbers of shape (2,))"
+    assert repr(policy.with_code(1)).startswith("Policy(2 codes, always 1; from")
+    assert str(manyways.Categorical(1)) == "1 code"
 
 
 def test_a_callback_may_end_training(demonstrations):

@@ -111,6 +111,9 @@ class Actor(ABC):
 
     def __repr__(self) -> str:
         codes = "no codes" if self.prior is None else str(self.prior)
+        if self.chosen_code is not None:
+            one = isinstance(self.prior, Categorical)
+            codes += f", always {int(self.chosen_code.argmax()) if one else self.chosen_code.tolist()}"
         seen, done = spaces.describe(self.observation_space), spaces.describe(self.action_space)
         return f"{type(self).__name__}({codes}; from {seen} to {done})"
 
