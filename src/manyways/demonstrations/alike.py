@@ -81,7 +81,7 @@ def pairs_of(trajectories: Any) -> Iterator[tuple[Any, Any]]:
 def require_choices(choices: Any) -> None:
     """Raise `InputError` unless these are numbers of choices, or None."""
     if choices is not None and not (
-        isinstance(choices, Sequence) and all(isinstance(n, int | np.integer) and n > 0 for n in choices)
+        isinstance(choices, Iterable) and all(isinstance(n, int | np.integer) and n > 0 for n in choices)
     ):
         raise InputError(
             "choices are no whole numbers, one a part of an action; give from_arrays(zip(observations, actions)) for "

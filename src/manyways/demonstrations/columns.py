@@ -106,7 +106,7 @@ def as_numbers(value: Any, name: str) -> NDArray[Any]:
     array = _as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} are of type {array.dtype}, not real numbers; convert them")
-    if array.dtype.kind == "f" and array.size and not on_disk(array):
+    if array.dtype.kind == "f" and not on_disk(array) and array.size:
         _require_units(array, name)
     if (array.dtype == np.uint8 and array.ndim > 2) or (on_disk(array) and array.dtype == np.float32):
         return array
