@@ -27,7 +27,7 @@ class Categorical:
             raise InputError(f"a categorical prior of {self.size} codes is empty; give 1 or more")
 
     def __str__(self) -> str:
-        return f"{self.size} codes"
+        return f"{self.size} code{'s' * (self.size != 1)}"
 
     @property
     def dimension(self) -> int:
@@ -47,6 +47,10 @@ class Categorical:
         if not 0 <= index < self.size:
             raise InputError(f"there is no code {index}; the codes are 0 to {self.size - 1}")
         return self.enumerate()[index]
+
+    def has(self, codes: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which of `codes` (..., dimension) are codes, (...): one 1, else 0."""
+        return np.asarray((np.abs(codes).sum(axis=-1) == 1) & (codes.max(axis=-1) == 1))
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw `count` codes, (count, dimension)."""
@@ -84,6 +88,10 @@ class Gaussian:
 
     def __str__(self) -> str:
         return f"a continuous code of {self.dimension} dimension" + "s" * (self.dimension > 1)
+
+    def has(self, codes: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which of `codes` (..., dimension) are codes, (...): finite numbers."""
+        return np.asarray(np.isfinite(codes).all(axis=-1))
 
     def sample(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw `count` codes, (count, dimension)."""

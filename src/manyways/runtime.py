@@ -26,7 +26,7 @@ from manyways.policies.acting import Actor, Floats
 from manyways.policies.ensemble import Ensemble, ensemble_of
 from manyways.policies.novelty import Novelty
 from manyways.policies.start_gate import StartGate
-from manyways.policies.storage import DESCRIPTION_FILE, read_arrays_of
+from manyways.policies.storage import DESCRIPTION_FILE, read_arrays_of, require_sizes
 
 __all__ = ["ArrayPolicy", "load_policy"]
 
@@ -105,6 +105,7 @@ def _build(description: dict[str, Any], arrays: dict[str, NDArray[Any]], seed: i
         return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
 
     prior = prior_from_json(description["prior"])
+    require_sizes(description["network"], [array.shape for array in arrays.values()])
     settings = {name: int(value) for name, value in description["network"].items()}
     seen, done = (spaces.from_json(description[f"{which}_space"]) for which in ("observation", "action"))
     network = ArrayNetwork(part("network"), settings, seen, done, isinstance(prior, Gaussian))
@@ -112,14 +113,14 @@ def _build(description: dict[str, Any], arrays: dict[str, NDArray[Any]], seed: i
     policy = ArrayPolicy(
         network,
         prior,
-        tuple(int(count) for count in description["trajectories"]),
+        modes.counts_from_json(description["trajectories"], getattr(prior, "size", 0)),
         seed,
         StartGate(**gate) if gate else None,
         Novelty(**novelty) if novelty else None,
         Rotations.from_json(description.get("rotations")),
         ensemble_of(description),
     )
-    policy.names = modes.from_json(description.get("names", {}), prior.dimension)
+    policy.names = modes.from_json(description.get("names", {}), getattr(prior, "size", 0))
     if description["chosen_code"] is not None:
         policy = policy._with_fixed_code(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))
     return policy

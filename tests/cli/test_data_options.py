@@ -1,6 +1,9 @@
 """Choosing columns and episodes on the command line, and converting data sets."""
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -170,3 +173,24 @@ def test_a_data_set_is_not_converted_into_itself(command, tmp_path, demonstratio
     assert (code, error.count("\n")) == (2, 1)
     assert "lies in the source" in error
     assert (tmp_path / "trials" / "episode_0.csv").read_bytes() == before
+
+
+def test_numbers_stay_whole_on_a_narrow_terminal(tmp_path):
+    rng = np.random.default_rng(0)
+    names = tuple(f"observation.of.the.left.arm.joint_{number}.velocity" for number in range(2))
+    data = Demonstrations(
+        rng.normal(size=(9, 2)).astype(np.float32) * [1.2345e-9, 1],
+        rng.normal(size=(9, 2)).astype(np.float32),
+        np.array([9]),
+        names={"observations": names},
+    )
+    data.save(tmp_path / "d.npz")
+    shown = subprocess.run(
+        [sys.executable, "-m", "manyways", "inspect", tmp_path / "d.npz"],
+        env=os.environ | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "…" not in shown
+    assert f"{data.observations[:, 0].min():.4g}" in shown

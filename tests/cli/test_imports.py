@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from manyways.files import write_json
+
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "pandas", "minari", "mujoco", "tensorboard")
 
 
@@ -63,10 +65,25 @@ def test_help_is_shown_without_them(arguments):
         (("film", "nowhere"), "is not the folder of a run"),
         (("robustness", "nowhere"), "is not the folder of a run"),
         (("collect", "squares", "--out", "data"), "there is no task 'squares'"),
+        (("train", "sog-bc", "d.npz", "--modes", 2, "--out", "r", "--encoder", "nope"), "there is no encoder 'nope'"),
+        (("train", "sog-bc", "d.npz", "--modes", 2, "--out", "r", "--encoder", "my:nope"), "there is no encoder 'my:"),
+        (("train", "sog-bc", "d.npz", "--modes", 2, "--out", "r", "--names-from", "nothing"), "nothing is no folder"),
+        (("train", "sog-bc", "d.npz", "--modes", 2, "--out", "r", "--init", "nothing"), "nothing is no folder"),
+        (("train", "sog-bc", "d.npz", "--modes", 99, "--out", "r"), "99"),
+        (("export", "nothing", "x.onnx"), "nothing is no folder"),
+        (("evaluate", "run"), "give one with `manyways evaluate run --env ID`"),
+        (("robustness", "run"), "nothing can be rolled out; train with --task NAME"),
+        (("film", "run"), "nothing can be rolled out; train with --task NAME"),
+        (("modes", "run", "--data", "nope.npz"), "nope.npz does not exist"),
     ],
 )
 def test_errors_are_told_without_them(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    two = np.random.default_rng(0).normal(size=(2, 9, 1))
+    np.savez(tmp_path / "d.npz", observations=two, actions=two)
+    config = dict.fromkeys(("task", "weights", "mode_count")) | {"algorithm": "sog-bc", "data": "d.npz", "format": 2}
+    write_json(tmp_path / "run" / "config.json", config | {"settings": {"seed": 0}, "provenance": {"data": ""}})
+    (tmp_path / "run" / "policy.json").touch()
     found, printed = imported(arguments)
     assert message in printed
     assert found == "[]"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from manyways import Demonstrations
+from manyways import Demonstrations, InputError
 from manyways.demonstrations.columns import as_numbers, inverse_std, varying
 from manyways.demonstrations.summary import summarise
 
@@ -38,3 +38,30 @@ def test_demonstrations_and_summary_agree_on_constant_columns():
     assert demonstrations.ignored_columns == ("observations 1", "actions 1")
     constant = [column.name for column in summarise(demonstrations).columns if column.constant]
     assert constant == ["observation 1", "action 1"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        (1e-310, "too small to compute with; give them in smaller units"),
+        (1e-42, "too small to compute with; give them in smaller units"),
+        (1e36, "too large to compute with; give them in larger units"),
+        (1e39, "too large to compute with; give them in larger units"),
+    ],
+)
+@pytest.mark.parametrize("what", [0, 1])
+def test_units_too_small_or_too_large_are_named(dtype, unit, message, what):
+    if dtype is np.float32 and unit in (1e-310, 1e39):  # 0 and infinity
+        return
+    pair = [np.random.default_rng(0).normal(size=(9, 2)), np.ones((9, 2))]
+    pair[what] = pair[what].astype(dtype) * dtype(unit)
+    with pytest.raises(InputError, match=f"the {('observations', 'actions')[what]} of trajectory 0 are .*{message}"):
+        Demonstrations.from_arrays([pair])
+
+
+def test_a_column_too_small_to_compute_with_counts_as_one_that_does_not_vary():
+    seen = np.random.default_rng(0).normal(size=(9, 2)) * [1, 1e-42]
+    demonstrations = Demonstrations.from_arrays([(seen, seen[:, :1])])
+    assert demonstrations.ignored_columns == ("observations 1",)
+    assert np.isfinite(inverse_std(demonstrations.observations)).all()

@@ -252,3 +252,20 @@ def test_a_policy_knows_what_its_columns_are_called(tmp_path):
     (tmp_path / "policy.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match="is damaged"):
         manyways.load_policy(tmp_path)
+
+
+def test_a_policy_refuses_columns_of_other_names():
+    settings = {"iterations": 1, "hidden": 8, "prior": manyways.Categorical(2)}
+    policy = manyways.SOGBC(**settings).fit(named())
+    wrong = named(names=NAMES | {"observations": ("arm.1", "arm.0", "grip")})
+    message = r"the data set has the column 'arm.1' where the policy has 'arm.0'; choose the same columns"
+    with pytest.raises(InputError, match=message):
+        policy.losses(wrong)
+    with pytest.raises(InputError, match=message):
+        manyways.SOGBC(**settings).fit(wrong, init=policy)
+    with pytest.raises(InputError, match="the column 'pull' where the policy has 'push'"):
+        policy.losses(named(names=NAMES | {"actions": ("pull", "push")}))
+    assert policy.losses(named(names=None)).shape == (3, 2)  # nobody knows
+    turning = manyways.SOGBC(**settings).fit(named().with_rotations(angles=["grip"]))
+    with pytest.raises(InputError, match=message):
+        manyways.SOGBC(**settings).fit(wrong.with_rotations(angles=["grip"]), init=turning)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import manyways
 from manyways import Demonstrations, InputError
 
 
@@ -71,7 +73,7 @@ def test_numbers_that_are_not_finite_are_refused_by_trajectory_and_column(value)
 
 def test_a_number_too_large_for_float32_counts_as_not_finite():
     trajectories = pairs(4)
-    trajectories[0][0][3, 2] = 1e300
+    trajectories[0][0][3, 2] = 1e300  # one alone is no unit
     with pytest.raises(InputError, match="observations have inf in trajectory 0, step 3, column 2"):
         Demonstrations.from_arrays(trajectories)
 
@@ -95,12 +97,45 @@ def test_other_things_than_lists_of_pairs_are_refused():
         ((stacked, stacked), r"arrays of three dimensions; .* from_arrays\(zip\(observations, actions\)\)"),
         ([(stacked, stacked)], "the actions of trajectory 0 have shape .*one trajectory at a time"),
         ({"observations": stacked, "actions": stacked}, "the trajectories are a dictionary; give a list of pairs"),
-        ([{"observations": stacked, "actions": stacked}], "trajectory 0 has 2 parts; give a pair"),
+        ([{"observations": stacked, "done": stacked}], "trajectory 0 has a dict; give a pair"),
         ([7], "trajectory 0 has a int; give a pair"),
         ([(np.zeros((5, 3)), np.array([0, 1, -1, 0, 0]))], "have the choice -1; number the choices from 0"),
+        ("d.npz", r"'d\.npz' is a path; read it with Demonstrations\.load"),
+        (None, "the trajectories are None; give a list of pairs"),
+        ([({}, np.zeros((5, 2)))], "the observations of trajectory 0 are an empty dictionary"),
+        ([({3: np.zeros((5, 3))}, np.zeros((5, 2)))], "the observations of trajectory 0 have entries without a name"),
+        ([(1, 2)], r"the actions of trajectory 0 have shape \(\); they need two dimensions"),
+        ([(np.ma.masked_equal(np.eye(5), 1), np.zeros((5, 2)))], "the observations of trajectory 0 have masked values"),
+        ([(np.zeros((5, 3)), np.ma.masked_equal(np.eye(5), 1))], "the actions of trajectory 0 have masked values"),
+        ([(np.zeros((5, 3)), np.array([0, 1, 2, 0, 10**15]))], "one of 1,000,000,000,000,001 choices, more than"),
     ):
         with pytest.raises(InputError, match=message):
             Demonstrations.from_arrays(wrong)
+    with pytest.raises(InputError, match=r"choices are no whole numbers.*from_arrays\(zip\(observations, actions\)\)"):
+        Demonstrations.from_arrays([np.zeros((5, 3))], [np.zeros((5, 2))])
+    with pytest.raises(InputError, match="None is no place of demonstrations"):
+        Demonstrations.load(None)
+    with pytest.raises(InputError, match=r"slice\(0, 2, None\) is no index of one trajectory"):
+        Demonstrations.from_arrays(pairs(4, 5))[0:2]
+    with pytest.raises(InputError, match="the demonstrations are a list; make them with"):
+        manyways.BC(iterations=1).fit(pairs(4, 5))
+
+
+def test_dictionaries_and_tensors_are_taken_too():
+    expected = Demonstrations.from_arrays(pairs(4, 5))
+    made = [
+        {"observations": torch.tensor(seen, requires_grad=True), "actions": torch.tensor(done)}
+        for seen, done in pairs(4, 5)
+    ]
+    again = Demonstrations.from_arrays(made)
+    np.testing.assert_array_equal(again.observations, expected.observations)
+    np.testing.assert_array_equal(again.actions, expected.actions)
+
+
+def test_choices_are_columns_of_ones():
+    choices = np.array([[0, 1], [2, 0], [1, 1]])
+    vectors = Demonstrations.from_arrays([(np.zeros((3, 1)), choices)], choices=(3, 2)).action_vectors()
+    np.testing.assert_array_equal(vectors, [[1, 0, 0, 0, 1], [0, 0, 1, 1, 0], [0, 1, 0, 0, 1]])
 
 
 def test_entries_that_differ_are_refused():

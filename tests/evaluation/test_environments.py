@@ -61,6 +61,17 @@ def test_success_is_what_was_asked_for(policy):
             Success.parse(text)
 
 
+def test_a_text_in_info_is_no_success(policy):
+    class Side(Line):
+        def step(self, action):
+            *rest, info = super().step(action)
+            return *rest, info | {"side": "left", "unknown": None}
+
+    with pytest.raises(InputError, match="info has 'side' as 'left', which is neither true or false nor a number"):
+        evaluate_in(policy, Side(), episodes=2, success="side")
+    assert evaluate_in(policy, Side(), episodes=2, success="unknown").undrawn.success.mean == 0
+
+
 def test_episodes_without_an_end_are_cut_and_counted(policy):
     found = evaluate_in(policy, Line(steps=0), episodes=2, max_steps=7)
     assert found.cut == 4

@@ -8,6 +8,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import manyways
+import manyways.runtime
 from manyways import InputError, Policy
 
 
@@ -217,6 +218,38 @@ def test_positions_far_from_the_origin_and_small_units_are_learned_equally_well(
     np.testing.assert_allclose(fits[2], fits[0], atol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        (manyways.BC, {}),
+        (manyways.SOGBC, {"prior": manyways.Categorical(1), "linear": True, "network": "residual"}),
+        (manyways.BC, {"history": 2, "horizon": 4, "execute": 2}),
+        (manyways.BC, {"horizon": 4, "ensemble": 0.1}),
+        (manyways.MDN, {}),
+        (manyways.BeT, {}),
+        (manyways.Diffusion, {}),
+    ],
+)
+def test_actions_far_from_the_origin_are_answered_in_their_own_precision(tmp_path, algorithm, settings):
+    rng = np.random.default_rng(0)
+    pairs = [(seen, np.sin(seen[:, :2])) for seen in rng.normal(size=(12, 30, 3)).astype(np.float32)]
+    far = [(seen, done + np.array([4.5e6, 0])) for seen, done in pairs]
+    answers = []
+    for data, offset in ((pairs, 0), (far, [4.5e6, 0])):
+        policy = algorithm(iterations=3, hidden=16, **settings).fit(manyways.Demonstrations.from_arrays(data))
+        policy.save(tmp_path)
+        loaders = [manyways.load_policy] + [manyways.runtime.load_policy] * (algorithm in (manyways.BC, manyways.SOGBC))
+        for one in [policy, *(load(tmp_path) for load in loaders)]:
+            for seen, state in ((pairs[0][0], None), (pairs[0][0][0], None), (np.tile(pairs[0][0][0], (99, 1)), None)):
+                for _ in range(3):
+                    done, state = one.predict(seen, state, deterministic=True)
+                    assert done.dtype == one.action_space.dtype
+                    answers.append((done - offset).ravel())
+            assert one.predict(seen)[0].dtype == one.action_space.dtype
+    near, shifted = (np.concatenate(half) for half in (answers[: len(answers) // 2], answers[len(answers) // 2 :]))
+    np.testing.assert_allclose(shifted, near, atol=2e-3)
+
+
 def test_columns_that_are_ignored_are_named():
     observations = np.stack([np.arange(9.0), np.full(9, 2.5)], axis=1)
     demonstrations = manyways.Demonstrations.from_arrays([(observations, observations[:, :1])])
@@ -226,6 +259,8 @@ def test_columns_that_are_ignored_are_named():
 
 def test_it_is_printed_in_a_line(policy):
     assert repr(policy) == "Policy(2 codes; from numbers of shape (3,) to numbers of shape (2,))"
+    assert repr(policy.with_code(1)).startswith("Policy(2 codes, always 1; from")
+    assert str(manyways.Categorical(1)) == "1 code"
 
 
 def test_a_callback_may_end_training(demonstrations):
@@ -233,3 +268,48 @@ def test_a_callback_may_end_training(demonstrations):
     settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=50, hidden=8)
     settings.fit(demonstrations, callback=lambda training: iterations.append(training.iteration) or len(iterations) < 3)
     assert iterations == [1, 2, 3]
+
+
+@pytest.mark.parametrize("history", [1, 2])
+def test_a_state_that_is_no_code_or_not_finite_is_refused(demonstrations, history, tmp_path):
+    settings = manyways.SOGBC(prior=manyways.Categorical(2), iterations=1, hidden=8, history=history, horizon=1)
+    policy = settings.fit(demonstrations)
+    one = np.zeros(3, np.float32)
+    _, state = policy.predict(one, policy.code(0), deterministic=True)
+    wrong = [(0, np.nan, "not finite"), (slice(2), 0, "is none"), (0, 0.5, "is none"), (slice(2), [1, 1], "is none")]
+    if history > 1:
+        wrong.append((3, np.inf, "not finite"))
+    for place, value, message in wrong:
+        changed = state.copy()
+        changed[place] = value
+        for observation in (one, np.tile(one, (3, 1))):
+            with pytest.raises(InputError, match=f"the state has .*{message}"):
+                policy.predict(observation, changed, deterministic=True)
+    new = policy.predict(np.tile(one, (3, 1)), np.zeros((3, 2)), np.ones(3, bool))[1]  # drawn anew
+    assert (new[:, :2].sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("load", [manyways.load_policy, manyways.runtime.load_policy])
+@pytest.mark.parametrize("code", [[float("nan"), 0.0], [0.0, 0.0], [1.0, 1.0]])
+def test_a_saved_code_that_is_none_is_refused(policy, tmp_path, load, code):
+    policy.save(tmp_path)
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chosen_code": code}))
+    with pytest.raises(InputError, match=r"policy\.json is damaged"):
+        load(tmp_path)
+
+
+def test_pictures_in_another_range_are_refused_or_warned_of():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 256, (9, 8, 8), dtype=np.uint8), rng.normal(size=(9, 2))) for _ in range(4)]
+    policy = manyways.BC(iterations=1, hidden=8).fit(manyways.Demonstrations.from_arrays(pairs))
+    picture = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)
+    expected = policy.predict(picture, deterministic=True)[0]
+    np.testing.assert_allclose(policy.predict(picture.astype(int), deterministic=True)[0], expected)
+    for wrong in (picture.astype(int) + 200, picture.astype(float) - 1, picture.astype(int) * -1):
+        with pytest.raises(InputError, match=r"the observation has values from .* give a picture of 0 to 255"):
+            policy.predict(wrong)
+    fresh = Policy(policy.network, policy.prior)
+    with pytest.warns(UserWarning, match=r"has values from 0 to 1.* not divided by 255") as caught:
+        _ = [fresh.predict(picture / picture.max()) for _ in range(3)]
+    assert len(caught) == 1

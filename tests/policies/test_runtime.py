@@ -120,10 +120,15 @@ def test_damaged_and_newer_files_are_refused(policy, tmp_path):
         text | {"observation_space": {"kind": "box", "shape": [4], "dtype": "float32"}},
         text | {"prior": {"kind": "categorical", "size": 5}},
         {key: value for key, value in text.items() if key != "trajectories"},
+        text | {"trajectories": [1]},
+        text | {"names": []},
+        *(text | {"network": text["network"] | {name: 10**9}} for name in ("chunk", "window", "blocks")),
     ):
         path.write_text(json.dumps(broken))
-        with pytest.raises(InputError, match=r"policy\.json is damaged"):
-            load_policy(tmp_path)
+        for load in (load_policy, manyways.load_policy):
+            with pytest.raises(InputError, match=r"policy\.json is damaged") as raised:
+                load(tmp_path)
+            assert "state_dict" not in str(raised.value)
     path.write_text(json.dumps(text | {"format": 99}))
     for load in (load_policy, manyways.load_policy):
         with pytest.raises(InputError, match="has format 99; this version reads 2: update manyways"):

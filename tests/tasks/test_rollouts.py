@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from manyways import InputError
 from manyways.tasks import get_task
 from manyways.tasks import rollouts as rollouts_module
 from manyways.tasks.circles import CirclesVectorEnv
@@ -64,3 +66,10 @@ def test_many_episodes_are_run_in_parts_that_make_no_difference(monkeypatch):
     assert whole.observations is None
     assert parts.observations.shape == (5, 301, 64, 64, 1)
     assert parts.observations_of(4).shape == (301, 64, 64, 1)
+
+
+def test_rewards_that_are_not_finite_are_refused(monkeypatch):
+    task = get_task("circles")
+    monkeypatch.setattr(rollouts_module, "roll_out", lambda *_: Rollouts(*[np.full((2, 3, 1), np.nan)] * 6))
+    with pytest.raises(InputError, match="the rewards of circles are not finite; mend"):
+        roll_out_expert(task, task.modes.spread(2), seed=0)

@@ -13,6 +13,7 @@ import numpy as np
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.columns import normalized
 from manyways.demonstrations.spaces import choices_of, entry_spaces
+from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
 
 if TYPE_CHECKING:
@@ -111,3 +112,12 @@ def _filled(settings: Settings, values: dict[str, Any]) -> Settings:
     """Return the settings with these values where they have None."""
     open_ = {name: value for name, value in values.items() if getattr(settings, name, value) is None}
     return replace(settings, **open_)
+
+
+def require_few_codes(prior: Any, demonstrations: Demonstrations) -> None:
+    """Raise `InputError` where there are more codes than trajectories."""
+    if isinstance(prior, Categorical) and prior.size > len(demonstrations):
+        raise InputError(
+            f"{prior.size} codes are more than the {len(demonstrations)} trajectories; "
+            "give at most as many modes as trajectories"
+        )

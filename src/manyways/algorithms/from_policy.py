@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyways.demonstrations import Demonstrations
+from manyways.demonstrations import Demonstrations, spaces
 from manyways.demonstrations.observations import entries
 from manyways.demonstrations.stored import blocks
 from manyways.errors import InputError
@@ -82,6 +82,8 @@ def take_over(network: ActionNetwork, prior: Any, policy: Policy, demonstrations
     if own is None:
         policy.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
     _require_same(network, prior, policy)
+    for space in ("observation_space", "action_space"):  # as they are learned
+        spaces.require_same_names(getattr(policy.network, space), getattr(network, space), "the data set")
     fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(policy.network.state_dict())
     with torch.no_grad():

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from manyways.algorithms.constrained import ConstrainedCodes
-from manyways.algorithms.defaults import resolve
+from manyways.algorithms.defaults import require_few_codes, resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import WIDTH, CloningTraining, network_of_width, residual_settings
@@ -32,7 +32,6 @@ from manyways.clustering.initial_codes import continuous_codes
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.observations import rows_of
 from manyways.demonstrations.windows import window_and_chunk
-from manyways.errors import InputError
 from manyways.latents import Categorical, Gaussian
 from manyways.networks.checkpoints import fitting_checkpoint
 from manyways.networks.devices import seeded_generator
@@ -87,11 +86,7 @@ class SOGBCTraining(CloningTraining):
         demonstrations = demonstrations.encoded
         settings = resolve(settings, demonstrations)
         prior = settings.prior
-        if isinstance(prior, Categorical) and prior.size > len(demonstrations):
-            raise InputError(
-                f"{prior.size} codes are more than the {len(demonstrations)} trajectories; "
-                "give at most as many modes as trajectories"
-            )
+        require_few_codes(prior, demonstrations)
 
         def make_network(hidden: int) -> PolicyNetwork:
             return PolicyNetwork(

@@ -20,6 +20,7 @@ from manyways.algorithms.holding_out import hold_out
 from manyways.algorithms.muon import Muon
 from manyways.algorithms.optimizers import Adam, AdamW
 from manyways.demonstrations import Demonstrations
+from manyways.demonstrations.alike import require_demonstrations
 from manyways.demonstrations.declarations import Hints
 from manyways.errors import InputError
 from manyways.networks.base import ActionNetwork
@@ -377,6 +378,7 @@ def run_to_end(
     init: Policy | None = None,
 ) -> Policy:
     """Train from the first to the last iteration, or until the callback returns False; see `Algorithm.fit`."""
+    require_demonstrations(demonstrations)
     settings = settings if init is None else like(settings, init)
     training = settings.start(as_learned_by(init, demonstrations), environment)
     if init is not None:

@@ -64,8 +64,11 @@ def what_next(written: Path | str, command: str) -> None:
 
 
 def table(first: str, *numbers: str) -> Table:
-    """Return an empty table of one text column and columns of numbers, which stand at the right."""
-    made = Table(Column(first, no_wrap=True))
+    """Return an empty table of one text column and columns of numbers, which stand at the right.
+
+    On a narrow terminal the text is broken, and the numbers stay whole.
+    """
+    made = Table(Column(first, overflow="fold"))
     for name in numbers:
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", no_wrap=True)
     return made

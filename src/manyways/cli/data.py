@@ -55,6 +55,7 @@ def collect(
     from manyways.tasks.collect import steps_of
 
     chosen = get_task(task, weights)
+    chosen.require_expert()
     count = chosen.demonstrations if episodes is None else episodes
     with progress.section(f"collecting {count} episodes of {chosen.name}", steps_of(chosen, count), "steps") as update:
         collect_episodes(chosen, count, out, seed, update, noise)

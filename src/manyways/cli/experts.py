@@ -89,13 +89,16 @@ def picture_expert(
         episodes: How many are drawn, spread over the modes.
         seed: Of the environments.
     """
-    from manyways.cli.console import progress, what_next
     from manyways.tasks import get_task
+
+    chosen = get_task(task, weights)
+    chosen.require_expert()  # before what takes seconds to import
+
+    from manyways.cli.console import progress, what_next
     from manyways.tasks.collect import steps_of
     from manyways.tasks.rollouts import roll_out_expert
     from manyways.visual.figures import expert_modes, save
 
-    chosen = get_task(task, weights)
     out = Path(f"{chosen.name}.png") if out is None else out
     modes = chosen.modes.spread(episodes)
     with progress.section(f"{episodes} episodes of the expert", steps_of(chosen, episodes), "steps") as count:

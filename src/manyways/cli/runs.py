@@ -243,9 +243,11 @@ def film(run: Path, /, *, out: OptionalPath = None, seconds: float = 8.0, seed: 
         seed: Of the environment.
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
     """
+    from manyways.runs.inputs import require_task
     from manyways.runs.run import Run
 
     opened = Run.open(run)  # before what takes seconds to import
+    require_task(opened)
 
     from manyways.cli.console import progress, say
     from manyways.visual.run_films import film as film_run
@@ -276,14 +278,15 @@ def robustness(
         policy: The best that was evaluated during training, or the last; the best unless given, where there are two.
         weights: Folder of the task's expert; that of the run, or the one that ships, unless given.
     """
+    from manyways.runs.inputs import require_task
     from manyways.runs.run import Run
 
     opened = Run.open(run)  # before what takes seconds to import
+    task = require_task(opened, weights)
 
     from manyways.cli.console import progress, say, what_next
     from manyways.cli.tables import show_robustness
     from manyways.runs import workflow
-    from manyways.runs.inputs import require_task
     from manyways.visual.trajectories import draw_switching
 
     disturbed, switching = workflow.robustness(
@@ -296,7 +299,7 @@ def robustness(
         progress=progress,
     )
     show_robustness(disturbed, switching)
-    picture = draw_switching(opened, require_task(opened), disturbed, switching)
+    picture = draw_switching(opened, task, disturbed, switching)
     say(f"Wrote {run / 'robustness.json'}")
     what_next(picture, _next("film", run))
 

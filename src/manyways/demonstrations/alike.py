@@ -1,6 +1,7 @@
 """What is given of several trajectories: whether they are alike (entries, shapes, an action a step), and labels."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,63 @@ def as_labels(labels: "ArrayLike | Mapping[str, int]", identities: tuple[str, ..
     if given.dtype.kind not in "iu" or given.ndim != 1 or (len(given) and given.min() < -1):
         raise InputError("the labels are not whole numbers, one a trajectory; give 0, 1, ..., and -1 for unknown")
     return given.astype(np.int64)
+
+
+def require_demonstrations(value: Any) -> None:
+    """Raise `InputError` unless the value is `Demonstrations`."""
+    from manyways.demonstrations.trajectories import Demonstrations
+
+    if not isinstance(value, Demonstrations):
+        what = f"the demonstrations are a {type(value).__name__}"
+        raise InputError(f"{what}; make them with Demonstrations.from_arrays, or Demonstrations.load")
+
+
+def pairs_of(trajectories: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the observations and actions of each trajectory that `Demonstrations.from_arrays` got.
+
+    Raises:
+        InputError: there is something else.
+    """
+    remedy = "give a list of pairs (observations, actions)"
+    if isinstance(trajectories, str | os.PathLike):
+        raise InputError(f"{str(trajectories)!r} is a path; read it with Demonstrations.load")
+    if isinstance(trajectories, Mapping):
+        raise InputError(f"the trajectories are a dictionary; {remedy}")
+    if not isinstance(trajectories, Iterable):
+        raise InputError(f"the trajectories are {trajectories!r}; {remedy}")
+    if isinstance(trajectories, tuple) and all(np.ndim(array) == 3 for array in trajectories):
+        raise InputError(
+            "the trajectories are arrays of three dimensions; give pairs of one trajectory each: "
+            "from_arrays(zip(observations, actions))"
+        )
+    for index, pair in enumerate(trajectories):
+        if isinstance(pair, Mapping) and pair.keys() == {"observations", "actions"}:
+            pair = pair["observations"], pair["actions"]
+        if isinstance(pair, str | Mapping) or not hasattr(pair, "__len__") or len(pair) != 2:
+            content = f"a {type(pair).__name__}"
+            if hasattr(pair, "__len__") and not isinstance(pair, str | Mapping):
+                content = f"{len(pair)} part{'s' * (len(pair) != 1)}"
+            raise InputError(
+                f"trajectory {index} has {content}; give a pair (observations, actions) for each trajectory, or a "
+                "dictionary of these two"
+            )
+        observations, actions = pair
+        if isinstance(observations, Mapping) and not all(isinstance(name, str) for name in observations):
+            raise InputError(f"the observations of trajectory {index} have entries without a name; call them by texts")
+        if isinstance(observations, Mapping) and not observations:
+            raise InputError(f"the observations of trajectory {index} are an empty dictionary; give at least one entry")
+        yield observations, actions
+
+
+def require_choices(choices: Any) -> None:
+    """Raise `InputError` unless these are numbers of choices, or None."""
+    if choices is not None and not (
+        isinstance(choices, Iterable) and all(isinstance(n, int | np.integer) and n > 0 for n in choices)
+    ):
+        raise InputError(
+            "choices are no whole numbers, one a part of an action; give from_arrays(zip(observations, actions)) for "
+            "lists of arrays, and choices as (3, 2)"
+        )
 
 
 def steps_of(observations: Any) -> int | None:
@@ -75,6 +133,7 @@ def require_alike(observations: list[Any], actions: list[NDArray[Any]], index: i
 def require_described(demonstrations: "Demonstrations") -> None:
     """Raise `InputError` unless names, identities, attributes, labels and pairs fit the arrays."""
     arrays, count = demonstrations.arrays, len(demonstrations)
+    _ = demonstrations.action_space  # which has few enough choices
     for name, columns in (demonstrations.names or {}).items():
         if name not in arrays:
             raise InputError(f"there are names for {name!r}, but the arrays are {', '.join(arrays)}; rename them")

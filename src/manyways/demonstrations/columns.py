@@ -11,6 +11,7 @@ from manyways.errors import InputError
 
 _ROUNDING = 8  # units in the last place; a smaller standard deviation is rounding, not information
 FARTHEST = 10.0  # standard deviations at which normalised values are clipped
+_SMALLEST, _LARGEST = 1e-37, 1e19  # beyond which inverses or squares overflow in single precision
 _LEAST_RESOLVED = 1000  # steps of single precision in a standard deviation; with fewer a column stays double
 
 
@@ -41,7 +42,8 @@ class Moments:
         """Which columns vary by more than their own size and precision explain."""
         if self.dtype.kind in "iub":
             return np.asarray(self.maximum > self.minimum)
-        return np.asarray(self.std > _ROUNDING * np.finfo(self.dtype).eps * self.largest)
+        least = np.maximum(_ROUNDING * np.finfo(self.dtype).eps * self.largest, _SMALLEST)
+        return np.asarray(self.std > least)
 
 
 def limits(values: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -99,17 +101,27 @@ def as_numbers(value: Any, name: str) -> NDArray[Any]:
         name: what to call it in an error.
 
     Raises:
-        InputError: it is not an array of real numbers.
+        InputError: it is not an array of real numbers, or in units too small or too large to compute with.
     """
-    try:
-        array = value if on_disk(value) else np.asarray(value)
-    except ValueError as error:  # nested lists of different lengths
-        raise InputError(f"{name} are not a regular array ({error}); give equal rows") from error
+    array = _as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} are of type {array.dtype}, not real numbers; convert them")
+    if array.dtype.kind == "f" and not on_disk(array) and array.size:
+        _require_units(array, name)
     if (array.dtype == np.uint8 and array.ndim > 2) or (on_disk(array) and array.dtype == np.float32):
         return array
     return as_type(array, _precision(array))
+
+
+def _require_units(array: NDArray[Any], name: str) -> None:
+    """Raise `InputError` where all values, or most of a column's, are too small or too large to compute with."""
+    least, most = array.min(), array.max()  # not finite ones are found later, with their places
+    largest = max(-least, most)
+    if 0 < largest < _SMALLEST:
+        raise InputError(f"{name} are at most {largest:.3g}, too small to compute with; give them in smaller units")
+    large = np.isfinite(largest) and largest > _LARGEST
+    if large and np.median(np.abs(np.atleast_1d(array)), axis=0).max() > _LARGEST:
+        raise InputError(f"{name} are up to {largest:.3g}, too large to compute with; give them in larger units")
 
 
 def as_type(array: Any, dtype: Any) -> Any:
@@ -124,7 +136,12 @@ def as_type(array: Any, dtype: Any) -> Any:
 
 def _precision(array: Any) -> Any:
     """Return the type in which an array is kept: float32, or float64 where that is too coarse for a column."""
-    if array.dtype.kind == "b" or (array.dtype.kind == "f" and array.dtype.itemsize <= 4) or 0 in array.shape:
+    if (
+        array.dtype.kind == "b"
+        or not array.ndim
+        or (array.dtype.kind == "f" and array.dtype.itemsize <= 4)
+        or 0 in array.shape
+    ):
         return np.float32
     with np.errstate(over="ignore", invalid="ignore"):
         moments = measure(as_type(array, np.float64))
@@ -144,10 +161,23 @@ def as_actions(value: Any, name: str, discrete: bool | None = None) -> NDArray[A
     Raises:
         InputError: as `as_numbers`, or a choice is negative.
     """
+    value = _as_array(value, name)
     array = as_numbers(value, name)
-    whole = (value if on_disk(value) else np.asarray(value)).dtype.kind in "iub"
+    whole = value.dtype.kind in "iub"
     if discrete is False or not whole or (discrete is None and array.ndim != 1):
         return array
     if len(array) and (least := limits(array)[0].min()) < 0:
         raise InputError(f"{name} have the choice {int(least)}; number the choices from 0")
-    return as_type(value if on_disk(value) else np.asarray(value), np.int64)
+    return as_type(value, np.int64)
+
+
+def _as_array(value: Any, name: str) -> Any:
+    """Return an array; one on the disk stays there."""
+    if on_disk(value):
+        return value
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} have masked values; leave those steps out, or fill them, and give plain arrays")
+    try:
+        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)  # PyTorch's, with gradients too
+    except ValueError as error:  # nested lists of different lengths
+        raise InputError(f"{name} are not a regular array ({error}); give equal rows") from error

@@ -22,6 +22,7 @@ class NamedBox(spaces.Box):
     names: tuple[str, ...] | None = None
 
 
+MOST_CHOICES = 2**16  # of an action: a network has an output for each
 _LARGEST = 2**27  # dimensions of an observation, or choices, that a file may claim
 
 
@@ -48,10 +49,18 @@ def action_space(
             `MultiDiscrete`.
         choices: how many there are for each part of a discrete action; None for as many as occur.
         names: of the columns of real numbers.
+
+    Raises:
+        InputError: there are too many choices.
     """
     if actions.dtype.kind == "f":
         return _box(actions, names)
     counts = np.atleast_1d(limits(actions)[1] + 1) if choices is None else np.array(choices)
+    if sum(map(int, counts)) > MOST_CHOICES:
+        raise InputError(
+            f"an action is one of {max(map(int, counts)):,} choices, more than {MOST_CHOICES:,}; number those that "
+            "occur from 0, or give numbers with a decimal point if they are no choices"
+        )
     return spaces.Discrete(int(counts[0])) if actions.ndim == 1 else spaces.MultiDiscrete(counts)
 
 
@@ -101,13 +110,30 @@ def fits(space: Space, other: Space) -> bool:
     return isinstance(space, spaces.Box) and isinstance(other, spaces.Box) and space.shape == other.shape
 
 
+def require_same_names(own: Space, other: Space, what: str) -> None:
+    """Raise `InputError` where columns of a policy's space, `own`, and of `what`, `other`, have names that differ."""
+    if isinstance(own, spaces.Dict) and isinstance(other, spaces.Dict):
+        for entry in own:
+            require_same_names(own[entry], other[entry], what)
+        return
+    names, others = (getattr(space, "names", None) or () for space in (own, other))
+    for name, theirs in zip(names, others, strict=False):
+        if name != theirs:
+            raise InputError(
+                f"{what} has the column {theirs!r} where the policy has {name!r}; "
+                "choose the same columns in the same order, or rename them"
+            )
+
+
 def describe(space: Space) -> str:
     """Return a short description of the space's values, for an error."""
     if isinstance(space, spaces.Dict):
         return "a dictionary of " + ", ".join(f"{name} {box.shape}" for name, box in space.items())
     choices = choices_of(space)
+    if isinstance(space, spaces.Discrete):
+        return f"one of {space.n} choice{'s' if space.n != 1 else ''}"
     if choices is not None:
-        return f"one of {choices[0]} choices" if space.shape == () else f"choices among {choices.tolist()}"
+        return f"choices among {choices.tolist()}"
     return f"numbers of shape {space.shape}"
 
 

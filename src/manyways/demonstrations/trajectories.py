@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations import spaces
-from manyways.demonstrations.alike import as_labels, require_alike, require_described, require_same_columns, steps_of
+from manyways.demonstrations.alike import (
+    as_labels,
+    pairs_of,
+    require_alike,
+    require_choices,
+    require_described,
+    require_same_columns,
+    steps_of,
+)
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.declarations import Hints, declared, find_undeclared
 from manyways.demonstrations.formats import cleaned, read, require_good, table, write
@@ -105,6 +113,8 @@ class Demonstrations:
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[Any]]:
         """Return one trajectory's observations (steps, ...) and actions (steps, ...)."""
+        if not isinstance(index, int | np.integer):
+            raise InputError(f"{index!r} is no index of one trajectory; take several with select(np.arange(3))")
         if not -len(self) <= index < len(self):
             raise IndexError(f"there is no trajectory {index} among {len(self)}")
         start = self.starts[index]
@@ -240,9 +250,10 @@ class Demonstrations:
         actions, choices = self.actions[rows], spaces.choices_of(self.action_space)
         if choices is None:
             return actions
-        parts = actions.reshape(len(actions), -1).T
-        columns = [np.eye(count, dtype=np.float32)[part] for count, part in zip(choices, parts, strict=True)]
-        return np.concatenate(columns, axis=1)
+        vectors = np.zeros((len(actions), choices.sum()), np.float32)
+        columns = actions.reshape(len(actions), -1) + np.cumsum(choices) - choices
+        np.put_along_axis(vectors, columns, 1, axis=1)
+        return vectors
 
     @cached_property
     def ignored_columns(self) -> tuple[str, ...]:
@@ -268,9 +279,9 @@ class Demonstrations:
 
     @classmethod
     def from_arrays(
-        cls, trajectories: Iterable[tuple[Any, ArrayLike]], choices: tuple[int, ...] | None = None
+        cls, trajectories: Iterable[tuple[Any, ArrayLike] | Mapping[str, Any]], choices: tuple[int, ...] | None = None
     ) -> "Demonstrations":
-        """Make demonstrations from pairs in memory.
+        """Make demonstrations from pairs in memory, or from dictionaries of `observations` and `actions`.
 
         Args:
             trajectories: for each trajectory its observations (steps, ...), or a dictionary of such arrays, and its
@@ -283,30 +294,18 @@ class Demonstrations:
             InputError: there are no trajectories; one is no pair; its arrays are not numeric, not finite, or do not
                 fit.
         """
-        if isinstance(trajectories, Mapping):
-            raise InputError("the trajectories are a dictionary; give a list of pairs (observations, actions)")
-        if isinstance(trajectories, tuple) and all(np.ndim(array) == 3 for array in trajectories):
-            raise InputError(
-                "the trajectories are arrays of three dimensions; give pairs of one trajectory each: "
-                "from_arrays(zip(observations, actions))"
-            )
+        require_choices(choices)
         observations: list[Any] = []
         actions: list[NDArray[Any]] = []
-        for index, pair in enumerate(trajectories):
-            if isinstance(pair, Mapping) or not hasattr(pair, "__len__") or len(pair) != 2:
-                content = f"{len(pair)} parts" if hasattr(pair, "__len__") else f"a {type(pair).__name__}"
-                raise InputError(
-                    f"trajectory {index} has {content}; give a pair (observations, actions) for each trajectory"
-                )
+        for index, (observation, action) in enumerate(pairs_of(trajectories)):
             what = f"of trajectory {index}"
-            observation = pair[0]
             if isinstance(observation, Mapping):
                 observation = {
                     name: as_numbers(array, f"the observations {name} {what}") for name, array in observation.items()
                 }
             else:
                 observation = as_numbers(observation, f"the observations {what}")
-            actions.append(as_actions(pair[1], f"the actions {what}", None if choices is None else True))
+            actions.append(as_actions(action, f"the actions {what}", None if choices is None else True))
             if actions[-1].ndim and steps_of(observation) == len(actions[-1]) + 1:
                 observation = rows_of(observation, slice(-1))  # nothing is done on the one after the last action
             observations.append(observation)
@@ -424,9 +423,10 @@ class Demonstrations:
         Raises:
             InputError: there is no such source, it is damaged, or its arrays cannot be used.
         """
-        places: Any = episodes
-        selection = Selection(_names(observations), _names(actions), places, _names(exclude) or (), drop_bad)
-        return cls(*require_good(read(source, selection))).with_rotations(angles, quaternions)
+        if not isinstance(source, str | Path):
+            raise InputError(f"{source!r} is no place of demonstrations; give a path or a name, or use from_arrays")
+        chosen: Any = (_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
+        return cls(*require_good(read(source, Selection(*chosen)))).with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
         """Write a file or folder in one of the formats that `load` reads.

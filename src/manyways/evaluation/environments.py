@@ -162,8 +162,18 @@ class Success:
             ) from None
 
     def reached(self, info: Mapping[str, Any]) -> bool:
-        """Whether a step's `info` shows success."""
-        value = np.asarray(info.get(self.key, False))
+        """Whether a step's `info` shows success.
+
+        Raises:
+            InputError: what `info` has there is neither true or false nor a number.
+        """
+        given = info.get(self.key)
+        value = np.asarray(False if given is None else given)
+        if value.dtype.kind not in "biuf":
+            raise InputError(
+                f"info has {self.key!r} as {given!r}, which is neither true or false nor a number; "
+                "give another --success"
+            )
         return bool(np.any(value if self.least is None else value >= self.least))
 
 

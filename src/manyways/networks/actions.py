@@ -23,6 +23,7 @@ class ContinuousActions(Normalizer):
     Args:
         size: dimensions of an action.
         chunk: actions that are predicted together, (..., chunk, size); for 1 just (..., size).
+        dtype: of actions in real units: double precision where single is too coarse for them.
     """
 
     noise: Tensor  # σ of Equation 2 for each dimension, in real units
@@ -31,14 +32,14 @@ class ContinuousActions(Normalizer):
     switches: Tensor  # which dimensions have two values
     discrete = False
 
-    def __init__(self, size: int, chunk: int = 1) -> None:
+    def __init__(self, size: int, chunk: int = 1, dtype: torch.dtype = torch.float32) -> None:
         super().__init__((size,))
-        self.size, self.chunk = size, chunk
+        self.size, self.chunk, self.dtype = size, chunk, dtype
         self.outputs = chunk * size
         self.register_buffer("switches", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("noise", torch.zeros(size))
-        self.register_buffer("low", torch.full((size,), -math.inf))
-        self.register_buffer("high", torch.full((size,), math.inf))
+        self.register_buffer("low", torch.full((size,), -math.inf, dtype=dtype))
+        self.register_buffer("high", torch.full((size,), math.inf, dtype=dtype))
 
     def fit(self, values: NDArray[Any]) -> None:
         """Measure the moments and the range of actions (steps, size)."""
@@ -48,6 +49,10 @@ class ContinuousActions(Normalizer):
         self.high.copy_(torch.from_numpy(high))
         two = [((block == low) | (block == high)).all(axis=0) for _, block in blocks(values)]
         self.switches.copy_(torch.from_numpy(np.logical_and.reduce(two)) & (self.std > 0))
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Return actions in real units, (..., size)."""
+        return super().restore(values.to(self.dtype))
 
     def targets(self, actions: Tensor) -> Tensor:
         """Return the loss's targets: the normalised actions, (..., outputs)."""
@@ -189,7 +194,7 @@ def make_actions(space: Space, chunk: int = 1) -> Actions:
         return DiscreteActions(choices, space.shape == (), chunk)
     if space.shape is None or len(space.shape) != 1:
         raise InputError(f"an action is {space}; only vectors and choices can be learned: convert it")
-    return ContinuousActions(space.shape[0], chunk)
+    return ContinuousActions(space.shape[0], chunk, torch.float64 if space.dtype == np.float64 else torch.float32)
 
 
 def require_continuous(space: Space, algorithm: str) -> None:

@@ -37,10 +37,18 @@ def load_moments(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def reason(error: Exception) -> str:
+    """Return what went wrong when tensors were loaded, in one line; PyTorch puts a headline before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 and "loading state_dict" in lines[0] else repr(error)
+
+
 @contextlib.contextmanager
 def fitting_checkpoint() -> Iterator[None]:
     """Turn errors of a checkpoint that does not fit the settings into `InputError`."""
     try:
         yield
     except (KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"the checkpoint does not fit the settings ({error}); start in another folder") from error
+        raise InputError(
+            f"the checkpoint does not fit the settings ({reason(error)}); start in another folder"
+        ) from error

@@ -5,7 +5,6 @@ The paper's networks have flat observations, which need no encoder (`Flat`). Ima
 """
 
 import copy
-import importlib
 import inspect
 import itertools
 import math
@@ -17,11 +16,10 @@ from torch import Tensor, nn
 
 from manyways.demonstrations.spaces import Space, describe, entry_spaces, is_flat
 from manyways.errors import InputError
+from manyways.networks.encoder_names import FACTORIES, find
 
 Encoder = str | nn.Module | None
 """A module; a registered name; `module:ATTRIBUTE`, a module or what makes one; None: "conv" for images, else "flat"."""
-
-_FACTORIES: dict[str, Callable[[Space], nn.Module]] = {}
 
 
 def register_encoder(name: str) -> Callable[[Callable[[Space], nn.Module]], Callable[[Space], nn.Module]]:
@@ -32,7 +30,7 @@ def register_encoder(name: str) -> Callable[[Callable[[Space], nn.Module]], Call
     """
 
     def register(factory: Callable[[Space], nn.Module]) -> Callable[[Space], nn.Module]:
-        _FACTORIES[name] = factory
+        FACTORIES[name] = factory
         return factory
 
     return register
@@ -138,7 +136,7 @@ def make_encoder(encoder: Encoder, space: Space, seed: int = 0) -> nn.Module:
         encoder = "conv" if images else "flat"
     if not isinstance(encoder, str):
         raise InputError(f"the encoder is {encoder!r}; give a torch.nn.Module, a registered name or module:ATTRIBUTE")
-    factory = _FACTORIES.get(encoder) or _import(encoder)
+    factory = find(encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = factory if isinstance(factory, nn.Module) or not callable(factory) else _call(encoder, factory, space)
@@ -163,7 +161,7 @@ def _call(name: str, factory: Callable[..., Any], space: Space) -> Any:
 
 def is_registered(name: str | None) -> bool:
     """Return whether there is a registered encoder of this name."""
-    return name in _FACTORIES
+    return name in FACTORIES
 
 
 def features_of(encoder: nn.Module, space: Space) -> int:
@@ -225,17 +223,3 @@ def encode(encoder: nn.Module, inputs: Any, ndims: Mapping[str, int]) -> Tensor:
         rows = inputs.reshape(-1, *inputs.shape[len(lead) :])
     features: Tensor = encoder(rows)
     return features.view(*lead, -1)
-
-
-def _import(name: str) -> Any:
-    module, separator, attribute = name.partition(":")
-    if not separator:
-        raise InputError(
-            f"there is no encoder {name!r}; the encoders are {', '.join(_FACTORIES)}, or your own as module:ATTRIBUTE"
-        )
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"there is no encoder {name!r} ({error}); give module:ATTRIBUTE of a module on the path"
-        ) from error

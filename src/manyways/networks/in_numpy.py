@@ -115,7 +115,7 @@ def _action_function(
         # Real units are folded into the last layer, and into the linear answer.
         columns = slice(0, executed * size)
         std = np.tile(arrays["actions.std"], chunk)[columns]
-        middle = np.tile(arrays["actions.mean"].astype(np.float32), chunk)[columns]
+        middle = np.tile(arrays["actions.mean"].astype(action_space.dtype), chunk)[columns]
         weight, bias = weight[:, columns] * std, bias[columns] * std + middle
         answer = None if answer is None else answer[:, columns] * std
         finish = _continuous(arrays, chunk, executed, size)

@@ -83,11 +83,13 @@ class Actor(ABC):
             self._action_space = rotations.raw_space(shape.action_space, "actions")
         self._layout = StateLayout(shape, 0 if prior is None else prior.dimension)
         self._needs_state = self._layout.remembers or (prior is not None and prior != Categorical(1))
+        self._discrete = isinstance(prior, Categorical)
         self._precise = precise
         self._fast = fast
         self._shape = self._observation_space.shape
         self._state_shapes = {(self._layout.size,), (self._layout.code_size,)}
-        self._watch = Watch(moments)
+        boxes = spaces.entry_spaces(self._observation_space)
+        self._watch = Watch(moments, [name for name, box in boxes.items() if box.dtype == np.uint8])
         self._guard: Guard | None = None
         self._choose_path()
         self.seed(seed)
@@ -95,6 +97,8 @@ class Actor(ABC):
     def _choose_path(self) -> None:
         """Decide whether `predict` may act at once: for one array, with the code as its state, and without a guard."""
         plain = self._guard is None and self._ensemble is None
+        # Actions that wait in the state must be in its precision.
+        plain = plain and not (self._layout.remembers and self._own.action_space.dtype == np.float64)
         self._quick = self._fast is not None and not self._precise and plain and self.chosen_code is None
 
     @abstractmethod
@@ -107,6 +111,9 @@ class Actor(ABC):
 
     def __repr__(self) -> str:
         codes = "no codes" if self.prior is None else str(self.prior)
+        if self.chosen_code is not None:
+            one = isinstance(self.prior, Categorical)
+            codes += f", always {int(self.chosen_code.argmax()) if one else self.chosen_code.tolist()}"
         seen, done = spaces.describe(self.observation_space), spaces.describe(self.action_space)
         return f"{type(self).__name__}({codes}; from {seen} to {done})"
 
@@ -199,6 +206,8 @@ class Actor(ABC):
         return self._with_fixed_code(self.code(which))
 
     def _with_fixed_code(self, code: Floats) -> Self:
+        if self.prior is None or not self.prior.has(code):
+            raise ValueError(f"{code.tolist()} is no code")
         policy = copy.copy(self)  # with the same network and the same source of randomness
         policy.chosen_code = code
         policy._choose_path()
@@ -313,6 +322,10 @@ class Actor(ABC):
             return None
         if state.shape not in self._state_shapes or not math.isfinite(observation.sum()):
             return None
+        code = state[: self._layout.code_size]
+        # A one-hot code has length 1; what is not finite has no length.
+        if (self._discrete and code.dot(code) != 1) or not math.isfinite(state.dot(state)):
+            return None
         assert self._fast is not None
         if self.rotations is None:
             return self._layout.act_at_once(self._fast, observation, state)
@@ -356,7 +369,10 @@ class Actor(ABC):
         size, whole = self._layout.code_size, self._layout.size
         continuing = np.ones(count, bool)
         if episode_start is not None:
-            continuing = ~np.broadcast_to(np.asarray(episode_start, dtype=bool), (count,))
+            starts = np.asarray(episode_start, dtype=bool)
+            if starts.shape not in ((), (1,), (count,)):
+                raise InputError(f"episode_start has shape {starts.shape}; give one for each of {count} observations")
+            continuing = ~np.broadcast_to(starts, (count,))
         states: Floats | None = None
         codes = np.zeros((count, size), np.float32)
         if state is not None:
@@ -368,6 +384,8 @@ class Actor(ABC):
                     f"for each of the {count} observations, or None"
                 )
             rows = np.broadcast_to(rows, (count, rows.shape[-1]))
+            if not np.isfinite(rows[continuing]).all():
+                raise InputError("the state has values that are not finite; give what predict returned, or None")
             codes[:] = rows[:, :size]
             if rows.shape[1] == whole:
                 states = rows
@@ -377,6 +395,11 @@ class Actor(ABC):
             new = ~continuing if state is not None else np.ones(count, bool)
             if new.any():
                 codes[new] = self._draw_codes(batch, new)
+            if state is not None and not (known := self.prior.has(codes)).all():
+                raise InputError(
+                    f"the state has the code {codes[~known][0].tolist()}, which is none; give policy.code(0), or the "
+                    "state that predict returned"
+                )
         return codes, states, continuing & (states is not None)
 
     def _draw_codes(self, batch: Any, new: NDArray[np.bool_]) -> Floats:

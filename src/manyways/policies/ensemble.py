@@ -47,7 +47,7 @@ class Ensemble:
             memory: of n environments, before this step.
         """
         weight = self._before[memory.remaining][..., None]
-        memory.waiting = ((weight * memory.waiting + plan) / (weight + 1)).astype(np.float32)
+        memory.waiting = ((weight * memory.waiting + plan) / (weight + 1)).astype(memory.waiting.dtype)
         memory.remaining = np.minimum(memory.remaining + 1, plan.shape[1] - 1) + 1  # `pack` takes one off
         done = memory.waiting[:, 0]
         return np.where(self._switches, np.where(done < (self._low + self._high) / 2, self._low, self._high), done)

@@ -19,7 +19,7 @@ from manyways.demonstrations.rotations import Rotations
 from manyways.errors import InputError
 from manyways.latents import Gaussian, prior_from_json
 from manyways.networks.base import ActionNetwork
-from manyways.networks.checkpoints import add_prefix, take_prefix
+from manyways.networks.checkpoints import add_prefix, reason, take_prefix
 from manyways.networks.encoders import Encoder, is_registered
 from manyways.networks.policy_network import PolicyNetwork
 from manyways.networks.registry import network_class
@@ -28,7 +28,7 @@ from manyways.policies.ensemble import ensemble_of
 from manyways.policies.novelty import Novelty
 from manyways.policies.segments import Switches
 from manyways.policies.start_gate import StartGate
-from manyways.policies.storage import DESCRIPTION_FILE, read_files, write_files
+from manyways.policies.storage import DESCRIPTION_FILE, read_files, require_sizes, write_files
 from manyways.policies.trajectory_encoder import TrajectoryEncoder
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
                 "load_policy(folder, encoder=...); commands find it if training names it as module:ATTRIBUTE"
             )
         prior = None if description["prior"] is None else prior_from_json(description["prior"])
+        require_sizes(description["network"], [tuple(tensor.shape) for tensor in tensors.values()])
         network = _network(description, name if encoder is None else encoder, prior)
         weights = take_prefix("network", tensors)
         if encoder is not None:
@@ -112,7 +113,7 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
         policy = cls(
             network,
             prior,
-            tuple(int(count) for count in description["trajectories"]),
+            modes.counts_from_json(description["trajectories"], getattr(prior, "size", 0)),
             seed,
             Groups.from_tensors(groups) if groups else None,
             TrajectoryEncoder.from_tensors(
@@ -127,15 +128,14 @@ def load(cls: "type[Policy]", folder: Path, seed: int, encoder: Encoder) -> "Pol
             ensemble_of(description),
         )
         policy.provenance = dict(description.get("provenance", {}))
-        if description.get("names"):
-            policy.names = modes.from_json(description["names"], policy.discrete_prior.size)
+        policy.names = modes.from_json(description.get("names", {}), getattr(prior, "size", 0))
         if description["chosen_code"] is not None:
             assert prior is not None
             policy = policy._with_fixed_code(np.array(description["chosen_code"], np.float32).reshape(prior.dimension))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged ({error!r}); restore it or train again") from error
+        raise InputError(f"{path} is damaged ({reason(error)}); restore it or train again") from error
     return policy
 
 

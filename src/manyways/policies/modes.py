@@ -113,10 +113,24 @@ def from_json(value: Any, size: int) -> dict[int, str]:
     Raises:
         ValueError: they are no names of `size` codes.
     """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} are no names")
     names: dict[int, str] = {}
-    for code, name in dict(value).items():
+    for code, name in value.items():
         names = named(names, int(code), name, size)
     return names
+
+
+def counts_from_json(value: Any, size: int) -> tuple[int, ...]:
+    """Return how many trajectories each code explained, as a file has it; empty where nobody counted.
+
+    Raises:
+        ValueError: they are no counts of `size` codes.
+    """
+    counts = tuple(int(count) for count in value)
+    if len(counts) not in (0, size) or min(counts, default=0) < 0:
+        raise ValueError(f"{size} codes have no trajectories {value!r}")
+    return counts
 
 
 def to_json(names: Mapping[int, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import Demonstrations, spaces
+from manyways.demonstrations.alike import require_demonstrations
 from manyways.demonstrations.rotations import Rotations
 from manyways.demonstrations.spaces import Space
 from manyways.errors import InputError
@@ -184,6 +185,7 @@ class Policy(Actor):
         Raises:
             InputError: they have other spaces than the policy.
         """
+        require_demonstrations(demonstrations)
         if demonstrations.rotations is not None and demonstrations.rotations.encoded:
             return demonstrations
         self.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
@@ -196,7 +198,7 @@ class Policy(Actor):
         return network.uninformed_error if isinstance(network, PolicyNetwork) else network.actions.uninformed_error
 
     def require_spaces(self, observation_space: Space, action_space: Space, what: str) -> None:
-        """Raise `InputError` unless `what`, which has these spaces, fits the policy's."""
+        """Raise `InputError` unless `what`, which has these spaces, fits the policy's, names of columns included."""
         for name, own, other in (
             ("an observation", self.observation_space, observation_space),
             ("an action", self.action_space, action_space),
@@ -206,6 +208,7 @@ class Policy(Actor):
                     f"in {what} {name} is {spaces.describe(other)}, but for the policy {spaces.describe(own)}; "
                     "use what is of the same kind as it was trained on"
                 )
+            spaces.require_same_names(own, other, what)
 
     def export(self, path: str | Path) -> None:
         """Write the policy as an ONNX file, which needs the extra `onnx`.

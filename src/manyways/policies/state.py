@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from manyways.demonstrations.observations import apply
-from manyways.demonstrations.spaces import Space, choices_of, entry_spaces
+from manyways.demonstrations.spaces import Space, entry_spaces
 from manyways.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class StateLayout:
         self._is_dict = "" not in self._boxes
         space = network.action_space
         self._action_shape = tuple(space.shape or ())
-        self._action_type: Any = np.int64 if choices_of(space) is not None else np.float32
+        self._action_type: Any = space.dtype
         self.remembers = self._window > 1 or self._executed > 1
         self._past = (self._window - 1) * sum(int(np.prod(box.shape)) for box in self._boxes.values())
         self._waiting = (self._executed - 1) * int(np.prod(self._action_shape))
@@ -132,8 +132,8 @@ class StateLayout:
             window = windows[name] if self._is_dict else windows
             parts.append(window[:, 1:].reshape(count, -1))
         parts += [memory.waiting[:, 1:].reshape(count, -1), memory.remaining[:, None] - 1]
-        # In double precision if an observation needs it.
-        dtype = np.float64 if any(part.dtype == np.float64 for part in parts[1:-2]) else np.float32
+        # In double precision if an observation or an action needs it.
+        dtype = np.float64 if any(part.dtype == np.float64 for part in parts[1:-1]) else np.float32
         return np.concatenate(parts, axis=1, dtype=dtype)
 
 
@@ -179,6 +179,7 @@ def _as_array(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"of type {array.dtype}")
+        whole = array.dtype.kind != "f"
         exact = array.dtype == np.uint8 or (precise and array.dtype == np.float64)
         array = array if exact and array.dtype in (dtype, np.float64) else array.astype(np.float32)
     except (TypeError, ValueError) as error:
@@ -186,4 +187,9 @@ def _as_array(value: ArrayLike, dtype: Any, precise: bool, what: str) -> NDArray
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"{what} has {array[place]} at {place}; mend the environment, or reset it")
+    if dtype == np.uint8 and array.dtype != np.uint8 and array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 255:
+            raise InputError(f"{what} has values from {low:g} to {high:g}; give a picture of 0 to 255")
+        return array.astype(np.uint8) if whole else array
     return array

@@ -42,6 +42,24 @@ def read_arrays_of(folder: Path) -> "tuple[dict[str, Any], dict[str, NDArray[Any
     return _read(folder, read_arrays)
 
 
+_LAYERS = ("blocks", "layers")
+_SIZES = ("window", "chunk", "executed", "hidden", "details", "components", "bins", "heads")
+
+
+def require_sizes(settings: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
+    """Raise `ValueError` where a network would be far larger than the tensors in its file.
+
+    Args:
+        settings: of the network, from its file.
+        shapes: of the tensors.
+    """
+    largest = max((max(shape, default=1) for shape in shapes), default=1)
+    for names, most in ((_LAYERS, len(shapes)), (_SIZES, largest)):
+        for name in names:
+            if int(settings.get(name, 0)) > most:
+                raise ValueError(f"{name} is {settings[name]}, but the weights are of at most {most}")
+
+
 def _read(folder: Path, read: "Callable[[Path], dict[str, Any]]") -> tuple[dict[str, Any], dict[str, Any]]:
     path, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
     description, tensors = read_json(path), read(weights)

@@ -1,6 +1,7 @@
 """Watches what `predict` is called with, and warns once of each mistake that loops often make."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ _FAR_CALLS = 20  # the first ones, all with observations far from the demonstrat
 
 
 class Watch:
-    """Warns where the caller seems to lose the state, and where it seems to normalise observations.
+    """Warns where the caller seems to lose the state, and where it seems to normalise observations or pictures.
 
     Args:
-        moments: mean and inverse standard deviation of flat observations; None for others, which are not looked at.
+        moments: mean and inverse standard deviation of flat observations; None for others.
+        pictures: the entries of an observation that are pictures, "" for one alone.
 
     Attributes:
         looked: whether the first observations have been looked at.
     """
 
-    def __init__(self, moments: tuple[Any, Any] | None) -> None:
-        self.looked = moments is None
-        self._moments = moments
+    def __init__(self, moments: tuple[Any, Any] | None, pictures: Sequence[str] = ()) -> None:
+        self.looked = moments is None and not pictures
+        self._moments, self._pictures = moments, pictures
         self._without_state = self._far = 0
 
     def lost_state(self, lost: bool) -> None:
@@ -37,8 +39,10 @@ class Watch:
             )
 
     def look(self, batch: Any) -> None:
-        """Look at observations (n, size). Those normalised twice are far off from the first one on."""
-        assert self._moments is not None
+        """Look at observations (n, ...). Those normalised twice are far off from the first one on."""
+        if self._moments is None:
+            self._look_at_pictures(batch)
+            return
         mean, scale = self._moments
         deviations = np.abs((batch - mean) * scale).max(axis=1)
         distance = float(np.median(deviations))
@@ -50,3 +54,15 @@ class Watch:
                 "one on; give them raw, not through VecNormalize or another normalisation",
                 stacklevel=3,
             )
+
+    def _look_at_pictures(self, batch: Any) -> None:
+        """Look at the first pictures; those that somebody divided by 255 are black to the policy."""
+        self.looked = True
+        for name in self._pictures:
+            picture = batch[name] if name else batch
+            if picture.dtype.kind == "f" and 0 < picture.max() <= 1:
+                warnings.warn(
+                    f"{f'the picture {name}' if name else 'the picture'} has values from 0 to {picture.max():.3g}, but "
+                    "the policy learned from 0 to 255; give it as the camera does, not divided by 255",
+                    stacklevel=4,
+                )

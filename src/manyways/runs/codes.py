@@ -1,6 +1,5 @@
 """The codes of trajectories: what `manyways modes` finds."""
 
-import warnings
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,6 @@ def find_codes(policy: "Policy", demonstrations: "Demonstrations", labels: "Labe
     from manyways.policies.explanation import Encoding
     from manyways.policies.gates import what_gates_say
 
-    _warn_of_other_names(policy, demonstrations)
     prior = policy.prior
     if not isinstance(prior, Categorical):
         return Codes(policy.encode(demonstrations), identities=demonstrations.identities)
@@ -138,18 +136,6 @@ def _longest(segments: list[tuple[int, int, int]]) -> int:
     for first, last, code in segments:
         steps[code] = steps.get(code, 0) + last - first
     return max(steps, key=lambda code: steps[code])
-
-
-def _warn_of_other_names(policy: "Policy", demonstrations: "Demonstrations") -> None:
-    """Warn where a column has another name than the one that the policy learned from at its place."""
-    for what in ("observation_space", "action_space"):
-        own, other = (getattr(getattr(each, what), "names", None) for each in (policy, demonstrations))
-        if own and other and own != other and len(own) == len(other):
-            wrong = next(pair for pair in zip(other, own, strict=True) if pair[0] != pair[1])
-            warnings.warn(
-                f"the data have the column {wrong[0]} where the policy has {wrong[1]}; check that they mean the same",
-                stacklevel=2,
-            )
 
 
 def _by_attribute(

@@ -60,17 +60,23 @@ def task_of(run: Run, weights: str | Path | None = None) -> "Task | None":
     return resolve_task(run.config["task"], weights or run.config["weights"])
 
 
-def require_task(run: Run, weights: str | Path | None = None) -> "Task":
+def require_task(run: Run, weights: str | Path | None = None, remedy: str | None = None) -> "Task":
     """Return the run's task, as `task_of`, of a run that has one.
+
+    Args:
+        run: to open.
+        weights: as for `task_of`.
+        remedy: what to do instead; training with a task unless given.
 
     Raises:
         InputError: it has none.
     """
     task = task_of(run, weights)
     if task is None:
+        remedy = remedy or "train with --task NAME, or --task MODULE:ATTRIBUTE for a task of your own"
         raise InputError(
-            f"{run.path} was trained on data without an environment, so nothing can be rolled out; "
-            f"give one with `manyways evaluate {run.path} --env ID`, or see `manyways report {run.path}`"
+            f"{run.path} was trained on data without an environment, so nothing can be rolled out; {remedy}, "
+            f"or see `manyways report {run.path}`"
         )
     return task
 
@@ -100,8 +106,11 @@ def resolve_demonstrations(
     if data is None and task is None:
         raise InputError("there is nothing to learn from; give --task NAME or the demonstrations' path")
     from manyways.demonstrations import Demonstrations
+    from manyways.demonstrations.alike import require_demonstrations
 
     source: str | None = None
+    if data is not None and not isinstance(data, str | Path):
+        require_demonstrations(data)
     if isinstance(data, Demonstrations):
         if selection.to_json():
             raise InputError("the demonstrations are in memory, so nothing is selected of them; use select, or load")

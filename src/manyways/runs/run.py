@@ -169,10 +169,10 @@ class Run:
         Raises:
             InputError: training has not ended, there is no such policy, or a file is damaged.
         """
-        from manyways.policies.policy import Policy
-
         if not self.has_policy:
             raise InputError(f"{self.path} has no policy yet; run the same `manyways train` again to finish it")
+        from manyways.policies.policy import Policy
+
         best = self.path / _BEST
         if which == "best" and not best.is_dir():
             raise InputError(

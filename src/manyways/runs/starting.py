@@ -18,15 +18,15 @@ def earlier_policy(earlier: "str | Path | Run | Policy", which: Which | None = N
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    from manyways.policies.policy import Policy, load_policy
-
-    if isinstance(earlier, Policy):
-        return earlier
     if isinstance(earlier, Run):
         return earlier.policy(which)
+    if not isinstance(earlier, str | Path):
+        return earlier
     folder = Path(earlier)
-    if not folder.is_dir():
+    if not folder.is_dir():  # before PyTorch is imported
         raise InputError(f"{folder} is no folder; give that of an earlier run or of a policy")
+    from manyways.policies.policy import load_policy
+
     return Run.open(folder).policy(which) if (folder / "config.json").is_file() else load_policy(folder)
 
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from manyways.algorithms.defaults import require_few_codes
 from manyways.errors import InputError
 from manyways.files import write_json
+from manyways.networks.encoder_names import find as find_encoder
 from manyways.policies.modes import from_json, to_json
 from manyways.runs.codes import Codes, find_codes, with_held_out
 from manyways.runs.inputs import (
@@ -90,6 +92,8 @@ def train(
     out = Path(out)
     require_room(out)
     require_loggers(loggers)
+    if isinstance(encoder := getattr(settings, "encoder", None), str):
+        find_encoder(encoder)  # before PyTorch is imported
     chosen, decided = resolve_task(task, weights), Edits.read(edits or {})
     first_policy = None if init is None else earlier_policy(init)
     named = first_policy if names_from is None else earlier_policy(names_from)
@@ -100,6 +104,8 @@ def train(
     source, demonstrations, taken = resolve_demonstrations(
         settings, data, chosen, progress, selection or Selection(), decided
     )
+    if named is not None:
+        named.require_spaces(demonstrations.observation_space, demonstrations.action_space, "the data set")
     if settings.has_codes:
         demonstrations = decided.labelled(demonstrations)
     elif decided.names or decided.labels or decided.same or decided.different:
@@ -114,6 +120,7 @@ def train(
                 modes = max(mode_count["best"], 0 if labels is None else 1 + int(labels.max()))
             prior = resolve_prior(chosen, modes, code_size)
             settings = replace(settings, prior=prior)
+            require_few_codes(prior, demonstrations)  # before PyTorch is imported
         elif modes is not None or code_size is not None:
             problem = "has its prior already" if settings.has_codes else "has no codes to choose from"
             raise InputError(f"{settings.name} {problem}; leave out modes and code_size")
@@ -231,8 +238,10 @@ def modes(
     from manyways.demonstrations.suspects import find_suspects
 
     run = _opened(run)
+    if not run.has_policy:
+        run.coded_policy(policy)  # which says so
+    source, demonstrations, labels = load_data(run, data, selection)  # needs no PyTorch
     chosen = run.coded_policy(policy)
-    source, demonstrations, labels = load_data(run, data, selection)
     with progress.section("searching the trajectories' codes"):
         found = find_codes(chosen, demonstrations, labels)
         found = replace(found, suspects=find_suspects(demonstrations, found.encoding.losses))
@@ -273,12 +282,13 @@ def evaluate(
         InputError: the run is not finished or has no task, or codes and modes do not fit each other.
         WriteError: the system refused to write.
     """
+    run = _opened(run)
+    task = require_task(run, weights, f"give one with `manyways evaluate {run.path} --env ID`")
+
     from manyways.evaluation import evaluate as evaluate_codes
     from manyways.evaluation import evaluate_continuous, evaluate_coverage, steps_to_evaluate
     from manyways.latents import Categorical
 
-    run = _opened(run)
-    task = require_task(run, weights)
     chosen = run.policy(policy)
     evaluation: Evaluation | ContinuousEvaluation | Coverage
     coverage = demonstrations = None
@@ -329,10 +339,12 @@ def robustness(
         InputError: the run is not finished, has no task or no discrete codes.
         WriteError: the system refused to write.
     """
+    run = _opened(run)
+    task = require_task(run, weights)
+
     from manyways.evaluation import with_random_actions, with_switched_codes
 
-    run = _opened(run)
-    task, chosen = require_task(run, weights), run.coded_policy(policy)
+    chosen = run.coded_policy(policy)
     with progress.section(f"{episodes} rollouts, twice", 2 * task.episode_steps, "steps") as update:
         disturbed = with_random_actions(chosen, task, random_actions, episodes, seed, update)
         switching = with_switched_codes(chosen, task, disturbed.assignment, episodes, seed, update)

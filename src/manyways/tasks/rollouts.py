@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from manyways.demonstrations.observations import Observations, apply, rows_of, stack
+from manyways.errors import InputError
 from manyways.tasks.modes import Modes
 from manyways.tasks.spaces import within
 
@@ -176,6 +177,8 @@ def roll_out_in_parts(
         acts: Act = partial(act, part)
         parts.append(roll_out(environment, acts, seed + start, on_step, task.achieved, keep_observations))
         environment.close()
+        if not np.isfinite(parts[-1].mode_rewards).all():
+            raise InputError(f"the rewards of {task.name} are not finite; mend its rewards, or its environment")
     return Rollouts.together(parts)
 
 
