@@ -10,8 +10,7 @@ def browser():
     if program is None:
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
-        # Two of Chromium's zygotes once waited for each other in the kernel for ever.
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--no-zygote"])
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield opened
         opened.close()
 
