@@ -38,7 +38,7 @@ def encode(path, frames):
 
 @contextlib.contextmanager
 def same_priority():
-    """For root, the encoder makes this a real-time thread. A browser that a later test starts would be one too, and hang."""
+    """For root, the encoder makes this a real-time thread. A browser that a later test starts would then hang."""
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     yield
     os.sched_setscheduler(0, *before)
