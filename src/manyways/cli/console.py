@@ -63,12 +63,12 @@ def what_next(written: Path | str, command: str) -> None:
     say(f"Next: {command}")
 
 
-def table(first: str, *numbers: str) -> Table:
+def table(first: str, *numbers: str, broken: bool = False) -> Table:
     """Return an empty table of one text column and columns of numbers, which stand at the right.
 
-    On a narrow terminal the text is broken, and the numbers stay whole.
+    If it may be `broken`, as long names, the text is what gives way on a narrow terminal; else the numbers are.
     """
-    made = Table(Column(first, overflow="fold"))
+    made = Table(Column(first, overflow="fold", no_wrap=not broken))
     for name in numbers:
-        made.add_column(name, justify="right", no_wrap=True)
+        made.add_column(name, justify="right", no_wrap=broken)
     return made

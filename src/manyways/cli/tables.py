@@ -50,7 +50,7 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
     remarkable = [column for column in summary.columns if column.constant or column.not_finite]
     columns = summary.columns if len(summary.columns) <= _COLUMNS_SHOWN else remarkable
     if columns:
-        rows = table("column", "minimum", "maximum", "mean", "std")
+        rows = table("column", "minimum", "maximum", "mean", "std", broken=True)
         rows.add_column("")
         for column in columns:
             numbers = (f"{x:.4g}" for x in (column.minimum, column.maximum, column.mean, column.std))

@@ -238,8 +238,8 @@ def modes(
     from manyways.demonstrations.suspects import find_suspects
 
     run = _opened(run)
-    if not run.has_policy:
-        run.coded_policy(policy)  # which says so
+    if not run.has_policy or (data is None and run.config["data"] is None):
+        run.coded_policy(policy)  # which says first if there is none, or none with codes
     source, demonstrations, labels = load_data(run, data, selection)  # needs no PyTorch
     chosen = run.coded_policy(policy)
     with progress.section("searching the trajectories' codes"):
