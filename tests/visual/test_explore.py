@@ -252,6 +252,13 @@ def test_the_command_follows_a_split(run, tab, words, monkeypatch):
     assert tab.text_content("#command") == expected
 
 
+def test_the_command_of_a_single_code_stays(run, tmp_path, tab):
+    settings, data = manyways.SOGBC(iterations=3, hidden=8), run.config["data"]
+    command = f"manyways train {data} --modes 1 --out {tmp_path / 'one'}"
+    tab.set_content(page(manyways.train(settings, tmp_path / "one", data=data, modes=1, command=command)))
+    assert tab.text_content("#command") == f"manyways train {data} --modes 1 --edits edits.json --out {tmp_path}/one-2"
+
+
 def test_merged_modes_are_numbered_anew(run, tab):
     tab.goto(explore(run).as_uri())
     tab.select_option("#modes .card:first-child select", "1")

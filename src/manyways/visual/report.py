@@ -74,7 +74,12 @@ def explore(run: str | Path | Run, *, data: str | Path | None = None, progress: 
     return path
 
 
-def page(
+def page(run: Run, **how: Any) -> str:
+    """Return the page as HTML; arguments and errors are those of `prepared`."""
+    return prepared(run, **how)()
+
+
+def prepared(
     run: Run,
     *,
     data: str | Path | None = None,
@@ -83,8 +88,8 @@ def page(
     served: bool = False,
     live: bool = False,
     progress: Progress = SILENT,
-) -> str:
-    """Return the page as HTML.
+) -> Callable[[], str]:
+    """Return what gives the page as HTML, with the edits as they are saved then.
 
     Args:
         run: finished.
@@ -98,20 +103,6 @@ def page(
     Raises:
         InputError: as for `report`.
     """
-    return prepared(run, data=data, weights=weights, pictures=pictures, served=served, live=live, progress=progress)()
-
-
-def prepared(
-    run: Run,
-    *,
-    data: str | Path | None = None,
-    weights: str | Path | None = None,
-    pictures: bool = False,
-    served: bool = False,
-    live: bool = False,
-    progress: Progress = SILENT,
-) -> Callable[[], str]:
-    """Return what gives the page as HTML, with the edits as they are saved then; arguments and errors as for `page`."""
     policy, task, metrics = run.policy(), inputs.task_of(run, weights), run.metrics()
     _, demonstrations, labels = inputs.load_data(run, data)
     codes = None

@@ -335,8 +335,8 @@ function command(size) {
   const words = [...data.command];
   if (words[0] !== "manyways" || words[1] !== "train") return `manyways.train(..., edits=${JSON.stringify(data.edits_file)})`;
   const others = discrete && size !== trained.length; // a policy cannot go on with another number of codes
-  const counted = others || words.includes("--modes");
-  for (const option of ["--modes", "--edits", "--out", ...(others ? ["--init"] : [])]) {
+  const counted = others || (discrete && words.includes("--modes"));
+  for (const option of ["--edits", "--out", ...(counted ? ["--modes"] : []), ...(others ? ["--init"] : [])]) {
     const at = words.indexOf(option);
     if (at >= 0) words.splice(at, 2);
   }
