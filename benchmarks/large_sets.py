@@ -1,13 +1,16 @@
 """Large sets: peak memory and steps a second against the size, from the disk and from memory.
 
-Each size is made as a LeRobot 3 data set, converted into a folder of NPY files, and then inspected, counted and learned
-from, each time in a process of its own. Memory is what the process allocates (anonymous pages); pages of mapped files
-stand beside it, which the system takes back when it needs them.
+Each size is made as a LeRobot 3 data set, loaded as it is (a large one is unpacked into the cache), converted into a
+folder of NPY files, and then inspected, counted and learned from, each time in a process of its own. Memory is what the
+process allocates (anonymous pages); pages of mapped files stand beside it, which the system takes back when it needs
+them.
 """
 
 import hashlib
 import json
 import multiprocessing
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from common import RESULTS, write_result
 from manyways.clustering.count import count_modes
 from manyways.clustering.groups import Groups
 from manyways.demonstrations import convert, summarise
+from manyways.demonstrations.stored import on_disk
 
 STEPS, OBSERVATION, ACTION, MODES = 500, 8, 2, 4
 IN_SHARD = 1000  # trajectories
@@ -100,6 +104,14 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, found
 
 
+def loading(source: Path, cache: Path) -> dict[str, Any]:
+    """Load a LeRobot data set twice; the second time it is in the cache, if it is large."""
+    os.environ["MANYWAYS_CACHE"] = str(cache)
+    first, found = timed(lambda: manyways.Demonstrations.load(source))
+    again = timed(lambda: manyways.Demonstrations.load(source))[0]
+    return {"seconds": first, "again_seconds": again, "on_disk": on_disk(found.actions)}
+
+
 def converting(source: Path, folder: Path) -> dict[str, Any]:
     return {"seconds": timed(lambda: convert(source, folder))[0]}
 
@@ -162,9 +174,13 @@ def in_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str
         return pool.submit(measured, work, *arguments).result()
 
 
+WORKS = {"loading": loading, "inspecting": inspecting, "counting": counting, "learning": learning, "grouping": grouping}
+
+
 def main(
     trajectories: tuple[int, ...] = (1_000, 10_000, 100_000),
     in_memory: tuple[int, ...] = (1_000, 10_000),
+    works: tuple[str, ...] = tuple(WORKS),
     out: Path = RESULTS / "large_sets.json",
     folder: Path | None = None,
 ) -> None:
@@ -173,23 +189,30 @@ def main(
     Args:
         trajectories: sizes, 500 steps each.
         in_memory: the sizes that are also measured in memory, which must give the same.
+        works: what to measure.
         out: the file to write.
-        folder: where the sets are made for the time of the measurement; about twice 2 GB for 100,000 trajectories.
+        folder: where the sets are made for the time of the measurement; about 6 GB for 100,000 trajectories.
     """
     rows: list[dict[str, Any]] = []
     for count in trajectories:
         with TemporaryDirectory(dir=folder) as name:
             source, mapped = Path(name, "lerobot"), Path(name, "npy")
             row: dict[str, Any] = {"trajectories": count, "steps": count * STEPS, "lerobot_bytes": make(source, count)}
-            row["convert"] = in_process(converting, source, mapped)
-            row["npy_bytes"] = sum(file.stat().st_size for file in mapped.rglob("*.npy"))
             rows.append(row)
-            for work in (inspecting, counting, learning, grouping):
-                places = {"disk": in_process(work, mapped, False)}
+            if "loading" in works:
+                row["loading"] = in_process(loading, source, Path(name, "cache"))
+                shutil.rmtree(Path(name, "cache"), ignore_errors=True)
+                write_result(out, {"sizes": rows}, seeds=[0])
+            others = [work for work in works if work != "loading"]
+            if others:
+                row["convert"] = in_process(converting, source, mapped)
+                row["npy_bytes"] = sum(file.stat().st_size for file in mapped.rglob("*.npy"))
+            for work in others:
+                places = {"disk": in_process(WORKS[work], mapped, False)}
                 if count in in_memory:
-                    places["memory"] = in_process(work, mapped, True)
-                row[work.__name__] = places
-                print(f"{count:,} {work.__name__}: {json.dumps(places)}", flush=True)
+                    places["memory"] = in_process(WORKS[work], mapped, True)
+                row[work] = places
+                print(f"{count:,} {work}: {json.dumps(places)}", flush=True)
                 write_result(out, {"sizes": rows}, seeds=[0], budget={"iterations": ITERATIONS})
 
 

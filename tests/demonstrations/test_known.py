@@ -169,3 +169,22 @@ def test_flags_are_choices_as_in_memory(tmp_path):
     assert Demonstrations.load(tmp_path / "a.npz").action_space.n == 2
     table = pd.DataFrame({"episode": 0, "x": np.ones(4), "action": flags})
     assert Demonstrations.from_dataframe(table).action_space.n == 2
+
+
+def test_episodes_of_a_table_keep_their_names_as_they_are_written(tmp_path):
+    table = frame()
+    named = dict(zip(table["episode"].unique(), ("001", "002", "010"), strict=False))
+    table.assign(episode=table["episode"].map(named)).to_csv(tmp_path / "a.csv", index=False)
+    assert Demonstrations.load(tmp_path / "a.csv", exclude=["002"]).identities == ("001", "010")
+    table.assign(Episode=table["episode"].map(named).astype(float)).drop(columns="episode").to_csv(tmp_path / "b.csv")
+    assert Demonstrations.load(tmp_path / "b.csv").identities == ("1", "2", "10")
+
+
+def test_lists_in_a_parquet_file_may_be_missing_in_its_first_row(tmp_path):
+    cells = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [9.0, 0.5]]
+    table = pd.DataFrame({"episode": [*"aabbb"], "state": [None, *cells[1:]], "action": cells})
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.warns(UserWarning, match="left out"):
+        found = Demonstrations.load(tmp_path / "a.parquet", drop_bad=True)
+    assert found.identities == ("b",)
+    np.testing.assert_array_equal(found.observations, np.float32(cells[2:]))

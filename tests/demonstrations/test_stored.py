@@ -1,8 +1,12 @@
 """Demonstrations that stay on the disk: the same as in memory, read in blocks."""
 
 import json
+import os
+import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +16,7 @@ import manyways
 from manyways import Demonstrations, InputError, Selection, WriteError, load_modes
 from manyways.demonstrations import convert, stored, summarise
 from manyways.demonstrations.columns import measure
+from manyways.demonstrations.formats import opened, unpacked
 from manyways.demonstrations.sampling import some_rows, some_trajectories
 from manyways.demonstrations.stored import Stored, blocks, mapped, on_disk, stretches
 from manyways.runs.provenance import data_fingerprint
@@ -289,3 +294,63 @@ def test_the_commands_work_on_a_folder(tmp_path, demonstrations, labels, command
         code, _, error = command(name, run)
         assert code == 0, error
     assert json.loads((run / "modes.json").read_text())["purity"] > 0.9
+
+
+@pytest.fixture
+def everything_is_large(monkeypatch, tmp_path):
+    """So that what can be read in parts is unpacked into a folder of the test's own."""
+    monkeypatch.setenv("MANYWAYS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(unpacked, "LARGE", 1)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.filterwarnings("ignore:.*not used")
+@pytest.mark.filterwarnings("ignore:.*is large")
+def test_a_large_set_of_any_format_is_the_same_as_in_memory(kind, tmp_path, everything_is_large, monkeypatch):
+    source = MAKERS[kind](tmp_path)
+    some = {"episodes": "1:", "drop_bad": True}
+    large, of_some = Demonstrations.load(source), Demonstrations.load(source, **some)
+    with opened(source) as contents:
+        assert on_disk(large.observations) == on_disk(large.actions) == (contents.in_parts or contents.mapped)
+    monkeypatch.setattr(unpacked, "LARGE", 2**30)
+    for found, expected in ((large, Demonstrations.load(source)), (of_some, Demonstrations.load(source, **some))):
+        assert data_fingerprint(found) == data_fingerprint(expected)
+        assert (found.identities, found.names) == (expected.identities, expected.names)
+        np.testing.assert_equal(found.attributes, expected.attributes)
+        np.testing.assert_array_equal(found.lengths, expected.lengths)
+        assert found.action_space == expected.action_space
+
+
+@pytest.mark.filterwarnings("ignore:.*not used")
+def test_a_large_set_is_unpacked_once_and_anew_when_its_files_change(tmp_path, everything_is_large):
+    source = MAKERS["robomimic"](tmp_path)
+    with pytest.warns(UserWarning, match="is large, so it is unpacked into .*, once; MANYWAYS_CACHE names another"):
+        first = Demonstrations.load(source)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "is large")
+        np.testing.assert_array_equal(Demonstrations.load(source).actions[:], first.actions[:])
+    with h5py.File(source, "r+") as file:
+        file["data/demo_0/actions"][0, 0] = 7
+    os.utime(source, ns=(1, 1))
+    with pytest.warns(UserWarning, match="is large"):
+        changed = Demonstrations.load(source)
+    assert 7 in changed.actions[:, 0]
+    assert len(list((tmp_path / "cache" / "unpacked").glob("*/*"))) == 1  # the copy of what was there before is gone
+
+
+@pytest.mark.filterwarnings("ignore:.*not used")
+def test_a_large_set_that_cannot_be_unpacked_says_where_it_should_be(tmp_path, everything_is_large, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MANYWAYS_CACHE", str(tmp_path / "file"))
+    source = MAKERS["robomimic"](tmp_path)
+    with pytest.warns(UserWarning, match="MANYWAYS_CACHE"), pytest.raises(WriteError, match="cannot write"):
+        Demonstrations.load(source)
+
+
+@pytest.mark.filterwarnings("ignore:.*not used")
+def test_a_large_set_for_which_there_is_no_room_is_refused(tmp_path, everything_is_large, monkeypatch):
+    source = MAKERS["robomimic"](tmp_path)
+    monkeypatch.setattr(unpacked.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"would take 0\.0 GB in .*cache, where .* are free; .* MANYWAYS_CACHE"):
+        Demonstrations.load(source)
+    assert not (tmp_path / "cache").exists()

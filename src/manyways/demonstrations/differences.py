@@ -74,7 +74,8 @@ def halves(demonstrations: Demonstrations, codes: NDArray[np.int64], count: int)
         labels = np.zeros(len(own), np.int64)
         if len(own) >= _LEAST:
             values = np.stack([(_sampled(demonstrations, int(place)) / scale).ravel() for place in own])
-            labels = KMeans(2, n_init=3, random_state=0).fit(values).labels_
+            if (values != values[0]).any():
+                labels = KMeans(2, n_init=3, random_state=0).fit(values).labels_
         part = own[labels == (0 if 2 * labels.sum() > len(labels) else 1)]
         within = np.full(len(codes), -1)
         within[own], within[part] = 1, 0

@@ -24,6 +24,7 @@ from manyways.demonstrations.formats import (
     replay_buffer,
     robomimic,
     table,
+    unpacked,
     writing,
 )
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
@@ -41,7 +42,12 @@ ALL = Selection()
 def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     with opened(source) as contents:
-        return cleaned(assemble(contents, selection), selection, contents)
+        parts = unpacked.in_parts(contents, selection)
+        found = cleaned(assemble(parts, selection), selection, contents)
+        if parts is contents:
+            return found
+        with unpacked.on_disk(contents, selection, found) as copy:
+            return assemble(copy, ALL)
 
 
 def opened(source: str | Path) -> AbstractContextManager[Contents]:
@@ -136,7 +142,7 @@ def _good(contents: Contents, selection: Selection) -> Any:
         return slice(None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reading the demonstrations has said it
-        trajectories = assemble(contents, selection)
+        trajectories = assemble(unpacked.in_parts(contents, selection), selection)
     return _without(len(trajectories.lengths), find_bad(trajectories))
 
 

@@ -70,12 +70,8 @@ def _open_parquet(path: Path) -> Source:
         groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
         # Arrow encodes repetitions: a table may truly be much larger than its bytes, so only memory is the limit.
         require_memory(sum(group.total_byte_size for group in groups), str(path))
-        first = next(iter(file.iter_batches(1)), None)
+        entries = {field.name: _entry(field.type, _a_cell(file, field)) for field in schema}
     ends = np.cumsum([group.num_rows for group in groups])
-    entries = {}
-    for field in schema:
-        cells = None if first is None or not len(first) else first.column(field.name)
-        entries[field.name] = _entry(field.type, cells)
 
     def read(names: Sequence[str], some: slice = slice(None)) -> dict[str, NDArray[Any]]:
         start, stop, _ = some.indices(rows)
@@ -94,8 +90,16 @@ def _open_parquet(path: Path) -> Source:
     return Source(entries, rows, read)
 
 
-def _entry(kind: Any, cells: Any) -> Entry:
-    """Return what a column of this type holds; `cells` has its first row, if there is one."""
+def _a_cell(file: Any, field: Any) -> Any:
+    """Return the first cell of a column of lists that is not empty; None where there is none, or of other columns."""
+    if not _is_list(field.type):
+        return None
+    batches = (batch.column(0).drop_null() for batch in file.iter_batches(1000, columns=[field.name]))
+    return next((cells[0].as_py() for cells in batches if len(cells)), None)
+
+
+def _entry(kind: Any, cell: Any) -> Entry:
+    """Return what a column of this type holds; `cell` is one of its cells, if there is one."""
     import pyarrow as pa
 
     inner = kind
@@ -104,9 +108,9 @@ def _entry(kind: Any, cells: Any) -> Entry:
     if not (pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)):
         return Entry((), np.dtype(object))
     dtype = np.dtype(inner.to_pandas_dtype())
-    if inner is kind or cells is None:
+    if inner is kind or cell is None:
         return Entry((), dtype)
-    return Entry(np.asarray(cells[0].as_py(), dtype=dtype).shape, dtype)
+    return Entry(np.asarray(cell, dtype=dtype).shape, dtype)
 
 
 def _is_list(kind: Any) -> bool:

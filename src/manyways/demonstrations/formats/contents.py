@@ -148,21 +148,15 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
         InputError: there is no such entry, it cannot be used, or it would not fit into memory.
     """
     path, episodes = contents.path, episodes_of(contents, selection)
-    numeric = [name for name, entry in contents.entries.items() if entry.is_numeric]
-    if not numeric:
-        raise InputError(f"{path} has no columns of numbers, only {listed(list(contents.entries))}; check the file")
-    actions = _chosen(contents, selection.actions or contents.actions, "actions")
-    observed = selection.observations
-    if observed is None:
-        used = set(actions) if selection.actions else set()
-        observed = _vectors(contents, tuple(name for name in contents.observations if name not in used))
-    observations = _chosen(contents, observed, "observations")
+    observations, actions = _entries_of(contents, selection)
+    if selection.observations is None:
+        left = (name for name in contents.observations if name not in observations and name not in actions)
+        if unused := [*contents.ignored, *left]:
+            warnings.warn(f"{path} also holds {listed(unused, 40)}, which are not used", stacklevel=2)
     lengths = contents.lengths[episodes]
-    names = list(dict.fromkeys([*observations, *actions]))
     if not contents.mapped:
-        size = sum(contents.entries[name].size * max(contents.entries[name].dtype.itemsize, 4) for name in names)
-        require_memory(size * int(lengths.sum()), str(path), contents.stored)
-    arrays = contents.read(names, episodes)
+        require_memory(bytes_of_episodes(contents, selection).sum(), str(path), contents.stored)
+    arrays = contents.read(list(dict.fromkeys([*observations, *actions])), episodes)
     if contents.form == "vector":
         arrays, lengths = _without_last(arrays, actions, lengths)
     labels: dict[str, tuple[str, ...]] = {}
@@ -186,6 +180,31 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
     )
 
 
+def _entries_of(contents: Contents, selection: Selection) -> tuple[Chosen, Chosen]:
+    """Return what is observed and what is an action, with the columns of each."""
+    if not any(entry.is_numeric for entry in contents.entries.values()):
+        entries = listed(list(contents.entries))
+        raise InputError(f"{contents.path} has no columns of numbers, only {entries}; check the file")
+    actions = _chosen(contents, selection.actions or contents.actions, "actions")
+    observed = selection.observations
+    if observed is None:
+        used = set(actions) if selection.actions else set()
+        observed = _vectors(contents, tuple(name for name in contents.observations if name not in used))
+    return _chosen(contents, observed, "observations"), actions
+
+
+def bytes_of_episodes(contents: Contents, selection: Selection) -> NDArray[np.int64]:
+    """Return how many bytes each selected episode has in memory, before columns are taken of its entries.
+
+    Raises:
+        InputError: there is no such entry or episode, or it cannot be used.
+    """
+    entries = {name: contents.entries[name] for chosen in _entries_of(contents, selection) for name in chosen}
+    of_step = sum(entry.size * max(entry.dtype.itemsize, 4) for entry in entries.values())
+    lengths = contents.lengths[episodes_of(contents, selection)].astype(object)  # a false header may claim any size
+    return of_step * lengths
+
+
 def as_choices(contents: Contents, selection: Selection, trajectories: Trajectories) -> Trajectories:
     """Return trajectories whose actions are choices, where only empty cells made real numbers of them."""
     chosen = _chosen(contents, selection.actions or contents.actions, "actions")
@@ -199,19 +218,15 @@ def as_choices(contents: Contents, selection: Selection, trajectories: Trajector
 
 
 def _vectors(contents: Contents, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of what becomes a vector of numbers by default, with a warning that names the rest."""
-    left = list(contents.ignored)
+    """Return the names of what becomes a vector of numbers by default."""
     kept = names
     if contents.form == "vector":
         kept = tuple(n for n in names if contents.entries[n].is_numeric and not contents.entries[n].is_image)
-        left += [name for name in names if name not in kept]
     if not kept:
         raise InputError(
-            f"{contents.path} has no columns of numbers to observe, only {listed(left)}; choose among its entries "
-            f"with observations (--observations): {listed(list(contents.entries))}"
+            f"{contents.path} has no columns of numbers to observe, only {listed([*contents.ignored, *names])}; choose "
+            f"among its entries with observations (--observations): {listed(list(contents.entries))}"
         )
-    if left:
-        warnings.warn(f"{contents.path} also holds {listed(left, 40)}, which are not used", stacklevel=2)
     return kept
 
 

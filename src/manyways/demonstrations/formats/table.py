@@ -1,5 +1,6 @@
 """One CSV or Parquet file, or a data frame, with a row for each step and a column that says the episode."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def contents(path: Path) -> Iterator[Contents]:
         InputError: it is damaged, or does not say which rows are one episode.
     """
     with input_errors(path, "table"):
-        source = arrow.open_table(path)
+        source = arrow.open_table(path, [*EPISODE, *map(str.capitalize, EPISODE), *map(str.upper, EPISODE)])
         yield of_columns(path, source.entries, source.read, None, stored=path.stat().st_size)
 
 
@@ -171,7 +172,9 @@ def _episodes(
     path: Path, column: str, values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Return the rows in the order of episodes, their lengths, and what the column calls them."""
-    words = as_words(values) if values.dtype.kind == "O" else values
+    words = values
+    if values.dtype.kind == "O":
+        words = np.array([re.sub(r"(?<=\d)\.0+$", "", word) for word in as_words(values).tolist()])  # 1.0 is 1
     if words.ndim != 1 or (words == "" if values.dtype.kind == "O" else ~np.isfinite(words)).any():
         raise InputError(
             f"the column {column} of {path} does not name an episode in every row; fill it or cut the rows"
