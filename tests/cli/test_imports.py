@@ -72,6 +72,8 @@ def test_help_is_shown_without_them(arguments):
         (("train", "sog-bc", "d.npz", "--modes", 99, "--out", "r"), "99"),
         (("export", "nothing", "x.onnx"), "nothing is no folder"),
         (("evaluate", "run"), "give one with `manyways evaluate run --env ID`"),
+        (("evaluate", "run", "--env", "Nope-v0"), "the environment Nope-v0 cannot be made"),
+        (("evaluate", "run", "--env", "Pendulum-v1", "--success", "all > 3"), "success is 'all > 3'"),
         (("robustness", "run"), "nothing can be rolled out; train with --task NAME"),
         (("film", "run"), "nothing can be rolled out; train with --task NAME"),
         (("modes", "run", "--data", "nope.npz"), "nope.npz does not exist"),

@@ -7,7 +7,8 @@ from worlds import Line
 
 import manyways
 from manyways import InputError
-from manyways.evaluation.environments import EnvironmentEvaluation, Estimate, Success, evaluate_in
+from manyways.evaluation.environments import EnvironmentEvaluation, Estimate, evaluate_in
+from manyways.tasks.any_environment import Success
 
 
 def test_each_code_and_nobody_has_its_return_success_and_length(policy):

@@ -3,10 +3,7 @@
 The interval of a success rate is Wilson's (1927). That of a mean is the percentile bootstrap's.
 """
 
-import contextlib
-import importlib
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,10 +17,8 @@ from manyways.errors import InputError
 from manyways.evaluation.rollouts import FIRST_SEED
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
+from manyways.tasks.any_environment import Environment, Success, make_environment, name_of
 from manyways.tasks.spaces import require_supported, within
-
-Environment = str | gym.Env[Any, Any] | Callable[..., gym.Env[Any, Any]]
-"""A Gymnasium id, `module:factory`, a factory, or an environment."""
 
 USUAL_SUCCESS = ("is_success", "success")  # names in `info` that mean it where nothing is asked for
 _NORMAL = 1.959964  # the normal distribution's quantile at 97.5%
@@ -133,51 +128,6 @@ class EnvironmentEvaluation:
 
 
 @dataclass(frozen=True)
-class Success:
-    """What counts as success of an episode.
-
-    Attributes:
-        key: of `info`, or "return".
-        least: the number that must be reached once in the episode; None for a value that is true once.
-    """
-
-    key: str
-    least: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Success":
-        """Read `KEY`, `KEY>=NUMBER` or `return>=NUMBER`.
-
-        Raises:
-            InputError: it is none of these.
-        """
-        found = re.fullmatch(r"\s*([\w./-]+)\s*(?:>=\s*([-+]?[\d.]+(?:e[-+]?\d+)?))?\s*", text)
-        try:
-            if found is None or (found[1] == "return" and found[2] is None):
-                raise ValueError
-            return cls(found[1], None if found[2] is None else float(found[2]))
-        except ValueError:
-            raise InputError(
-                f"success is {text!r}; give a key of info such as is_success, or coverage>=0.9, or return>=200"
-            ) from None
-
-    def reached(self, info: Mapping[str, Any]) -> bool:
-        """Whether a step's `info` shows success.
-
-        Raises:
-            InputError: what `info` has there is neither true or false nor a number.
-        """
-        given = info.get(self.key)
-        value = np.asarray(False if given is None else given)
-        if value.dtype.kind not in "biuf":
-            raise InputError(
-                f"info has {self.key!r} as {given!r}, which is neither true or false nor a number; "
-                "give another --success"
-            )
-        return bool(np.any(value if self.least is None else value >= self.least))
-
-
-@dataclass(frozen=True)
 class _Episode:
     return_: float
     length: int
@@ -222,7 +172,7 @@ def evaluate_in(
     examples = {} if policy.prior in (None, Categorical(1)) else policy.prior.examples()
     if episodes < max(1, len(examples)):
         raise InputError(f"{episodes} episodes cannot show {len(examples) or 1} codes; give at least as many")
-    name = environment if isinstance(environment, str) else _name_of(environment)
+    name = environment if isinstance(environment, str) else name_of(environment)
     made = make_environment(environment, env_kwargs or {})
     try:
         require_fit(policy, made, name)
@@ -298,53 +248,6 @@ class _Roller:
             raise InputError(
                 f"{self._name} failed ({type(error).__name__}: {error}); mend the environment or its arguments"
             ) from error
-
-
-def make_environment(environment: Environment, env_kwargs: Mapping[str, Any]) -> Any:
-    """Return the environment.
-
-    Raises:
-        InputError: there is none of this name, or it cannot be made with these arguments.
-    """
-    if isinstance(environment, gym.Env):
-        if env_kwargs:
-            raise InputError("the environment is made already, so env_kwargs have no use; leave them out")
-        return environment
-    name = environment if isinstance(environment, str) else _name_of(environment)
-    try:
-        factory = _factory(environment) if isinstance(environment, str) else environment
-        made = factory(**env_kwargs)
-    except Exception as error:  # what a user's factory may raise
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"the environment {name} cannot be made ({what}); give a Gymnasium id whose package is installed, or "
-            "module:factory, and --env-kwargs that it takes"
-        ) from error
-    if not isinstance(made, gym.Env):
-        raise InputError(f"{name} made a {type(made).__name__}, not a gymnasium.Env; let it return one")
-    return made
-
-
-def _factory(name: str) -> Callable[..., Any]:
-    """Return what makes the environment of a name; packages register theirs when they are imported."""
-    module, separator, attribute = name.partition(":")
-    if separator:
-        factory = getattr(importlib.import_module(module), attribute, None)
-        if callable(factory):
-            return factory
-        if "-v" not in attribute:
-            raise AttributeError(f"{module} has no {attribute}")
-        name = attribute
-    namespace, separator, _ = name.partition("/")
-    if name not in gym.registry and separator:
-        with contextlib.suppress(ImportError):  # Gymnasium says that the namespace is not there
-            importlib.import_module(namespace.replace("-", "_"))
-    return lambda **settings: gym.make(name, **settings)
-
-
-def _name_of(environment: Any) -> str:
-    spec = getattr(environment, "spec", None)
-    return str(getattr(spec, "id", None) or getattr(environment, "__name__", type(environment).__name__))
 
 
 def require_fit(policy: Policy, env: Any, name: str) -> None:

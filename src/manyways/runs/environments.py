@@ -10,8 +10,9 @@ from manyways.runs.run import Run, Which
 from manyways.runs.starting import earlier_policy
 
 if TYPE_CHECKING:
-    from manyways.evaluation.environments import Environment, EnvironmentEvaluation
+    from manyways.evaluation.environments import EnvironmentEvaluation
     from manyways.policies.policy import Policy
+    from manyways.tasks.any_environment import Environment
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -49,8 +50,14 @@ def evaluate_env(
             `info` has no such key.
         WriteError: the system refused to write.
     """
-    from manyways.evaluation.environments import evaluate_in
     from manyways.latents import Categorical
+    from manyways.tasks.any_environment import Success, require_known
+
+    if success is not None:
+        Success.parse(success)
+    if isinstance(environment, str):
+        require_known(environment)
+    from manyways.evaluation.environments import evaluate_in  # PyTorch: an error is told before it is loaded
 
     chosen = earlier_policy(policy, which)
     total = (1 if chosen.prior in (None, Categorical(1)) else 2) * episodes

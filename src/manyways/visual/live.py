@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from manyways.errors import InputError
-from manyways.evaluation.environments import as_action, make_environment, observed_by, require_fit
+from manyways.evaluation.environments import as_action, observed_by, require_fit
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
+from manyways.tasks.any_environment import make_environment
 from manyways.visual.films import choose_renderer, pace
 
 _NUDGE = 0.3  # seconds of random actions
