@@ -53,7 +53,7 @@ VALUES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("recognition", "_REPETITIONS"): (1, 8),
     ("properties", "_END"): (0.02, 0.1),
     ("properties", "_PARTS"): (1, 5),
-    ("groups", "_APART"): (0.0, 0.25, 0.75),
+    ("groups", "_APART"): (0.0, 0.5, 0.75),
     ("groups", "_SIGNIFICANCE"): (0.0, 0.2),
     ("regressions", "_OWN_RIDGES"): ((1e-2,),),
 }
@@ -61,7 +61,7 @@ RULES = {
     ("gaps", "_TOGETHER", 1): "several gaps together",
     ("tree", "AGREEMENT", 1.01): "groups that nearly agree, and descriptions",
     ("count", "_TIMES", NEVER): "descriptions",
-    ("groups", "_APART", 0.0): "fewer sure gaps",
+    ("groups", "_APART", 0.0): "fewer sure gaps, and splits of their groups",
     ("groups", "_SIGNIFICANCE", 0.0): "held-out actions",
 }
 PROPERTIES = ("length", "action level", "action spread", "effort", "gesture", "turn", "start", "end", "level")

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding
+from manyways.clustering.further import split_further
 from manyways.clustering.known import chance_of_agreement, joined, kept, known_sets, numbered, telling
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.mixture import cluster, isolated
@@ -36,7 +37,7 @@ _TRAJECTORIES_FOR_GAPS = 2000
 _MORE = 10  # groups than wanted, and as many again, that are made at gaps
 _STEPS = 3  # of a trajectory, at most, that count as independent beside sure groups
 _AGAINST = 2  # labels and pairs, more than against the best groups, that rule groups out
-_APART = 0.5  # of the entropy of fewer groups at sure gaps, at least, that other groups tell
+_APART = 0.9  # of the entropy of fewer groups at sure gaps, at least, that other groups tell
 _SIGNIFICANCE = 0.05  # of the gain in held-out likelihood over the groups by all features
 
 Floats = NDArray[np.floating[Any]]
@@ -70,11 +71,12 @@ class Groups:
         """Find `groups` groups among the demonstrations, at most as many as there are trajectories.
 
         Where gaps tell just so many groups apart (`clustering.tree`), these count; if groups in the embedding of all
-        features nearly agree with them, those do. Where they tell fewer apart, groups that mix most of them are out.
+        features nearly agree with them, those do. Where they tell fewer apart, groups that mix them are out.
         Else those of all features count, or those at the surest gaps if they explain held-out actions better by more
-        than chance (`clustering.regressions`). Else groups in embeddings by each kind of features, or by linear
-        policies, if they do. The groups are sure if some of their gaps are, or if knowing a trajectory's group explains
-        its held-out actions by more nats than it takes to tell the group.
+        than chance (`clustering.regressions`), or if those of all features are out. Else groups in embeddings by each
+        kind of features, or by linear policies, if they explain better. Groups at sure gaps that are split further
+        (`clustering.further`) count where all these are out. The groups are sure if some of their gaps are, or if
+        knowing a trajectory's group explains its held-out actions by more nats than it takes to tell the group.
 
         Labels and pairs judge all these: groups that contradict two more than others do are out. If those that would
         count contradict a label, groups by the properties in which labels differ do (`clustering.known`). Then the
@@ -111,7 +113,7 @@ class Groups:
 
         add(kinds[0], kinds[0].of_features(features))
         columns, rows = cls._columns(kinds, features, demonstrations, seed)
-        at_gaps = cls._gaps(kinds, columns, demonstrations, groups, rows)
+        at_gaps, fewer = cls._gaps(kinds, columns, demonstrations, groups, rows, seed)
         sure, usual = at_gaps is not None and at_gaps.sure, 0
         if at_gaps is not None:
             add(at_gaps.embedding, at_gaps.embedding(demonstrations), at_gaps.known)
@@ -136,7 +138,14 @@ class Groups:
             if policies is not None:
                 embedding = kinds[0].by_policies(policies)
                 add(embedding, embedding(demonstrations))
-        ungrouped, *nll = Regressions.of(demonstrations, seed).held_out_nll([one.labels for one in candidates])
+        regressions, further = Regressions.of(demonstrations, seed), -1
+        if fewer is not None:
+            further = len(candidates)
+            points = [embedding.of_features(features) for embedding in kinds]
+            known, embeddings = split_further(fewer.labels, points, groups, regressions, seed)
+            embedding = cls._by_properties(kinds, columns, fewer.properties, sorted(embeddings.union(fewer.embeddings)))
+            add(embedding, embedding(demonstrations), known)
+        ungrouped, *nll = regressions.held_out_nll([one.labels for one in candidates])
 
         def better(one: Floats, other: Floats) -> bool:
             gain = other - one
@@ -144,18 +153,20 @@ class Groups:
 
         least = min(one.against for one in candidates)
         left = [place for place, one in enumerate(candidates) if one.against < least + _AGAINST]
-        if at_gaps is not None and at_gaps.fewer is not None:
-            shares = [homogeneity_score(at_gaps.fewer, one.labels[rows]) for one in candidates]
+        if fewer is not None:
+            shares = [homogeneity_score(fewer.labels, one.labels) for one in candidates]
             left = [place for place in left if shares[place] >= _APART] or left
-        best = min(left, key=lambda place: nll[place].sum())
+        likeliest = sorted(left, key=lambda place: nll[place].sum())
         if at_gaps is not None and not sure and 1 in left and better(nll[1], nll[0]):
             usual = 1
-        usual = usual if usual in left else best
+        if usual not in left:
+            usual = 1 if at_gaps is not None and 1 in left else likeliest[0]
         if by_labels in left and candidates[by_labels].against < candidates[usual].against:
             usual = by_labels
+        best = next((place for place in likeliest if place != further), usual)
         chosen = best if usual == 0 and better(nll[best], nll[usual]) else usual
         told = better(nll[chosen] + np.log(groups), ungrouped)  # more than it takes to say which group it is
-        told |= chosen == 1 and at_gaps is not None and at_gaps.fewer is not None
+        told |= fewer is not None and (chosen == further or (chosen == 1 and at_gaps is not None))
         labelled = False
         if asked is not None and not candidates[chosen].against:
             labelled = len(candidates) * chance_of_agreement(asked.settled, groups) < LEVEL
@@ -172,9 +183,15 @@ class Groups:
 
     @classmethod
     def _gaps(
-        cls, kinds: list[Embedding], columns: Columns, demonstrations: Demonstrations, groups: int, rows: Labels
-    ) -> "_AtGaps | None":
-        """Return groups at gaps.
+        cls,
+        kinds: list[Embedding],
+        columns: Columns,
+        demonstrations: Demonstrations,
+        groups: int,
+        rows: Labels,
+        seed: int,
+    ) -> "tuple[_AtGaps | None, _Fewer | None]":
+        """Return groups at gaps, and those at sure gaps alone, if they are fewer.
 
         Groups that labels or pairs say are one are one, if enough are left. Where sure gaps tell another number apart,
         the surest ones are taken. None if there are not enough of them.
@@ -189,21 +206,45 @@ class Groups:
         tree = split_at_gaps(columns, 2 * groups + _MORE)  # mishaps are split off, too, and are no groups
         splits = len(tree.splits)
         surely = groups_of(tree, splits)
-        number = int(surely.max()) + 1
+        number, used = int(surely.max()) + 1, columns.used(tree.splits)
+        fewer = None
         sure = groups in (number, splits + 1)
         if number < groups == splits + 1:  # so many modes were asked for: a pair across a gap is a stray
             labels = pairs = None
         elif not sure:
             if number < groups:
+                fewer = cls._fewer(cls._by_properties(kinds, columns, *used), demonstrations, surely, rows, seed, used)
                 tree = split_at_gaps(columns, 2 * groups if known else groups, sure=False)
             enough = range(groups - 1, len(tree.splits) + 1)
             splits = next((number for number in enough if groups_of(tree, number).max() == groups - 1), 0)
             if not splits:
-                return None
+                return None, fewer
         found = np.full(len(demonstrations), -1)
         found[rows] = groups_of(tree, splits)
         embedding = cls._by_properties(kinds, columns, *columns.used(tree.splits[:splits]))
-        return _AtGaps(embedding, found, sure, surely if 1 < number < groups and not sure else None)
+        return _AtGaps(embedding, found, sure), fewer
+
+    @classmethod
+    def _fewer(
+        cls,
+        embedding: Embedding,
+        demonstrations: Demonstrations,
+        surely: Labels,
+        rows: Labels,
+        seed: int,
+        used: tuple[list[int], list[int]],
+    ) -> "_Fewer | None":
+        """Return the groups at sure gaps of all trajectories; None where there is no such gap."""
+        number = int(surely.max()) + 1
+        if number == 1:
+            return None
+        found = np.full(len(demonstrations), -1)
+        found[rows] = surely
+        if len(rows) < len(found):
+            points = embedding(demonstrations)
+            nearest = cls._of_points(embedding, points, number, seed, found)._relative_nll(points).argmin(axis=1)
+            found = np.where(found < 0, nearest, found)
+        return _Fewer(found, *used)
 
     @staticmethod
     def _by_properties(
@@ -344,14 +385,25 @@ class _AtGaps:
         embedding: by what the gaps are in.
         known: (trajectories,), the group of each, or -1.
         sure: whether all gaps are.
-        fewer: (n,), groups at sure gaps alone, of the trajectories among which gaps were sought; None if there are
-            none, or not fewer.
     """
 
     embedding: Embedding
     known: Labels
     sure: bool
-    fewer: Labels | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fewer:
+    """Groups at sure gaps, fewer than wanted.
+
+    Args:
+        labels: (trajectories,), the group of each.
+        properties, embeddings: by which they are told apart.
+    """
+
+    labels: Labels
+    properties: list[int]
+    embeddings: list[int]
 
 
 def nats_as_loss(nats: _Array, residual_variance: Any) -> _Array:
