@@ -1,8 +1,10 @@
 """Groups at sure gaps are split where policies of the halves explain actions better."""
 
 import numpy as np
+from sklearn.metrics import adjusted_rand_score
 
 from manyways.clustering.further import split_further
+from manyways.clustering.groups import Groups
 from manyways.clustering.regressions import Regressions
 from manyways.demonstrations import Demonstrations
 
@@ -39,3 +41,19 @@ def test_what_cannot_be_split_stays():
     labels, used = split_further(LABELS, [np.zeros((90, 2), np.float32)], 3, regressions(rng), 0)
     np.testing.assert_array_equal(labels, LABELS)
     assert used == set()
+
+
+def test_a_rare_mode_beside_a_large_one_is_found_where_a_gap_tells_only_the_large_one_apart():
+    rng = np.random.default_rng(1)
+    modes, trajectories = np.repeat([0, 1, 2], [6, 30, 54]), []
+    for mode in modes:
+        place = 8 * (mode == 2) + rng.normal(0, 0.3)
+        slant = rng.choice([-1, 1]) if mode == 2 else 0  # the large mode varies, for no reason
+        walk = np.cumsum(rng.normal(0, 0.2, (30, 2)), axis=0)
+        walk[:, 0] += place
+        walk[:, 1] += slant * np.linspace(0, 1, 30)
+        trajectories.append((walk, (-1, 1, 0.5)[mode] * np.sin(walk) + rng.normal(0, 0.1, (30, 2))))
+    demonstrations = Demonstrations.from_arrays(trajectories)
+    found = Groups.fit(demonstrations, 3, 0)
+    assert adjusted_rand_score(modes, found.relative_nll(demonstrations).argmin(axis=1)) > 0.95
+    assert found.sure
