@@ -339,6 +339,21 @@ def test_a_large_set_is_unpacked_once_and_anew_when_its_files_change(tmp_path, e
 
 
 @pytest.mark.filterwarnings("ignore:.*not used")
+@pytest.mark.filterwarnings("ignore:.*is large")
+def test_two_processes_may_unpack_the_same_set(tmp_path, everything_is_large, monkeypatch):
+    source, write = MAKERS["robomimic"](tmp_path), unpacked.npy.write
+
+    def write_after_another(folder, trajectories, modes):
+        write(folder, trajectories, modes)
+        write(folder, trajectories, modes)  # which finds that it is there
+
+    monkeypatch.setattr(unpacked.npy, "write", write_after_another)
+    found = Demonstrations.load(source)
+    assert on_disk(found.actions)
+    np.testing.assert_array_equal(found.actions[:], joined(ACTIONS))
+
+
+@pytest.mark.filterwarnings("ignore:.*not used")
 def test_a_large_set_that_cannot_be_unpacked_says_where_it_should_be(tmp_path, everything_is_large, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MANYWAYS_CACHE", str(tmp_path / "file"))

@@ -16,7 +16,7 @@ from manyways.demonstrations.formats.arrays import Trajectories, require_memory
 from manyways.demonstrations.formats.contents import Contents, bytes_of_episodes
 from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.formats.streaming import streamed
-from manyways.errors import InputError
+from manyways.errors import InputError, WriteError
 from manyways.files import cache_folder
 
 LARGE = 2**30  # bytes in memory from which a set stays on the disk
@@ -63,7 +63,11 @@ def on_disk(contents: Contents, selection: Selection, trajectories: Trajectories
             f"{contents.path} is large, so it is unpacked into {folder}, once; MANYWAYS_CACHE names another place",
             stacklevel=2,
         )
-        npy.write(folder, trajectories, None)
+        try:
+            npy.write(folder, trajectories, None)
+        except (InputError, WriteError):
+            if not npy.recognises(folder):  # else another process has made the same copy meanwhile
+                raise
     with npy.contents(folder) as copy:
         yield replace(copy, path=contents.path)
 
