@@ -8,7 +8,7 @@ from worlds import Line
 import manyways
 from manyways import InputError
 from manyways.evaluation.environments import EnvironmentEvaluation, Estimate, evaluate_in
-from manyways.tasks.any_environment import Success
+from manyways.tasks.any_environment import Success, make_environment, require_known
 
 
 def test_each_code_and_nobody_has_its_return_success_and_length(policy):
@@ -141,3 +141,14 @@ def test_a_callers_environment_stays_open(policy):
     evaluate_in(policy, environment, episodes=2)
     assert not closed
     assert isinstance(environment, gym.Env)
+
+
+def test_a_factory_with_arguments_of_its_own_is_known(tmp_path, monkeypatch):
+    (tmp_path / "own_worlds.py").write_text(
+        "from functools import partial\nfrom worlds import Line\nmake = partial(Line)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    require_known("own_worlds:make")
+    assert isinstance(make_environment("own_worlds:make", {}), Line)
+    with pytest.raises(InputError, match="the environment own_worlds:nothing cannot be made"):
+        require_known("own_worlds:nothing")

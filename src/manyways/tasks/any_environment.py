@@ -5,7 +5,6 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -74,8 +73,8 @@ def make_environment(environment: Environment, env_kwargs: Mapping[str, Any]) ->
         return environment
     name = environment if isinstance(environment, str) else name_of(environment)
     try:
-        factory = _factory(environment) if isinstance(environment, str) else environment
-        made = factory(**env_kwargs)
+        found = _found(environment) if isinstance(environment, str) else environment
+        made = gym.make(found, **env_kwargs) if isinstance(found, str) else found(**env_kwargs)
     except Exception as error:  # what a user's factory may raise
         raise _not_made(name, error) from error
     if not isinstance(made, gym.Env):
@@ -86,9 +85,9 @@ def make_environment(environment: Environment, env_kwargs: Mapping[str, Any]) ->
 def require_known(name: str) -> None:
     """Raise `InputError` unless there is an environment of this name; it is not made."""
     try:
-        factory = _factory(name)
-        if isinstance(factory, partial):
-            gym.spec(*factory.args)
+        found = _found(name)
+        if isinstance(found, str):
+            gym.spec(found)
     except Exception as error:  # what a user's module may raise
         raise _not_made(name, error) from error
 
@@ -101,8 +100,8 @@ def _not_made(name: str, error: Exception) -> InputError:
     )
 
 
-def _factory(name: str) -> Callable[..., Any]:
-    """Return what makes the environment of a name; packages register theirs when they are imported."""
+def _found(name: str) -> str | Callable[..., Any]:
+    """Return the factory or the Gymnasium id of a name; packages register theirs when they are imported."""
     module, separator, attribute = name.partition(":")
     if separator:
         factory = getattr(importlib.import_module(module), attribute, None)
@@ -115,7 +114,7 @@ def _factory(name: str) -> Callable[..., Any]:
     if name not in gym.registry and separator:
         with contextlib.suppress(ImportError):  # Gymnasium says that the namespace is not there
             importlib.import_module(namespace.replace("-", "_"))
-    return partial(gym.make, name)
+    return name
 
 
 def name_of(environment: Any) -> str:
