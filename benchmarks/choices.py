@@ -15,7 +15,7 @@ import tyro
 import manyways
 from common import RESULTS, demonstrations_of, write_result
 from manyways.algorithms.muon import orthogonalize
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from manyways.evaluation import evaluate, normalized_mutual_information, purity
 from manyways.files import read_json
 from manyways.tasks import get_task
@@ -105,7 +105,7 @@ def warm_ups(family: Family, sets: Sequence[tuple[int, int, int]], iterations: i
     result = []
     for kinds, per_kind, seed in sets:
         demonstrations, labels = family(kinds, per_kind, seed)
-        found = Groups.fit(demonstrations, kinds, seed=0).relative_nll(demonstrations).argmin(axis=1)
+        found = find_groups(demonstrations, kinds, seed=0).relative_nll(demonstrations).argmin(axis=1)
         row: dict[str, Any] = {"kinds": kinds, "trajectories": len(demonstrations), "seed": seed}
         row["first codes"] = _agreement(found, labels)
         for share in WARM_UPS:

@@ -12,6 +12,7 @@ import tyro
 
 import manyways
 from common import ROOT, demonstrations_of
+from manyways.clustering.competition import find_groups
 from manyways.clustering.embedding import Embedding
 from manyways.clustering.groups import Groups
 from manyways.files import read_json, write_json
@@ -58,7 +59,7 @@ def main(
 
 def unchanged(demonstrations: manyways.Demonstrations, task: manyways.Task, seed: int) -> bool:
     """Return whether all trajectories are in the groups that the embedding of all features gives."""
-    groups = Groups.fit(demonstrations, len(task.modes), seed)
+    groups = find_groups(demonstrations, len(task.modes), seed)
     usual = Groups.in_embedding(Embedding.fit(demonstrations, seed), demonstrations, len(task.modes), seed)
     one, other = (found.relative_nll(demonstrations) for found in (groups, usual))
     return bool(one.shape == other.shape and np.array_equal(one, other))

@@ -34,7 +34,7 @@ import mode_sets
 from common import RESULTS, write_result
 from manyways.clustering import groups as room
 from manyways.clustering import known as known_room
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from manyways.evaluation import normalized_mutual_information, purity
 from manyways.evaluation.evaluate import matched_returns
 from manyways.evaluation.rollouts import expert_returns
@@ -192,7 +192,7 @@ def grouped(demonstrations: manyways.Demonstrations, groups: int, seed: int, con
     """Return the group of each trajectory, with another value of a constant unless that is empty."""
     name, _, value = constant.partition("=")
     with patch.object(CONSTANTS[name], name, int(value)) if name else nullcontext():
-        return Groups.fit(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
+        return find_groups(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
 
 
 def trained(cell: Row, demonstrations: manyways.Demonstrations, codes: int, options: Options) -> Any:

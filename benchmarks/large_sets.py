@@ -28,14 +28,16 @@ import tyro
 
 import manyways
 from common import RESULTS, write_result
+from manyways.clustering.competition import find_groups
 from manyways.clustering.count import count_modes
-from manyways.clustering.groups import Groups
 from manyways.demonstrations import convert, summarise
 from manyways.demonstrations.stored import on_disk
+from manyways.search.factored import stride_of, trajectory_losses
 
 STEPS, OBSERVATION, ACTION, MODES = 500, 8, 2, 4
 IN_SHARD = 1000  # trajectories
 ITERATIONS = 500
+IN_ALL_STEPS = 10_000  # so many trajectories are also searched in all their steps
 
 
 def make(folder: Path, trajectories: int) -> int:
@@ -127,7 +129,7 @@ def counting(folder: Path, in_memory: bool) -> dict[str, Any]:
 
 
 def grouping(folder: Path, in_memory: bool) -> dict[str, Any]:
-    seconds, groups = timed(lambda: Groups.fit(load(folder, in_memory), MODES, 0))
+    seconds, groups = timed(lambda: find_groups(load(folder, in_memory), MODES, 0))
     return {"seconds": seconds, "digest": digest(groups.tensors())}
 
 
@@ -140,11 +142,32 @@ def learning(folder: Path, in_memory: bool) -> dict[str, Any]:
     found["start_seconds"], training = timed(lambda: settings.start(demonstrations, None))
     seconds, steps = timed(lambda: sum(step(training) for _ in range(ITERATIONS)))
     found["training_steps_per_second"] = steps / seconds
-    # The codes of all trajectories are searched in all their steps, and the noise is measured on them.
+    # The codes of all trajectories are searched, and the noise is measured on them.
     seconds, policy = timed(training.policy)
     found["search_steps_per_second"] = demonstrations.steps / seconds
     arrays = {name: tensor.numpy() for name, tensor in policy.network.state_dict().items()}
     return found | {"counts": list(policy.counts), "digest": digest(arrays)}
+
+
+def searching(folder: Path, in_memory: bool) -> dict[str, Any]:
+    """Learn a little by the settings for people, and search the codes of all trajectories in some of their steps."""
+    demonstrations = load(folder, in_memory)
+    settings = manyways.SOGBC(prior=manyways.Categorical(MODES), iterations=ITERATIONS // 5, init="random")
+    training = settings.start(demonstrations, None)
+    for _ in range(ITERATIONS // 5):
+        training.step()
+    seconds, policy = timed(training.policy)
+    found: dict[str, Any] = {
+        "seconds": seconds,
+        "hidden": policy.network.code.out_features,
+        "every": stride_of(demonstrations),
+    }
+    if len(demonstrations) <= IN_ALL_STEPS:
+        codes = policy.losses(demonstrations).argmin(axis=1)
+        every = torch.from_numpy(policy.prior.enumerate())
+        found["all_steps_seconds"], losses = timed(lambda: trajectory_losses(policy.network, demonstrations, every))
+        found["same_codes_in_all_steps"] = float(np.mean(codes == losses.argmin(axis=1)))
+    return found
 
 
 def digest(arrays: dict[str, Any]) -> str:
@@ -174,7 +197,14 @@ def in_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str
         return pool.submit(measured, work, *arguments).result()
 
 
-WORKS = {"loading": loading, "inspecting": inspecting, "counting": counting, "learning": learning, "grouping": grouping}
+WORKS = {
+    "loading": loading,
+    "inspecting": inspecting,
+    "counting": counting,
+    "learning": learning,
+    "grouping": grouping,
+    "searching": searching,
+}
 
 
 def main(

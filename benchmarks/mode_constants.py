@@ -23,7 +23,7 @@ import manyways
 import mode_sets
 import motions
 from common import RESULTS, write_result
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from manyways.clustering.properties import on_lines
 from manyways.clustering.recognition import Recognition
 from manyways.evaluation import normalized_mutual_information
@@ -53,16 +53,16 @@ VALUES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("recognition", "_REPETITIONS"): (1, 8),
     ("properties", "_END"): (0.02, 0.1),
     ("properties", "_PARTS"): (1, 5),
-    ("groups", "_APART"): (0.0, 0.5, 0.75),
-    ("groups", "_SIGNIFICANCE"): (0.0, 0.2),
+    ("competition", "_APART"): (0.0, 0.5, 0.75),
+    ("competition", "_SIGNIFICANCE"): (0.0, 0.2),
     ("regressions", "_OWN_RIDGES"): ((1e-2,),),
 }
 RULES = {
     ("gaps", "_TOGETHER", 1): "several gaps together",
     ("tree", "AGREEMENT", 1.01): "groups that nearly agree, and descriptions",
     ("count", "_TIMES", NEVER): "descriptions",
-    ("groups", "_APART", 0.0): "fewer sure gaps, and splits of their groups",
-    ("groups", "_SIGNIFICANCE", 0.0): "held-out actions",
+    ("competition", "_APART", 0.0): "fewer sure gaps, and splits of their groups",
+    ("competition", "_SIGNIFICANCE", 0.0): "held-out actions",
 }
 PROPERTIES = ("length", "action level", "action spread", "effort", "gesture", "turn", "start", "end", "level")
 PROPERTIES += ("least", "greatest", "spread", "speed", "rhythm", "crossing")
@@ -202,7 +202,7 @@ def outcome(name: str, seed: int, case: Row, usual: Outcome | None) -> Outcome:
         return count, modes, usual[2]
     if modes == 1:
         return count, modes, None
-    found = Groups.fit(demonstrations, modes, seed).relative_nll(demonstrations).argmin(axis=1)
+    found = find_groups(demonstrations, modes, seed).relative_nll(demonstrations).argmin(axis=1)
     return count, modes, round(float(normalized_mutual_information(found, labels)), 4)
 
 

@@ -24,8 +24,8 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from torch import nn
 
 import manyways
+from manyways.clustering.competition import find_groups
 from manyways.clustering.embedding import Embedding
-from manyways.clustering.groups import Groups
 from motions import aligned
 
 Floats = NDArray[np.floating[Any]]
@@ -135,7 +135,7 @@ def autoencoder(demonstrations: Demonstrations, groups: int, seed: int) -> Integ
 
 def own_groups(demonstrations: Demonstrations, groups: int, seed: int) -> Integers:
     demonstrations = demonstrations.encoded
-    return Groups.fit(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
+    return find_groups(demonstrations, groups, seed).relative_nll(demonstrations).argmin(axis=1)
 
 
 def sog_bc(iterations: int) -> Grouping:

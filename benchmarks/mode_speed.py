@@ -18,7 +18,7 @@ import tyro
 
 import manyways
 from common import RESULTS, write_result
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from manyways.demonstrations.synthetic import Motions
 
 
@@ -52,7 +52,7 @@ def main(options: Options) -> None:
             )
         row = {"set": name, "modes": motions.kinds, "count": manyways.count_modes(demonstrations).best}
         row |= timed("counting", partial(manyways.count_modes, demonstrations), options.rounds)
-        row |= timed("grouping", partial(Groups.fit, demonstrations, motions.kinds, 0), options.rounds)
+        row |= timed("grouping", partial(find_groups, demonstrations, motions.kinds, 0), options.rounds)
         rows.append(row)
         print(row, flush=True)
         write_result(options.out, {"rows": rows}, seeds=[0], budget={"rounds": options.rounds})

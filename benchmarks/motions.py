@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 
 import manyways
 from common import ROOT, write_result
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from manyways.demonstrations.synthetic import Motions, relations
 from manyways.evaluation import normalized_mutual_information, purity
 from manyways.files import read_json
@@ -80,7 +80,7 @@ CLUSTERINGS: dict[str, Method] = {
     "k-means, kernel mean embedding": lambda data, kinds, seed: KMeans(kinds, n_init=10, random_state=seed).fit_predict(
         embedded(data, seed)
     ),
-    "groups": lambda data, kinds, seed: Groups.fit(data, kinds, seed).relative_nll(data).argmin(axis=1),
+    "groups": lambda data, kinds, seed: find_groups(data, kinds, seed).relative_nll(data).argmin(axis=1),
 }
 
 

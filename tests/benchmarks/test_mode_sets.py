@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import mode_rivals
-from manyways.clustering.groups import Groups
+from manyways.clustering.competition import find_groups
 from mode_rivals import RIVALS_COUNTING, RIVALS_GROUPING, tried
 from mode_sets import SETS
 from mode_tables import counting_cells, grouping_cells, sureness_cells
@@ -44,7 +44,7 @@ def test_a_set_follows_its_seed_and_its_sizes_vary(name):
 
 def test_groups_keep_apart_what_fewer_sure_gaps_tell_apart():
     demonstrations, modes = SETS["passing"].draw(122)  # held-out actions are best explained by groups that mix modes
-    found = Groups.fit(demonstrations, modes.max() + 1, seed=122).relative_nll(demonstrations).argmin(axis=1)
+    found = find_groups(demonstrations, modes.max() + 1, seed=122).relative_nll(demonstrations).argmin(axis=1)
     assert agreement(found, modes) == 1
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from manyways.clustering.competition import find_groups
 from manyways.clustering.further import split_further
-from manyways.clustering.groups import Groups
 from manyways.clustering.regressions import Regressions
 from manyways.demonstrations import Demonstrations
 
@@ -54,6 +54,6 @@ def test_a_rare_mode_beside_a_large_one_is_found_where_a_gap_tells_only_the_larg
         walk[:, 1] += slant * np.linspace(0, 1, 30)
         trajectories.append((walk, (-1, 1, 0.5)[mode] * np.sin(walk) + rng.normal(0, 0.1, (30, 2))))
     demonstrations = Demonstrations.from_arrays(trajectories)
-    found = Groups.fit(demonstrations, 3, 0)
+    found = find_groups(demonstrations, 3, 0)
     assert adjusted_rand_score(modes, found.relative_nll(demonstrations).argmin(axis=1)) > 0.95
     assert found.sure

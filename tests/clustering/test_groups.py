@@ -5,6 +5,7 @@ import pytest
 
 import manyways
 from manyways import Demonstrations, Gaussian
+from manyways.clustering.competition import find_groups
 from manyways.clustering.constraints import Constraints
 from manyways.clustering.embedding import Embedding, kernel_mean_embedding
 from manyways.clustering.groups import Groups, nats_as_loss
@@ -16,7 +17,7 @@ from manyways.search.factored import trajectory_losses
 
 
 def nearest_groups(demonstrations, codes, seed):
-    return Groups.fit(demonstrations, codes, seed).relative_nll(demonstrations).argmin(axis=1)
+    return find_groups(demonstrations, codes, seed).relative_nll(demonstrations).argmin(axis=1)
 
 
 def random_demonstrations(count):
@@ -114,7 +115,7 @@ def test_the_metric_gives_little_weight_to_the_spread_within_groups():
 
 
 def test_relative_nll_is_half_the_squared_distance_beyond_the_nearest_group(demonstrations):
-    groups = Groups.fit(demonstrations, 3, seed=0)
+    groups = find_groups(demonstrations, 3, seed=0)
     nll = groups.relative_nll(demonstrations)
     assert nll.shape == (24, 3)
     assert (nll.min(axis=1) == 0).all()
@@ -145,7 +146,7 @@ def test_the_search_corrects_wrong_groups_unless_gaps_are_sure_of_them(sure):
         validation=0,
     )
     training = settings.start(demonstrations)
-    wrong = Groups.fit(demonstrations, 3, seed=0)
+    wrong = find_groups(demonstrations, 3, seed=0)
     rng = np.random.default_rng(0)
     random = np.where(rng.random(len(kinds)) < 0.6, kinds, rng.integers(3, size=len(kinds)))
     training._groups = wrong
@@ -161,15 +162,15 @@ def test_the_search_corrects_wrong_groups_unless_gaps_are_sure_of_them(sure):
 
 
 def test_groups_are_sure_by_gaps_or_by_held_out_actions_and_not_where_nothing_tells_them_apart(demonstrations):
-    assert Groups.fit(demonstrations, 2, seed=0).sure
-    assert Groups.fit(relations(3, 30, seed=1)[0], 3, seed=0).sure
+    assert find_groups(demonstrations, 2, seed=0).sure
+    assert find_groups(relations(3, 30, seed=1)[0], 3, seed=0).sure
     rng = np.random.default_rng(0)
     noise = Demonstrations.from_arrays([random_trajectory(rng) for _ in range(40)])
-    assert not Groups.fit(noise, 3, seed=0).sure
+    assert not find_groups(noise, 3, seed=0).sure
 
 
 def test_sure_groups_count_as_much_as_a_few_steps_of_the_policy(demonstrations):
-    groups = replace(Groups.fit(demonstrations, 2, seed=0), residual_variance=0.5, sure=False)
+    groups = replace(find_groups(demonstrations, 2, seed=0), residual_variance=0.5, sure=False)
     per_step = groups.relative_nll(demonstrations) / demonstrations.lengths[:, None]
     np.testing.assert_allclose(groups.loss(demonstrations), per_step)
     sure = Groups.from_tensors(replace(groups, sure=True).tensors())
@@ -191,7 +192,7 @@ def test_from_the_papers_start_the_policy_has_no_groups(demonstrations):
 
 def test_groups_of_equal_demonstrations_are_finite():
     demonstrations = Demonstrations.from_arrays([(np.ones((5, 2)), np.ones((5, 1)))] * 3)
-    assert np.isfinite(Groups.fit(demonstrations, 2, seed=0).relative_nll(demonstrations)).all()
+    assert np.isfinite(find_groups(demonstrations, 2, seed=0).relative_nll(demonstrations)).all()
 
 
 def test_a_kernel_mean_embedding_depends_on_pairs_and_not_on_order_or_length():
@@ -221,7 +222,7 @@ def test_mishaps_make_no_groups_of_their_own():
         flung = 30 * rng.normal(size=(1, 4)) * np.linspace(0, 1, len(actions))[:, None]
         pairs.append((observations + flung[:, :2], actions + flung[:, 2:]))
     with_mishaps = Demonstrations.from_arrays(pairs)
-    groups = Groups.fit(with_mishaps, 6, 0)
+    groups = find_groups(with_mishaps, 6, 0)
     nll = groups.relative_nll(with_mishaps)
     assert purity(nll[:-5].argmin(axis=1), kinds) == 1
     np.testing.assert_array_equal(nll[-5:], 0)  # the groups do not rank them
@@ -299,7 +300,7 @@ def test_a_pair_across_a_gap_joins_no_groups_if_too_few_would_be_left():
     demonstrations, modes = levels()
     found = nearest_groups(demonstrations.with_pairs(same=[(0, 2)]), 3, seed=0)
     assert purity(found[3:], modes[3:]) == 1
-    points = Groups.fit(demonstrations.with_pairs(same=[(0, 2)]), 3, seed=0)
+    points = find_groups(demonstrations.with_pairs(same=[(0, 2)]), 3, seed=0)
     assert points.sure
 
 

@@ -3,8 +3,8 @@ import pytest
 
 import manyways
 from manyways import Demonstrations
+from manyways.clustering.competition import find_groups
 from manyways.clustering.embedding import Embedding
-from manyways.clustering.groups import Groups
 from manyways.clustering.linear_policies import linear_policies
 from manyways.clustering.regressions import Regressions
 from manyways.demonstrations.columns import normalized
@@ -29,7 +29,7 @@ def turns(seed, count=30, steps=20):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_few_trajectories_that_turn_at_three_rates_are_grouped_by_rate(count, steps, seed):
     demonstrations, labels = turns(seed, count, steps)
-    groups = Groups.fit(demonstrations, 3, seed).relative_nll(demonstrations).argmin(axis=1)
+    groups = find_groups(demonstrations, 3, seed).relative_nll(demonstrations).argmin(axis=1)
     assert purity(groups, labels) == 1
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from manyways import Demonstrations
+from manyways.clustering.competition import find_groups
 from manyways.clustering.groups import Groups
 from manyways.clustering.properties import as_row, normalisation, on_lines, properties, property_names, tabulated
 from manyways.evaluation.metrics import purity
@@ -89,7 +90,7 @@ def test_groups_by_a_property_are_kept_with_the_policy():
     labels = np.arange(60) % 3
     pairs = [path(stride=1.6**label, turn=0.05, first=rng.uniform(0, 6), noise=0.05, rng=rng) for label in labels]
     demonstrations = Demonstrations.from_arrays(pairs)
-    groups = Groups.fit(demonstrations, 3, seed=0)
+    groups = find_groups(demonstrations, 3, seed=0)
     found = groups.relative_nll(demonstrations)
     assert purity(found.argmin(axis=1), labels) == 1
     again = Groups.from_tensors(groups.tensors())

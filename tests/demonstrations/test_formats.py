@@ -4,6 +4,7 @@ import zipfile
 import minari
 import numpy as np
 import pytest
+from data_sets import refused
 
 from manyways import Demonstrations, InputError, load_modes
 from manyways.demonstrations.formats import arrays, npz
@@ -273,3 +274,12 @@ def test_labels_of_some_episodes_only_are_minus_one_for_the_others(tmp_path, dem
     labels = load_modes(tmp_path / "arm")
     assert labels[3] == -1
     assert labels[:3].tolist() == [0, 1, 0]
+
+
+def test_choices_of_a_file_are_whole_numbers(tmp_path):
+    two = {"observations": np.zeros((2, 9, 1)), "actions": np.zeros((2, 9), int)}
+    np.savez(tmp_path / "one.npz", **two, choices=3)
+    assert Demonstrations.load(tmp_path / "one.npz").choices == (3,)
+    for wrong in (2.5, [[2]], "two"):
+        np.savez(tmp_path / "wrong.npz", **two, choices=wrong)
+        refused(tmp_path / "wrong.npz", "give a whole number for each part of an action")

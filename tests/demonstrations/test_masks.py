@@ -36,6 +36,31 @@ def test_what_is_padding_may_be_marked(tmp_path, name):
     assert_real(saved(tmp_path, **{name: ~REAL}))
 
 
+def robomimic(folder, **others):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "a.hdf5", "w") as file:
+        for index in range(len(LENGTHS)):
+            demo = file.create_group(f"data/demo_{index}")
+            demo["obs/arm"], demo["actions"] = OBSERVATIONS[index], ACTIONS[index]
+            for name, values in others.items():
+                demo[name] = values[index]
+    return folder / "a.hdf5"
+
+
+@pytest.mark.parametrize(("name", "values"), [("mask", REAL), ("valid", REAL[..., None]), ("is_pad", ~REAL)])
+def test_robomimics_demonstrations_may_be_padded(tmp_path, name, values):
+    assert_real(robomimic(tmp_path, **{name: values}))
+
+
+def test_robomimics_masks_are_checked(tmp_path):
+    gap = REAL.copy()
+    gap[0, 2] = False
+    refused(robomimic(tmp_path, pad_mask=REAL), "demo_0/pad_mask")
+    refused(robomimic(tmp_path, mask=2 * REAL), "demo_0/mask")
+    refused(robomimic(tmp_path, mask=gap), "gap")
+    refused(robomimic(tmp_path, mask=0 * REAL), "length 0")
+
+
 def test_lengths_say_what_is_real(tmp_path):
     assert_real(saved(tmp_path, lengths=LENGTHS))
     longer = np.concatenate([OBSERVATIONS, OBSERVATIONS[:, :1]], axis=1)  # an observation after the last action

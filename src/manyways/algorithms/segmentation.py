@@ -64,7 +64,7 @@ def weight_of_step(errors: Floats, demonstrations: Demonstrations) -> float:
 
 
 def segment(demonstrations: Demonstrations, codes: int, seed: int) -> Segmentation:
-    """Return the likeliest segmentation into `codes` codes; the arguments are those of `Groups.fit`."""
+    """Return the likeliest segmentation into `codes` codes; the arguments are those of `find_groups`."""
     rng = np.random.default_rng(seed)
     inputs, actions = (normalized(values) for values in (demonstrations.vectors(), demonstrations.action_vectors()))
     weights = rng.standard_normal((inputs.shape[1], _FEATURES)) / np.sqrt(inputs.shape[1])

@@ -15,8 +15,8 @@ from manyways.algorithms.defaults import is_of_people
 from manyways.algorithms.segmentation import segment, weight_of_step
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.sog_bc import SOGBCTraining
+from manyways.clustering.competition import find_groups
 from manyways.clustering.constraints import Constraints
-from manyways.clustering.groups import Groups
 from manyways.clustering.mixture import renamed
 from manyways.demonstrations import Demonstrations
 from manyways.demonstrations.windows import window_and_chunk
@@ -83,7 +83,7 @@ class SegmentsTraining(SOGBCTraining):
         People's errors last, and `segment` would take each stretch of a movement for a mode.
         """
         demonstrations, size, seed = self.demonstrations, len(self._codes), self.settings.seed
-        groups = Groups.fit(demonstrations, size, seed) if is_of_people(demonstrations) else None
+        groups = find_groups(demonstrations, size, seed) if is_of_people(demonstrations) else None
         if groups is not None and groups.sure:
             path = np.repeat(groups.relative_nll(demonstrations).argmin(axis=1), demonstrations.lengths)
         else:

@@ -309,6 +309,8 @@ class WithoutCodes(Cloning):
         hidden: width of the network; that of SOG-BC unless given.
     """
 
+    learns_choices: ClassVar[bool] = False
+
     steps_per_batch: int | None = None
     hidden: int | None = None
 
@@ -318,6 +320,10 @@ class WithoutCodes(Cloning):
 
     def start(self, demonstrations: "Demonstrations", environment: Any = None) -> "Training":
         """Return training at its first iteration."""
+        from manyways.demonstrations.spaces import require_continuous
+
+        if not self.learns_choices:
+            require_continuous(demonstrations.action_space, self.name)
         from manyways.algorithms.without_codes import WithoutCodesTraining
 
         return WithoutCodesTraining(self, demonstrations)
@@ -337,6 +343,7 @@ class MDN(WithoutCodes):
 
     name: ClassVar[str] = "mdn"
     summary: ClassVar[str] = "A mixture of Gaussians at every step (Bishop 1994)."
+    learns_choices: ClassVar[bool] = True
 
     batches: ClassVar[dict[str, dict[str, Any]]] = _without_codes(1e-2, 4096)
 

@@ -26,6 +26,7 @@ from manyways.algorithms.defaults import require_few_codes, resolve
 from manyways.algorithms.details import choose_details
 from manyways.algorithms.settings import SOGBC
 from manyways.algorithms.training import WIDTH, CloningTraining, network_of_width, residual_settings
+from manyways.clustering.competition import find_groups
 from manyways.clustering.constraints import Constraints, best_codes
 from manyways.clustering.groups import Groups, nats_as_loss
 from manyways.clustering.initial_codes import continuous_codes
@@ -45,6 +46,7 @@ from manyways.search.factored import (
     part_losses,
     search_batch,
     search_trajectories,
+    stride_of,
     trajectory_losses,
 )
 
@@ -131,8 +133,9 @@ class SOGBCTraining(CloningTraining):
         elif self._last_codes is not None:
             start = torch.zeros_like(self._last_codes)
             generator = seeded_generator(self.settings.seed, 0)
+            stride = stride_of(self.demonstrations)
             self._last_codes, _ = search_trajectories(
-                self.network, self.demonstrations, self.settings.search, start, generator
+                self.network, self.demonstrations, self.settings.search, start, generator, stride
             )
 
     @property
@@ -328,7 +331,7 @@ class SOGBCTraining(CloningTraining):
         """Return the groups of similar trajectories, one for each code, or None; they are fitted once."""
         prior, wanted = self.settings.prior, self.settings.init == "clusters" and not self._continues
         if self._groups is None and isinstance(prior, Categorical) and wanted:
-            self._take_groups(Groups.fit(self.all_demonstrations, prior.size, self.settings.seed))
+            self._take_groups(find_groups(self.all_demonstrations, prior.size, self.settings.seed))
         return self._groups
 
     def _take_groups(self, groups: Groups | None) -> None:
@@ -368,7 +371,8 @@ class SOGBCTraining(CloningTraining):
             return Policy(network, prior, counts, groups=groups, start_gate=gate, novelty=novelty, **more)
         start = torch.zeros(len(demonstrations), prior.dimension, device=self.device)
         generator = seeded_generator(self.settings.seed, self.iteration)
-        codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator)
+        stride = stride_of(demonstrations)
+        codes, _ = search_trajectories(network, demonstrations, self.settings.search, start, generator, stride)
         self._measure_noise(network, codes)
         return Policy(network, prior, novelty=novelty, rotations=self.rotations, ensemble=self.ensemble)
 

@@ -73,6 +73,12 @@ def choices_of(space: Space) -> NDArray[np.int64] | None:
     return None
 
 
+def require_continuous(space: Space, algorithm: str) -> None:
+    """Raise `InputError` where actions are choices, which `algorithm` cannot learn."""
+    if choices_of(space) is not None:
+        raise InputError(f"{algorithm} cannot learn discrete actions, but an action is {space}; take sog-bc, bc or mdn")
+
+
 def box(size: int) -> spaces.Box:
     """Return the space of a vector of `size` real numbers."""
     return _unbounded((size,), np.float32)

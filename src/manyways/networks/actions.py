@@ -195,9 +195,3 @@ def make_actions(space: Space, chunk: int = 1) -> Actions:
     if space.shape is None or len(space.shape) != 1:
         raise InputError(f"an action is {space}; only vectors and choices can be learned: convert it")
     return ContinuousActions(space.shape[0], chunk, torch.float64 if space.dtype == np.float64 else torch.float32)
-
-
-def require_continuous(space: Space, algorithm: str) -> None:
-    """Raise `InputError` where actions are choices, which `algorithm` cannot learn."""
-    if choices_of(space) is not None:
-        raise InputError(f"{algorithm} cannot learn discrete actions, but an action is {space}; take sog-bc, bc or mdn")

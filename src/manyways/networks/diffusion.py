@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from manyways.demonstrations.spaces import Space
-from manyways.networks.actions import require_continuous
 from manyways.networks.base import linear_weights
 from manyways.networks.chunks import ChunkNetwork
 from manyways.networks.encoders import Encoder
@@ -62,7 +61,6 @@ class DiffusionNetwork(ChunkNetwork):
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        require_continuous(action_space, "diffusion")
         super().__init__(
             observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
         )

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from manyways.demonstrations.spaces import Space
-from manyways.networks.actions import require_continuous
 from manyways.networks.chunks import ChunkNetwork
 from manyways.networks.encoders import Encoder
 
@@ -42,7 +41,6 @@ class TransformerNetwork(ChunkNetwork):
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        require_continuous(action_space, self.kind)
         super().__init__(
             observation_space, action_space, encoder, window=window, chunk=chunk, executed=executed, seed=seed
         )

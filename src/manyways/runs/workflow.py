@@ -134,9 +134,12 @@ def train(
             environment = chosen.make_vec(settings.environments)
         try:
             with progress.section("getting ready"):
-                from manyways.algorithms.from_policy import as_learned_by  # it imports PyTorch, which errors need not
+                learned = demonstrations
+                if first_policy is not None:
+                    from manyways.algorithms.from_policy import as_learned_by  # it imports PyTorch
 
-                training = settings.start(as_learned_by(first_policy, demonstrations), environment)
+                    learned = as_learned_by(first_policy, demonstrations)
+                training = settings.start(learned, environment)
                 if first_policy is not None:
                     training.start_from(first_policy)
             # Those of the training say what followed from the demonstrations.

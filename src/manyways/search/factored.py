@@ -34,6 +34,8 @@ from manyways.search.settings import Search
 _HIDDEN_VALUES = 2**18  # steps x codes x hidden
 _ACTION_VALUES = 2**20  # steps x codes x action size
 _MOST_STEPS = 2**12
+# Codes of whole trajectories are searched in about so many steps of a large set; the median one keeps so many.
+_SEARCHED, _SEARCHED_OF_EACH = 2**20, 32
 # tanh is ±1 in float32 from 9 on, and exp(2 * 20) squared is still finite.
 _LARGEST_FEATURE = 20.0
 
@@ -83,6 +85,12 @@ def code_parts(network: PolicyNetwork, codes: Tensor) -> Tensor:
     """Return the parts of the sum of all codes with all details, (codes * details, hidden), a code's side by side."""
     parts = network.code(codes)
     return parts if network.details == 1 else (parts[:, None] + network.detail.weight.T).flatten(0, 1)
+
+
+def stride_of(demonstrations: Demonstrations) -> int:
+    """Return every how many steps codes of whole trajectories are searched; more than 1 in large sets only."""
+    most = int(np.median(demonstrations.lengths)) // _SEARCHED_OF_EACH
+    return max(1, min(demonstrations.steps // _SEARCHED, most))
 
 
 @torch.no_grad()

@@ -30,7 +30,6 @@ from manyways.algorithms.training import Training, ignored_columns
 from manyways.demonstrations import Demonstrations, spaces
 from manyways.demonstrations.observations import rows_of
 from manyways.errors import InputError
-from manyways.networks.actions import require_continuous
 from manyways.networks.checkpoints import add_prefix, fitting_checkpoint, load_moments, moments, take_prefix
 from manyways.networks.devices import seeded_layers
 from manyways.networks.normalization import take, to_tensors
@@ -62,9 +61,6 @@ class AdversarialTraining(Training):
         demonstrations: Demonstrations,
         environment: VectorEnv[Any, Any, Any],
     ) -> None:
-        require_continuous(demonstrations.action_space, settings.name)
-        if demonstrations.rotations:
-            raise InputError(f"{settings.name} cannot learn angles and quaternions; leave them out, or take sog-bc")
         if environment.num_envs != settings.environments:
             raise InputError(f"there are {environment.num_envs} environments; make {settings.environments}")
         for what, own, other in (

@@ -95,11 +95,16 @@ class Adversarial(Algorithm):
         self, demonstrations: "Demonstrations", environment: "VectorEnv[Any, Any, Any] | None" = None
     ) -> "Training":
         """Return training at its first iteration."""
-        from manyways.algorithms.adversarial.loop import AdversarialTraining
+        from manyways.demonstrations.spaces import require_continuous
 
         if environment is None:
             raise InputError(f"{self.name} runs environments; give it a vector environment, or a task by --task NAME")
         require_prior(self)
+        require_continuous(demonstrations.action_space, self.name)
+        if demonstrations.rotations:
+            raise InputError(f"{self.name} cannot learn angles and quaternions; leave them out, or take sog-bc")
+        from manyways.algorithms.adversarial.loop import AdversarialTraining
+
         return AdversarialTraining(self, self.method, demonstrations, environment)
 
 

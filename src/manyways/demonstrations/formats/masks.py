@@ -35,7 +35,7 @@ def require_clear(path: Path, shapes: Mapping[str, tuple[int, ...]], steps: tupl
 
 
 def of_mask(path: Path, name: str, values: NDArray[Any], steps: tuple[int, ...]) -> Bools:
-    """Return which steps are real, (trajectories, steps), from an array of one of `NAMES`.
+    """Return which steps are real, (trajectories, steps), from an array of one of `NAMES`, perhaps below a group.
 
     Raises:
         InputError: it has another shape, other values than 0 and 1, or a gap in a trajectory.
@@ -47,7 +47,7 @@ def of_mask(path: Path, name: str, values: NDArray[Any], steps: tuple[int, ...])
     odd = np.ones(steps, bool) if values.dtype.kind not in "biuf" else ~np.isin(values, (0, 1))
     if odd.any():
         raise InputError(f"{name} in {path} has the value {values[odd][0]}; give 0 and 1 (or False and True) alone")
-    real: Bools = values.astype(bool) ^ (name in PADDING)
+    real: Bools = values.astype(bool) ^ (name.rpartition("/")[2] in PADDING)
     begins = (np.diff(real, axis=1, prepend=False) & real).sum(axis=1)
     if (begins > 1).any():
         raise InputError(

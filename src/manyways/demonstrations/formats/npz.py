@@ -105,7 +105,7 @@ def _own(archive: "Arrays", stored: int) -> Contents:
         )
         for name in names
     }
-    choices = tuple(int(count) for count in archive.read("choices")) if "choices" in archive.headers else None
+    choices = _choices(path, archive.read("choices")) if "choices" in archive.headers else None
     return Contents(
         path,
         entries,
@@ -119,6 +119,13 @@ def _own(archive: "Arrays", stored: int) -> Contents:
         ignored=ignored,
         stored=stored,
     )
+
+
+def _choices(path: Path, values: NDArray[Any]) -> tuple[int, ...]:
+    """Return how many choices each part of an action has; of a single part also as a single number."""
+    if values.ndim > 1 or values.dtype.kind not in "iuf" or (values != np.round(values)).any():
+        raise InputError(f"choices in {path} are {values.tolist()}; give a whole number for each part of an action")
+    return tuple(int(count) for count in np.atleast_1d(values))
 
 
 def _about(archive: "Arrays") -> dict[str, Any]:

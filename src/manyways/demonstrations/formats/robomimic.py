@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import hdf5
+from manyways.demonstrations.formats import hdf5, masks
 from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, column_names, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import require_package
@@ -55,7 +55,8 @@ def contents(path: Path) -> Iterator[Contents]:
         names["actions"] = "actions"
         for demo, own in arrays.items():
             _require_alike(path, demo, own, demos[0], first, names)
-        lengths = np.array([arrays[demo]["actions"].shape[0] for demo in demos], dtype=np.int64)
+        real = [_real_steps(path, demo, arrays[demo]) for demo in demos]
+        lengths = np.array([steps.stop - steps.start for steps in real], dtype=np.int64)
 
         def read(chosen: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
             return {
@@ -63,9 +64,9 @@ def contents(path: Path) -> Iterator[Contents]:
                     [
                         without_last(
                             hdf5.read_array(arrays[demos[index]][names[name]], path),
-                            int(lengths[index]),
+                            arrays[demos[index]]["actions"].shape[0],
                             f"{name} of {demos[index]} in {path}",
-                        )
+                        )[real[index]]
                         for index in episodes
                     ]
                 )
@@ -85,7 +86,8 @@ def contents(path: Path) -> Iterator[Contents]:
         named = tuple(own_names.tolist()) if len(set(own_names)) == len(demos) else tuple(demos)
         known |= {f"mask {name}": np.isin(np.arange(len(demos)), part) for name, part in parts.items()}
         tops = dict.fromkeys(name.split("/")[0] for name in first)
-        ignored = [f"{name} of each demonstration" for name in tops if name not in {"obs", *_KNOWN, *names}]
+        read_too = {"obs", *_KNOWN, *masks.NAMES, *names}
+        ignored = [f"{name} of each demonstration" for name in tops if name not in read_too]
         ignored += [f"data/{name}" for name in file["data"] if name not in demos]
         yield Contents(
             path,
@@ -123,6 +125,21 @@ def _require_alike(
                 f"{name} has shape {shape} in {demo} of {path}, but {first[full].shape} in {first_demo}; "
                 "make them alike"
             )
+
+
+def _real_steps(path: Path, demo: str, own: dict[str, Any]) -> slice:
+    """Return which steps of a demonstration are no padding; a mask beside its actions says it."""
+    count = int(own["actions"].shape[0])
+    found = [name for name in masks.NAMES if name in own]
+    others = [name for name in own if name not in found and "/" not in name]
+    shapes = {f"{demo}/{name}": (1, *own[name].shape) for name in others}
+    masks.require_clear(path, shapes, (1, count))
+    real = np.ones(count, bool)
+    for name in found:
+        values = hdf5.read_array(own[name], path)[None]
+        real &= masks.of_mask(path, f"{demo}/{name}", values, (1, count))[0]
+    first = int(real.argmax())
+    return slice(first, first + int(real.sum()))
 
 
 def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
