@@ -129,6 +129,24 @@ def wrapping_cells() -> Cells:
     return ["the heading is learned as", "boats that arrive", "each seed"], lines
 
 
+def guard_cells() -> Cells:
+    """Return how often the guard calls fresh demonstrated steps too far, and those with a column that is moved."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in _rows("guard"):
+        groups.setdefault((row["set"], row["count"]), []).append(row)
+    lines = []
+    levels = list(next(iter(groups.values()))[0]["false_alarms"])
+    for (name, count), found in groups.items():
+        shares = [
+            f"{statistics.mean(row[what][level] for row in found):.{digits}%}"
+            for what, digits in (("false_alarms", 1), ("noticed", 0))
+            for level in levels
+        ]
+        lines.append([name, str(count), *shares])
+    heads = [f"{what} at {level}" for what in ("false alarms", "noticed") for level in levels]
+    return ["set", "demonstrations", *heads], lines
+
+
 def constant_cells() -> Cells:
     """Return what each rule and constant of counting and grouping is worth; those alone that were changed."""
     lines = []
@@ -172,6 +190,7 @@ REPORTED: dict[str, Callable[[], Cells]] = {
     "pusht": pusht_cells,
     "mode-constants": constant_cells,
     "wrapping": wrapping_cells,
+    "guard": guard_cells,
     "modes": lambda: grouping_cells(reported()),
     "modes-counted": lambda: counting_cells(reported()),
     "modes-sureness": lambda: sureness_cells(reported()),

@@ -93,6 +93,7 @@ SMALLEST = {
         *("circles", "--algorithms", "sog-bc", "mdn", "--seeds", 0, "--episodes", 6, "--settings", '{"iterations": 3}'),
         *("--runs", "OUT/runs", "--results", "OUT/results"),
     ),
+    "guard": ("--sets", "reach", "push", "--counts", 10, "--variants", 1, "--out", "OUT/guard.json"),
     "wrapping": ("--counts", 6, "--seeds", 0, "--iterations", 3, "--episodes", 3, "--out", "OUT/wrapping.json"),
     "throughput": ("--rounds", 1, "--trajectories", 20, "--most-codes", 2, "--most-trajectories", 100, "--out", "OUT"),
 }

@@ -8,17 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations import spaces
 from manyways.errors import InputError
+from manyways.evaluation.observing import as_action, observed_by, require_fit
 from manyways.evaluation.rollouts import FIRST_SEED
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.tasks.any_environment import Environment, Success, make_environment, name_of
-from manyways.tasks.spaces import require_supported, within
 
 USUAL_SUCCESS = ("is_success", "success")  # names in `info` that mean it where nothing is asked for
 _NORMAL = 1.959964  # the normal distribution's quantile at 97.5%
@@ -248,54 +246,6 @@ class _Roller:
             raise InputError(
                 f"{self._name} failed ({type(error).__name__}: {error}); mend the environment or its arguments"
             ) from error
-
-
-def require_fit(policy: Policy, env: Any, name: str) -> None:
-    """Raise `InputError` unless the policy can observe and act in the environment."""
-    own, other = policy.observation_space, env.observation_space
-    if not _fits(own, other):
-        raise InputError(
-            f"{name} observes {_described(other)}, but the policy {spaces.describe(own)}; use the environment of the "
-            "demonstrations, or wrap it so that it observes the same"
-        )
-    if isinstance(env.action_space, gym.spaces.Discrete) and env.action_space.start:
-        require_supported(own, env.action_space, name)
-    if not spaces.fits(policy.action_space, env.action_space):
-        raise InputError(
-            f"an action of {name} is {_described(env.action_space)}, but the policy's is "
-            f"{spaces.describe(policy.action_space)}; use the environment of the demonstrations, or wrap it"
-        )
-
-
-def _fits(own: Any, other: Any) -> bool:
-    """Whether a policy can observe `own` of an environment that observes `other`; further entries have no use."""
-    if isinstance(own, gym.spaces.Dict):
-        return isinstance(other, gym.spaces.Dict) and all(
-            name in other.spaces and _fits(space, other[name]) for name, space in own.items()
-        )
-    if isinstance(other, gym.spaces.Dict) or own.shape is None or other.shape is None:
-        return False
-    return bool(own.shape == other.shape or (other.shape == () and own.shape == (1,)))
-
-
-def _described(space: Any) -> str:
-    try:
-        return spaces.describe(space)
-    except (AttributeError, TypeError):
-        return str(space)
-
-
-def as_action(space: Any, action: Any) -> Any:
-    """Return a policy's action as the environment of this action space takes it."""
-    action = within(space, np.asarray(action)[None])[0]
-    return int(action) if isinstance(space, gym.spaces.Discrete) else action.astype(space.dtype)
-
-
-def observed_by(observation: Any, space: Any) -> Any:
-    """Return what the policy observes of an environment's observation, in the shape that it knows."""
-    if isinstance(space, gym.spaces.Dict):
-        return {name: observed_by(observation[name], part) for name, part in space.items()}
-    return np.asarray(observation).reshape(space.shape)
 
 
 def _line(policy: Policy, code: str | None, episodes: list[_Episode], judged: bool) -> CodeEvaluation:

@@ -4,6 +4,10 @@ The distance is that to the nearest of a bounded number of demonstrated steps, i
 observation. They are chosen one after the other, each the farthest from those before (Gonzalez 1985), so that they
 cover what was demonstrated. What a distance means is measured on trajectories that none of them is from: the held-out
 ones, or, where these are few, each fifth of the trajectories against references from the others.
+
+The steps of a trajectory are alike, so the last of the measured distances are those of a few trajectories. There the
+tail of a power law takes their place. The greatest distances of the trajectories say its exponent (Hill 1975; Weissman
+1978).
 """
 
 import warnings
@@ -29,7 +33,9 @@ _STEPS = 10_000  # at most, drawn at random, from which references are chosen an
 _VALUES = 2**20  # of their features at most
 _KEPT = 1001  # distances that are kept, evenly spaced among the sorted ones
 _PARTS = 5  # of the trajectories, where few are held out
-_ENOUGH = 10  # held-out trajectories; fewer say little of further ones
+_ENOUGH = 100  # held-out trajectories; fewer say little of further ones
+_TAIL = 0.1  # share of the trajectories, those with the greatest distances, from which the tail is measured
+_LEAST_TAIL = 3  # of them
 _AT_ONCE = 1024  # observations in memory
 
 
@@ -39,7 +45,8 @@ class Novelty:
 
     Attributes:
         references: (references, features), demonstrated ones.
-        distances: (distances,), of other demonstrated ones from them, in ascending order.
+        distances: (distances,), how far other ones are from them that are demonstrated, at evenly spaced shares of the
+            steps, in ascending order.
     """
 
     references: Floats
@@ -63,20 +70,17 @@ class Novelty:
         found = [_features(features_of, some) for some in sets]
         if held_out is not None and len(held_out) >= _ENOUGH:
             references = _spread(found[0][0])
-            measured = [cls(references, np.zeros(0)).distance(found[1][0])]
+            distances, owners = cls(references, np.zeros(0)).distance(found[1][0]), found[1][1]
         else:
             features = np.concatenate([own for own, _ in found])
             owners = np.concatenate([own + number * len(demonstrations) for number, (_, own) in enumerate(found)])
-            references, part, measured = _spread(features), owners % _PARTS, []
-            for number in np.unique(part):
-                others = features[part != number]
-                if len(others):
-                    measured.append(cls(_spread(others), np.zeros(0)).distance(features[part == number]))
-            if not measured:
+            references, part, distances = _spread(features), owners % _PARTS, np.empty(len(features), np.float32)
+            if (part == part[0]).all():
                 return None
-        distances = np.sort(np.concatenate(measured))
-        kept = np.linspace(0, len(distances) - 1, min(_KEPT, len(distances))).round().astype(np.int64)
-        return cls(references, distances[kept].astype(np.float32))
+            for number in np.unique(part):
+                own = part == number
+                distances[own] = cls(_spread(features[~own]), np.zeros(0)).distance(features[own])
+        return cls(references, _quantiles(distances.astype(np.float64), owners).astype(np.float32))
 
     def distance(self, features: Floats) -> Floats:
         """Return the distance to the nearest reference, (n,), in standard deviations, of features (n, features)."""
@@ -125,6 +129,29 @@ class Guard:
         if self.refuses:
             raise NovelObservationError(text)
         warnings.warn(text, stacklevel=4)
+
+
+def _quantiles(distances: Floats, owners: NDArray[np.int64]) -> Floats:
+    """Return the distances (steps,) of further steps at `_KEPT` evenly spaced shares of them, ascending.
+
+    Args:
+        distances: of steps.
+        owners: (steps,), their trajectories.
+    """
+    shares = (np.arange(_KEPT) + 0.5) / _KEPT
+    found = np.quantile(distances, shares)
+    greatest = np.full(int(owners.max()) + 1, -np.inf)
+    np.maximum.at(greatest, owners, distances)
+    greatest = np.sort(greatest[np.isfinite(greatest)])[::-1]
+    tail = max(_LEAST_TAIL, round(_TAIL * len(greatest)))
+    if len(greatest) <= tail or greatest[tail] <= 0:
+        return found
+    begin = greatest[tail]
+    beyond = float((distances > begin).mean())
+    slope = float(np.log(greatest[:tail] / begin).mean())  # the exponent's inverse
+    last = 1 - shares < beyond
+    found[last] = np.maximum(begin * (beyond / (1 - shares[last])) ** slope, begin)
+    return np.maximum.accumulate(found)
 
 
 def _features(features_of: "Callable[[Any], Floats]", some: "Demonstrations") -> tuple[Floats, NDArray[np.int64]]:

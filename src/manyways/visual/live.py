@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from manyways.errors import InputError
-from manyways.evaluation.environments import as_action, observed_by, require_fit
+from manyways.evaluation.observing import as_action, observed_by, require_fit
 from manyways.latents import Categorical
 from manyways.policies.policy import Policy
 from manyways.tasks.any_environment import make_environment
