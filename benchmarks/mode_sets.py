@@ -196,6 +196,29 @@ def one_mode(seed: int) -> Drawn:
     return _measured(rng, paths), np.zeros(count, np.int64)
 
 
+def gripper(seed: int) -> Drawn:
+    """Modes differ in the way around something; a gripper, which has no noise, closes before the end of each.
+
+    Trajectories have many lengths, so what is computed of the gripper's columns has few values, in any distances.
+    """
+    rng = _random("gripper", seed)
+    modes, late = int(rng.integers(2, 6)), rng.uniform(0.6, 0.95)
+    labels, varies = _labels(rng, modes, _size(rng, 30, 200)), 0.03 * float(rng.random() < 0.5)
+    pairs = []
+    for label in labels:
+        steps, angle = int(rng.integers(40, 90)), 2 * np.pi * label / modes
+        along = np.linspace(0, 1, steps)
+        start, goal = 0.1 * rng.normal(size=3), np.array([3.0, 0, 0]) + 0.1 * rng.normal(size=3)
+        path = start + along[:, None] * (goal - start)
+        path[:, 1:] += np.sin(np.pi * along)[:, None] * [np.cos(angle), np.sin(angle)]
+        path += 0.01 * rng.normal(size=path.shape)
+        width = 0.04 * (along < late + varies * rng.normal())
+        states = np.hstack([path, width[:, None], -width[:, None], np.tile(goal, (steps, 1))])
+        actions = np.gradient(path, axis=0) * 20 + 0.02 * rng.normal(size=path.shape)
+        pairs.append((states, np.hstack([actions, np.sign(width - 0.02)[:, None]])))
+    return Demonstrations.from_arrays(pairs), labels
+
+
 def quaternions(seed: int) -> Drawn:
     """Modes differ in the orientation that one turns to. It is a quaternion q, or -q, which means the same.
 
@@ -431,6 +454,7 @@ SETS: dict[str, Kind] = {
     "any heading": Kind(any_heading, _each(_turns)),
     "unequal": Kind(unequal, _each(_curve)),
     "one mode": Kind(one_mode, _each(_curve)),
+    "gripper": Kind(gripper, _each(lambda states, actions: _curve(states[:, :3], actions)[:, 1:])),
     "quaternions": Kind(quaternions, _each(lambda states, actions: np.outer(states[-1, :4], states[-1, :4]))),
     "quaternions, declared": Kind(declared_quaternions, _each(lambda states, actions: states[-1, 3:])),
     "many modes": Kind(many_modes, _each(_curve)),

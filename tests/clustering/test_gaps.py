@@ -62,3 +62,20 @@ def test_several_gaps_of_which_none_is_sure_are_sure_together():
     chance, place = surest_gaps_together(numbers)
     assert chance[0] < np.log(LEVEL)
     assert np.sum(numbers < place[0]) % 4 == 0
+
+
+def test_numbers_of_few_values_in_any_distances_have_no_gap():
+    rng = np.random.default_rng(0)
+    # How long a gripper was closed, as a share of the steps: few values, which rounding makes nearly equal.
+    steps = rng.integers(40, 90, 100)
+    spread = np.sqrt((shut := np.ceil(0.9 * steps) / steps) * (1 - shut))
+    spread += 1e-17 * rng.normal(size=100)
+    chances, _ = surest_gaps(spread[:, None])
+    assert chances[0] > np.log(0.05)
+
+
+def test_two_groups_of_few_values_have_a_gap():
+    values = np.repeat([0.0, 0.1, 0.2, 5.0, 5.1, 5.2], 5)[:, None]
+    chances, places = surest_gaps(values)
+    assert chances[0] < np.log(1e-3)
+    assert 0.2 < places[0] < 5

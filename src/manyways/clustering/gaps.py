@@ -113,11 +113,19 @@ def _numbers(least: int, most: int) -> list[int]:
 
 
 def _without_ties(columns: Floats) -> Floats:
-    """Return columns with noise of half a unit where rounding to a unit has made some numbers equal."""
+    """Return columns with noise where rounding to a unit, or a switch's whole steps, made some numbers equal.
+
+    The noise of a number is half the distance to the nearest other one, and half the median such distance at most.
+    """
     spread = np.array(columns, np.float64)
     rng = np.random.default_rng(0)
     for column in spread.T:
-        distinct = np.unique(column)
-        if 1 < len(distinct) < len(column):
-            column += rng.uniform(-0.5, 0.5, len(column)) * np.diff(distinct).min()
+        order = np.argsort(column, kind="stable")
+        ordered = column[order]
+        begins = np.append(True, np.diff(ordered) > _SAME * (ordered[-1] - ordered[0]))
+        if 1 < begins.sum() < len(column):
+            apart = np.diff(ordered[begins])
+            nearest = np.minimum(np.append(apart, np.inf), np.append(np.inf, apart))
+            unit = np.minimum(nearest, np.median(apart))[begins.cumsum() - 1]
+            column[order] += rng.uniform(-0.5, 0.5, len(column)) * unit
     return spread
