@@ -252,7 +252,8 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
                 f"{name} in {contents.path} holds no numbers and no pictures of three colours, one a step; choose "
                 f"among {listed(list(entries))}"
             )
-        source, place = (name, None) if name in entries else _column(entries, name)
+        called = name if name in entries else _own_name(contents, name, what)
+        source, place = (called, None) if called in entries else _column(entries, called)
         if source is None:
             known = [label for each, entry in entries.items() for label in (entry.columns or (each,))]
             raise InputError(f"{contents.path} has no {what} {name!r}; it has {listed(known, 40)}: check the name")
@@ -266,6 +267,16 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
         before = chosen.get(source, [])
         chosen[source] = None if place is None or before is None else [*before, place]
     return chosen
+
+
+def _own_name(contents: Contents, name: str, what: str) -> str:
+    """Return the name of a column in the file, where it is called by its place in the array `what`."""
+    array, dot, place = name.partition(".")
+    usual = contents.observations if what == "observations" else contents.actions
+    alone = (
+        contents.form == "array" and len(usual) == 1 and array == what and _column(contents.entries, name)[0] is None
+    )
+    return f"{usual[0]}{dot}{place}" if alone else name
 
 
 def _column(entries: Mapping[str, Entry], name: str) -> tuple[str | None, int | None]:
