@@ -11,7 +11,20 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from data_sets import ACTIONS, BOTH, ENDS, LENGTHS, MAKERS, flat_arrays, frame, imitation, joined, refused, robomimic
+from data_sets import (
+    ACTIONS,
+    BOTH,
+    ENDS,
+    LENGTHS,
+    MAKERS,
+    RNG,
+    flat_arrays,
+    frame,
+    imitation,
+    joined,
+    refused,
+    robomimic,
+)
 
 from manyways import Demonstrations, InputError, WriteError
 from manyways.demonstrations.formats import arrays
@@ -396,6 +409,25 @@ def test_entries_of_flat_files_that_are_not_read_are_named_and_may_be_chosen(tmp
     np.testing.assert_array_equal(some.observations[:, :2], joined(BOTH)[:, [3, 0]])
     with pytest.raises(InputError, match="has no observations 'terminals'"):
         Demonstrations.load(path, observations=["terminals"])
+
+
+def test_entries_of_an_npz_that_are_not_read_may_be_chosen(tmp_path):
+    forces = RNG.normal(size=(12, 3))
+    flat = {"observations": joined(BOTH), "actions": joined(ACTIONS), "force": forces, "infos": np.ones(7)}
+    np.savez(tmp_path / "a.npz", **flat, lengths=LENGTHS)
+    with pytest.warns(UserWarning, match="also holds force, infos, which are not used"):
+        np.testing.assert_array_equal(Demonstrations.load(tmp_path / "a.npz").observations, joined(BOTH))
+    chosen = Demonstrations.load(tmp_path / "a.npz", observations=["force.2", "observations.1"], episodes="1:")
+    np.testing.assert_allclose(chosen.observations, np.c_[forces[5:, 2], joined(BOTH)[5:, 1]], rtol=1e-6)
+    with pytest.raises(
+        InputError,
+        match=r"infos in .* holds no numbers and no pictures .*, one a step, so it is not read; choose among",
+    ):
+        Demonstrations.load(tmp_path / "a.npz", observations=["infos"])
+    padded = {name: flat[name].reshape(3, 4, -1) for name in ("observations", "actions", "force")}
+    np.savez(tmp_path / "b.npz", **padded)
+    chosen = Demonstrations.load(tmp_path / "b.npz", observations=["force"])
+    np.testing.assert_allclose(chosen.observations, forces, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["terminals", "dones", "episode_starts"])

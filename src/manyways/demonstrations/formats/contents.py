@@ -249,8 +249,8 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
     for name in names:
         if name in contents.ignored and name not in entries:
             raise InputError(
-                f"{name} in {contents.path} holds no numbers and no pictures of three colours, one a step; choose "
-                f"among {listed(list(entries))}"
+                f"{name} in {contents.path} holds no numbers and no pictures of three colours, one a step, so it is "
+                f"not read; choose among {listed(list(entries))}"
             )
         called = name if name in entries else _own_name(contents, name, what)
         source, place = (called, None) if called in entries else _column(entries, called)
