@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def test_a_run_remembers_what_was_taken_of_its_data(command, tmp_path, robomimic
     assert code == 0
     assert "19 trajectories" in out
     assert "operator: " in out
-    assert "observation arm.1" in out
+    assert re.search(r"observations:.* arm\.1 .*actions:", out, re.DOTALL)
     assert f"manyways train {robomimic} --observations arm grip --episodes train --exclude demo_3 --modes K" in out
     assert command("train", robomimic, *options, "--modes", 2, "--out", run, "--iterations", 300)[0] == 0
     taken = {"observations": ["arm", "grip"], "episodes": "train", "exclude": ["demo_3"]}
@@ -76,7 +77,9 @@ def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     assert not (tmp_path / "run").exists()
     code, out, _ = command("inspect", robomimic)
     assert "not finite" in out
-    assert "Training would refuse 1 of 25 trajectories; leave out" in " ".join(out.split())
+    assert "Training would refuse 1 of 25 trajectories: observations have nan in trajectory 24 (demo_24)" in " ".join(
+        out.split()
+    )
     assert f"manyways train {robomimic} --drop-bad --modes K" in " ".join(out.split())
     code, out, _ = command("inspect", robomimic, "--episodes", "24")
     assert "no trajectory is good" in " ".join(out.split())
@@ -84,6 +87,31 @@ def test_bad_trajectories_are_named_and_dropped(command, tmp_path, robomimic):
     assert "Next" not in out
     assert command("train", robomimic, "--drop-bad", "--modes", 2, "--out", tmp_path / "run", *QUICK)[0] == 0
     assert command("modes", tmp_path / "run")[0] == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["inspect", "train"])
+def test_all_bad_trajectories_are_listed_at_once(command, tmp_path, name):
+    observations = np.zeros((13, 2))
+    observations[[3, 7], [0, 1]] = np.nan, np.inf
+    np.savez(tmp_path / "a.npz", observations=observations, actions=np.zeros((13, 1)), lengths=[5, 3, 4, 1])
+    rest = ("--modes", 2, "--out", tmp_path / "run") if name == "train" else ()
+    code, _, error = command(name, tmp_path / "a.npz", *rest)
+    assert code == 2
+    assert error.startswith(
+        "manyways: observations have nan in trajectory 0, step 3, column 0; observations have inf in trajectory 1, "
+        "step 2, column 1; trajectory 3 has length 1; leave out"
+    )
+    assert "--drop-bad" in error
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "x" * 300), ("modes", "x" * 300), ("report", "x" * 300)])
+def test_a_path_that_is_too_long_is_one_sentence(command, arguments):
+    code, _, error = command(*arguments)
+    assert code == 2
+    assert error.startswith("manyways: xxx")
+    assert "File name too long" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.filterwarnings("ignore")

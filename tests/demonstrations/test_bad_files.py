@@ -1,6 +1,7 @@
 """Damaged, foreign and hostile files of every format: one sentence, nothing run, nothing read from elsewhere."""
 
 import contextlib
+import os
 import shutil
 import sys
 import zipfile
@@ -10,7 +11,20 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from data_sets import ENDS, LENGTHS, MAKERS, flat_arrays, frame, imitation, refused, robomimic
+from data_sets import (
+    ACTIONS,
+    BOTH,
+    ENDS,
+    LENGTHS,
+    MAKERS,
+    RNG,
+    flat_arrays,
+    frame,
+    imitation,
+    joined,
+    refused,
+    robomimic,
+)
 
 from manyways import Demonstrations, InputError, WriteError
 from manyways.demonstrations.formats import arrays
@@ -89,8 +103,10 @@ ROBOMIMIC = {
     "numbers in another file": (raw_storage, "actions in .* keeps its numbers in another file"),
     "numbers in other files": (virtual, "actions in .* keeps its numbers in another file"),
     "more than memory": (claimed, "would need .* of memory"),
-    "a mask of others": (lambda f: replaced(f, "mask/better", np.array([b"demo_9"])), "mask/better in .* names demo_9"),
-    "a long mask": (lambda f: replaced(f, "mask/better", np.array([b"demo_0"] * 9)), "mask/better in .* names 9 of 3"),
+    "a long mask": (
+        lambda f: replaced(f, "mask/better", np.zeros(10**6 + 1, "S1")),
+        "mask/better in .* names 1,000,001 of 3",
+    ),
     "a mask that is no group": (
         lambda f: replaced(f, "mask", np.ones(3)),
         "mask in .* is an array; make a group of it",
@@ -125,11 +141,11 @@ def test_what_is_not_read_of_a_robomimic_file_is_named(tmp_path):
         file["data/loose"] = np.ones((5, 2))
         for demo in ("demo_0", "demo_2", "demo_10"):
             file[f"data/{demo}/next_obs/arm"] = file[f"data/{demo}/next_obs/grip"] = np.ones(3)
-            file[f"data/{demo}/mask"] = np.ones(3)
+            file[f"data/{demo}/goal"] = np.ones(3)
 
     path = edited_hdf5(tmp_path, change)
     message = (
-        "also holds mask of each demonstration, next_obs of each demonstration, data/loose, image, which are not used"
+        "also holds goal of each demonstration, next_obs of each demonstration, data/loose, image, which are not used"
     )
     with pytest.warns(UserWarning, match=message):
         assert len(Demonstrations.load(path)) == 3
@@ -138,6 +154,21 @@ def test_what_is_not_read_of_a_robomimic_file_is_named(tmp_path):
 def test_a_mask_that_names_a_demonstration_twice_takes_it_once(tmp_path):
     path = edited_hdf5(tmp_path, lambda file: replaced(file, "mask/better", np.array([b"demo_0", b"demo_0"])))
     assert Demonstrations.load(path, episodes="better").identities == ("demo_0",)
+
+
+def test_a_filter_key_may_name_demonstrations_that_were_deleted(tmp_path):
+    better = np.array([b"demo_9", b"demo_10", b"demo_8", b"demo_0", *[b"demo_7"] * 4])
+    path = edited_hdf5(tmp_path, lambda file: replaced(file, "mask/better", better))
+    message = "mask/better in .* names demo_9, demo_8, demo_7, which data/ has not; they are passed over"
+    with pytest.warns(UserWarning, match=message):
+        assert len(Demonstrations.load(path)) == 3
+    with pytest.warns(UserWarning, match=message):
+        assert Demonstrations.load(path, episodes="better").identities == ("demo_10", "demo_0")
+    with h5py.File(path, "a") as file:
+        replaced(file, "mask/better", np.array([b"demo_9"]))
+    assert len(Demonstrations.load(path)) == 3
+    with pytest.raises(InputError, match=r"no episode of .* is left by the selection"):
+        Demonstrations.load(path, episodes="better")
 
 
 def table(folder, change):
@@ -368,9 +399,62 @@ def test_sizes_of_flat_arrays_are_checked_before_their_ends_are_read(tmp_path):
     refused(tmp_path / "a.hdf5", "actions of .* GB, which is no real data|actions of .* would need .* of memory")
 
 
-def test_entries_of_flat_files_that_are_not_read_are_named(tmp_path):
+def test_entries_of_flat_files_that_are_not_read_are_named_and_may_be_chosen(tmp_path):
+    path = MAKERS["d4rl"](tmp_path)
     with pytest.warns(UserWarning, match="also holds infos/qpos, which are not used"):
-        Demonstrations.load(MAKERS["d4rl"](tmp_path))
+        Demonstrations.load(path)
+    chosen = Demonstrations.load(path, observations=["infos/qpos"], episodes="2,0")
+    np.testing.assert_array_equal(chosen.observations, joined([BOTH[2], BOTH[0]]))
+    some = Demonstrations.load(path, observations=["infos/qpos.3", "observations.0", "rewards"])
+    np.testing.assert_array_equal(some.observations[:, :2], joined(BOTH)[:, [3, 0]])
+    with pytest.raises(InputError, match="has no observations 'terminals'"):
+        Demonstrations.load(path, observations=["terminals"])
+
+
+def test_entries_of_an_npz_that_are_not_read_may_be_chosen(tmp_path):
+    forces = RNG.normal(size=(12, 3))
+    flat = {"observations": joined(BOTH), "actions": joined(ACTIONS), "force": forces, "infos": np.ones(7)}
+    np.savez(tmp_path / "a.npz", **flat, lengths=LENGTHS)
+    with pytest.warns(UserWarning, match="also holds force, infos, which are not used"):
+        np.testing.assert_array_equal(Demonstrations.load(tmp_path / "a.npz").observations, joined(BOTH))
+    chosen = Demonstrations.load(tmp_path / "a.npz", observations=["force.2", "observations.1"], episodes="1:")
+    np.testing.assert_allclose(chosen.observations, np.c_[forces[5:, 2], joined(BOTH)[5:, 1]], rtol=1e-6)
+    with pytest.raises(
+        InputError,
+        match=r"infos in .* holds no numbers and no pictures .*, one a step, so it is not read; choose among",
+    ):
+        Demonstrations.load(tmp_path / "a.npz", observations=["infos"])
+    padded = {name: flat[name].reshape(3, 4, -1) for name in ("observations", "actions", "force")}
+    np.savez(tmp_path / "b.npz", **padded)
+    chosen = Demonstrations.load(tmp_path / "b.npz", observations=["force"])
+    np.testing.assert_allclose(chosen.observations, forces, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["terminals", "dones", "episode_starts"])
+def test_flags_that_mark_no_end_are_pointed_out(tmp_path, name):
+    path = tmp_path / "a.npz"
+    np.savez(path, observations=joined(BOTH), actions=joined(ACTIONS), **{name: np.zeros(12, bool)})
+    with pytest.warns(UserWarning, match=f"{name} in .* mark no end, so its 12 steps are one trajectory"):
+        assert Demonstrations.load(path).lengths.tolist() == [12]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.hdf5", "a"])
+def test_what_is_no_file_and_no_folder_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    refused(tmp_path / name, "is no file and no folder, but a pipe or a device, say; copy its data to a file")
+
+
+@pytest.mark.parametrize("kind", ["folder of csv", "npy", "LeRobot 3"])
+def test_a_pipe_in_a_folder_is_not_opened(tmp_path, kind):
+    path = MAKERS[kind](tmp_path)
+    file = files_below(path)[-1] if kind != "LeRobot 3" else next(path.glob("data/**/*.parquet"))
+    file.unlink()
+    os.mkfifo(file)
+    refused(path, "is a pipe or a device, not a file; copy its data to a file")
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path):
+    refused("x" * 300, r"^x{100}\.\.\. cannot be a path or cannot be looked at .*; check it$")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_demonstrations_and_summary_agree_on_constant_columns():
     demonstrations = Demonstrations.from_arrays([(observations, actions)])
     assert demonstrations.ignored_columns == ("observations 1", "actions 1")
     constant = [column.name for column in summarise(demonstrations).columns if column.constant]
-    assert constant == ["observation 1", "action 1"]
+    assert constant == ["observations.1", "actions.1"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -173,10 +173,28 @@ def test_bad_trajectories_are_listed_at_once_and_left_out_on_request(tmp_path):
         Demonstrations.load(tmp_path / "a.npz", drop_bad=True, exclude=["two"])
 
 
+def test_bad_trajectories_are_called_by_their_place_in_the_file(tmp_path):
+    arrays = {"observations": broken(), "actions": np.ones((12, 2)), "lengths": [5, 3, 4]}
+    np.savez(tmp_path / "a.npz", **arrays, identities=["one", "two", "three"])
+    message = r"observations have inf in trajectory 2 \(three\), step 1, column 2"
+    with pytest.raises(InputError, match=message):
+        Demonstrations.load(tmp_path / "a.npz", episodes="1:")
+    with pytest.warns(UserWarning, match=message):
+        Demonstrations.load(tmp_path / "a.npz", exclude=["one"], drop_bad=True)
+
+
+def test_short_trajectories_do_not_hide_the_others():
+    pairs = [(np.full((3, 1), value), np.zeros((3, 1))) for value in (0.0, np.nan, np.inf)]
+    message = "have nan in trajectory 1, step 0.*have inf in trajectory 2, step 0.*; trajectory 3 has length 1;"
+    with pytest.raises(InputError, match=message):
+        Demonstrations.from_arrays([*pairs, (np.zeros((1, 1)), np.zeros((1, 1)))])
+
+
 def test_many_bad_trajectories_are_counted(tmp_path):
     np.savez(tmp_path / "a.npz", observations=np.full((1000, 2, 1), np.nan), actions=np.ones((1000, 2, 1)))
     with pytest.raises(
-        InputError, match=r"in trajectory 2, step 0, column 0; and 997 more; no trajectory is good: check"
+        InputError,
+        match=r"in trajectory 2, step 0, column 0; .*trajectory 9, .*; and 990 more; no trajectory is good: check",
     ):
         Demonstrations.load(tmp_path / "a.npz")
 
@@ -235,7 +253,10 @@ def test_a_selection_that_fits_nothing_is_refused(tmp_path, options, message):
 
 def test_the_summary_shows_names_identities_and_attributes():
     summary = summarise(named())
-    assert [column.name for column in summary.columns][2:4] == ["observation grip", "action push"]
+    assert [(column.kind, column.name) for column in summary.columns][2:4] == [
+        ("observation", "grip"),
+        ("action", "push"),
+    ]
     assert summary.identities == ("demo_3", "demo_7", "demo_12")
     assert summary.attributes["operator"] == {"ann": 2, "bob": 1}
 

@@ -182,7 +182,10 @@ VIDEOS = {
     "other fields": (lambda p: edit_info(p, video_path="videos/{video_key.__class__}.mp4"), "is not in videos/"),
     "endless padding": (lambda p: edit_info(p, video_path="videos/{chunk_index:099999999d}.mp4"), "is not in videos/"),
     "no place": (lambda p: edit_info(p, video_path=None), "is not in videos/"),
-    "depth": (lambda p: edit_feature(p, shape=[64, 80, 2]), "is a video, an image or words"),
+    "depth": (
+        lambda p: edit_feature(p, shape=[64, 80, 2]),
+        "holds no numbers and no pictures of three colours, one a step",
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """What is converted comes back: names, identities and attributes; or it is refused."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -49,6 +50,16 @@ def test_columns_keep_their_names_in_hdf5(tmp_path, columns):
     found = Demonstrations.load(tmp_path / "a.hdf5")
     assert found.names["observations"] == tuple(name.replace("/", ".") for name in columns)
     np.testing.assert_array_equal(found.observations, demonstrations.observations)
+
+
+def test_names_of_actions_come_back_in_hdf5(tmp_path):
+    made().save(tmp_path / "a.hdf5")
+    assert Demonstrations.load(tmp_path / "a.hdf5").names["actions"] == ("push",)
+    assert Demonstrations.load(tmp_path / "a.hdf5", actions=["push"]).actions.shape == (9, 1)
+    for damaged in ("push", "{", '["a", "b"]', "7"):
+        with h5py.File(tmp_path / "a.hdf5", "a") as file:
+            file["data"].attrs["manyways action names"] = damaged
+        assert Demonstrations.load(tmp_path / "a.hdf5").names["actions"] == ("actions",)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):

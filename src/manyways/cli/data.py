@@ -75,13 +75,12 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
     from manyways.cli.console import progress, say
     from manyways.cli.tables import show_summary
     from manyways.demonstrations import Demonstrations, load_modes, summarise
-    from manyways.demonstrations.formats import read, remedy_for
-    from manyways.demonstrations.formats.cleaning import find_bad
+    from manyways.demonstrations.formats import read_with_bad, remedy_for
+    from manyways.demonstrations.formats.cleaning import described
 
     selection = taken.selection()
     with progress.section("reading the demonstrations"):
-        trajectories = read(path, selection)
-        bad = find_bad(trajectories)  # that all is finite is not asked: it is shown
+        trajectories, bad = read_with_bad(path, selection)  # that all is finite is not asked: it is shown
         demonstrations = Demonstrations(*trajectories)
         demonstrations = demonstrations.with_rotations(selection.angles, selection.quaternions)
         labels = load_modes(path, selection)
@@ -93,8 +92,8 @@ def inspect(path: str, /, *, taken: Taken = DataOptions()) -> None:  # noqa: B00
     if pairs is not None:
         say(f"pairs: {len(pairs.links()):,} of the same way, {len(pairs.different):,} of different ways")
     if bad:
-        remedy = remedy_for(bad, trajectories)
-        say(f"Training would refuse {len(bad):,} of {len(demonstrations):,} trajectories; {remedy}")
+        count = f"{len(bad):,} of {len(demonstrations):,} trajectories"
+        say(f"Training would refuse {count}: {described(bad)}; {remedy_for(bad, trajectories)}")
         if len(bad) == len(demonstrations):
             return
         taken = replace(taken, drop_bad=True)

@@ -14,6 +14,8 @@ from manyways.cli.experts import app as expert
 from manyways.cli.reproduce import app as reproduce
 from manyways.errors import ManywaysError
 
+_LONGEST_SHOWN = 200  # characters of a path in an error
+
 app = tyro.extras.SubcommandApp()
 
 
@@ -65,6 +67,12 @@ def main() -> None:
     except ManywaysError as error:
         # One line, whatever the library underneath had to say.
         _fail(" ".join(str(error).split()), 2)
+    except OSError as error:  # a name that is too long, or what this user may not read
+        if error.filename is None:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
+        _fail(f"{shown}: {error.strerror}; check the path", 2)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to go on", 130)
     except (MemoryError, RuntimeError) as error:

@@ -52,10 +52,14 @@ def show_summary(summary: "Summary", name: str, labelled: int | None) -> None:
     if columns:
         rows = table("column", "minimum", "maximum", "mean", "std", broken=True)
         rows.add_column("")
+        kind = ""
         for column in columns:
             numbers = (f"{x:.4g}" for x in (column.minimum, column.maximum, column.mean, column.std))
             note = "constant" if column.constant else f"{column.not_finite:,} not finite" if column.not_finite else ""
-            rows.add_row(column.name, *numbers, note)
+            if column.kind != kind:
+                kind = column.kind
+                rows.add_row(f"{kind}s:")
+            rows.add_row(escape(column.name), *numbers, note)
         console.print(rows)
     if len(columns) < len(summary.columns):
         say(f"{len(summary.columns) - len(columns)} further columns are finite and vary")

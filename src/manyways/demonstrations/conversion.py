@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from manyways.demonstrations.formats import ALL, cleaned, modes_of, opened, require_good
+from manyways.demonstrations.formats import ALL, cleaned, modes_of, opened
 from manyways.demonstrations.formats.contents import assemble
 from manyways.demonstrations.formats.selection import Selection
 from manyways.demonstrations.formats.streaming import streamed
@@ -26,6 +26,6 @@ def convert(source: str | Path, out: str | Path, selection: Selection = ALL) -> 
     """
     with opened(source) as contents:
         parts = streamed(contents) if contents.in_parts else contents
-        found = Demonstrations(*require_good(cleaned(assemble(parts, selection), selection, contents)))
+        found = Demonstrations(*cleaned(assemble(parts, selection), selection, contents))
         found.with_rotations(selection.angles, selection.quaternions)  # which must be there
         found.save(out, modes_of(parts, selection), "npy")

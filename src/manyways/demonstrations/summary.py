@@ -24,12 +24,14 @@ class Column:
     """One dimension of the observation or the action over all steps.
 
     Attributes:
-        name: the array and its column by its name or place, such as "observation 3"; the array alone for an image.
+        kind: "observation" or "action".
+        name: by which it is chosen, such as "observations.3" or "gripper"; the entry's name for an image.
         minimum, maximum, mean, std: of the finite values; NaN where there are none.
         not_finite: how many values are NaN or infinite.
         constant: whether the column varies by rounding at most, so that a policy ignores it.
     """
 
+    kind: str
     name: str
     minimum: float
     maximum: float
@@ -77,10 +79,9 @@ def summarise(demonstrations: Demonstrations) -> Summary:
     ]
     for place, array in [*arrays, ("actions", demonstrations.actions)]:
         kind, _, entry = place.partition("/")
-        name = f"{kind.removesuffix('s')} {entry}".strip()
-        labels = names.get(place, range(array.shape[1])) if array.ndim == 2 else ()
-        own = [str(n) if str(n).startswith(kind.removesuffix("s")) else f"{name} {n}" for n in labels] or [name]
-        columns += _columns(own, array)
+        name = entry or kind
+        labels = names.get(place) or [f"{name}.{column}" for column in range(array.shape[1] if array.ndim == 2 else 0)]
+        columns += _columns(kind.removesuffix("s"), list(labels) or [name], array)
     lengths = demonstrations.lengths
     return Summary(
         trajectories=len(demonstrations),
@@ -102,7 +103,7 @@ def _counts(values: np.ndarray[Any, Any]) -> dict[str, int]:
     return dict(counted.most_common()) if len(counted) <= _VALUES_SHOWN else {}
 
 
-def _columns(names: list[str], array: Any) -> list[Column]:
+def _columns(kind: str, names: list[str], array: Any) -> list[Column]:
     """Return what is known of each column of an array, or of all its values if it has one name, block by block."""
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     bad, count = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
@@ -130,6 +131,7 @@ def _columns(names: list[str], array: Any) -> list[Column]:
     varies = Moments(low, high, mean, std, array.dtype).varies
     return [
         Column(
+            kind,
             name,
             minimum=float(low[place]),
             maximum=float(high[place]),

@@ -21,7 +21,7 @@ from manyways.demonstrations.alike import (
 )
 from manyways.demonstrations.columns import as_actions, as_numbers, varying
 from manyways.demonstrations.declarations import Hints, declared, find_undeclared
-from manyways.demonstrations.formats import cleaned, read, require_good, table, write
+from manyways.demonstrations.formats import cleaned, read, table, write
 from manyways.demonstrations.formats.arrays import Attributes, Names, Trajectories
 from manyways.demonstrations.formats.cleaning import described, find_bad, find_short, full_name
 from manyways.demonstrations.formats.contents import assemble
@@ -89,8 +89,8 @@ class Demonstrations:
         if len(self.lengths) == 0:
             raise InputError("there are no trajectories; give at least one, of two steps or more")
         if self.lengths.min() < 2:
-            short = find_short(self._fields())
-            raise InputError(f"{described(short)}; leave out trajectories of less than two steps")
+            bad = find_bad(self._fields()) or find_short(self._fields())
+            raise InputError(f"{described(bad)}; leave out trajectories of less than two steps")
         for name, array in self._arrays():
             if self.lengths.sum() != len(array):
                 raise InputError(
@@ -341,7 +341,7 @@ class Demonstrations:
         """
         selection = Selection(_names(observations), _names(actions), **taken)
         contents = table.of_frame(frame, episode)
-        found = cls(*require_good(cleaned(assemble(contents, selection), selection, contents)))
+        found = cls(*cleaned(assemble(contents, selection), selection, contents))
         return found.with_rotations(selection.angles, selection.quaternions)
 
     @classmethod
@@ -426,7 +426,7 @@ class Demonstrations:
         if not isinstance(source, str | Path):
             raise InputError(f"{source!r} is no place of demonstrations; give a path or a name, or use from_arrays")
         chosen: Any = (_names(observations), _names(actions), episodes, _names(exclude) or (), drop_bad)
-        return cls(*require_good(read(source, Selection(*chosen)))).with_rotations(angles, quaternions)
+        return cls(*read(source, Selection(*chosen))).with_rotations(angles, quaternions)
 
     def save(self, path: str | Path, modes: ArrayLike | None = None, format: str | None = None) -> None:
         """Write a file or folder in one of the formats that `load` reads.

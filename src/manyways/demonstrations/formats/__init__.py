@@ -28,7 +28,7 @@ from manyways.demonstrations.formats import (
     writing,
 )
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
-from manyways.demonstrations.formats.cleaning import described, find_bad
+from manyways.demonstrations.formats.cleaning import described, find_bad, find_short
 from manyways.demonstrations.formats.contents import Contents, as_choices, assemble, episodes_of, require_different
 from manyways.demonstrations.formats.selection import Selection
 from manyways.errors import InputError
@@ -37,17 +37,36 @@ _FORMATS: tuple[ModuleType, ...] = (robomimic, hdf5, table, replay_buffer, npz)
 _FOLDERS: tuple[ModuleType, ...] = (npy, lerobot, replay_buffer, minari, folder)
 SUFFIXES = (".npz", ".zip", *hdf5.SUFFIXES, ".csv", ".tsv", ".parquet")
 ALL = Selection()
+_LONGEST_SHOWN = 100  # characters of a path that is none
 
 
 def read(source: str | Path, selection: Selection = ALL) -> Trajectories:
     """Read trajectories; the caller checks their shapes. See `Demonstrations.load`."""
     with opened(source) as contents:
-        parts = unpacked.in_parts(contents, selection)
-        found = cleaned(assemble(parts, selection), selection, contents)
-        if parts is contents:
-            return found
-        with unpacked.on_disk(contents, selection, found) as copy:
-            return assemble(copy, ALL)
+        return _taken(contents, selection)
+
+
+def read_with_bad(source: str | Path, selection: Selection = ALL) -> tuple[Trajectories, dict[int, str]]:
+    """Read trajectories of which some may hold values that are not finite, and what is wrong with these, by index.
+
+    Raises:
+        InputError: as `read`, and some are shorter than two steps.
+    """
+    with opened(source) as contents:
+        found = _taken(contents, selection, good=False)
+        bad = {} if selection.drop_bad else find_bad(found, episodes_of(contents, selection).tolist())
+        if bad and find_short(found):
+            raise InputError(f"{described(bad)}; {remedy_for(bad, found)}")
+        return found, bad
+
+
+def _taken(contents: Contents, selection: Selection, good: bool = True) -> Trajectories:
+    parts = unpacked.in_parts(contents, selection)
+    found = cleaned(assemble(parts, selection), selection, contents, good)
+    if parts is contents:
+        return found
+    with unpacked.on_disk(contents, selection, found) as copy:
+        return assemble(copy, ALL)
 
 
 def opened(source: str | Path) -> AbstractContextManager[Contents]:
@@ -66,15 +85,18 @@ def require_apart(source: str | Path, out: Path) -> None:
         raise InputError(f"{out} {where}, which writing would damage; give another place")
 
 
-def cleaned(trajectories: Trajectories, selection: Selection, contents: Contents) -> Trajectories:
+def cleaned(trajectories: Trajectories, selection: Selection, contents: Contents, good: bool = True) -> Trajectories:
     """Return trajectories without the bad ones, if the selection asks for that.
 
     Raises:
-        InputError: all are bad.
+        InputError: all are bad; or some are, though all must be `good`. The message lists them.
     """
-    bad = find_bad(trajectories) if selection.drop_bad else {}
+    places = episodes_of(contents, selection).tolist()
+    bad = find_bad(trajectories, places) if selection.drop_bad or good else {}
     if not bad:
         return trajectories
+    if not selection.drop_bad:
+        raise InputError(f"{described(bad)}; {remedy_for(bad, trajectories)}")
     what = str(contents.path)
     if len(bad) == len(trajectories.lengths):
         raise InputError(f"all trajectories of {what} are bad: {described(bad)}; check the data")
@@ -85,18 +107,6 @@ def cleaned(trajectories: Trajectories, selection: Selection, contents: Contents
 
 def _without(count: int, bad: dict[int, str]) -> NDArray[np.int64]:
     return np.array([index for index in range(count) if index not in bad], dtype=np.int64)
-
-
-def require_good(trajectories: Trajectories) -> Trajectories:
-    """Return trajectories of which none is bad.
-
-    Raises:
-        InputError: some are; the message lists them.
-    """
-    bad = find_bad(trajectories)
-    if bad:
-        raise InputError(f"{described(bad)}; {remedy_for(bad, trajectories)}")
-    return trajectories
 
 
 def remedy_for(bad: dict[int, str], trajectories: Trajectories) -> str:
@@ -216,10 +226,21 @@ def _format_of(path: Path) -> ModuleType:
     )
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        shown = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
+        raise InputError(f"{shown} cannot be a path or cannot be looked at ({reason}); check it") from error
+
+
 def _locate(source: str | Path) -> Path:
     """Return the file or folder that `source` names, looking on the Hub and among the local Minari data sets last."""
     path = Path(source)
-    if path.exists():
+    if _is_there(path):
+        if not path.is_file() and not path.is_dir():
+            raise InputError(f"{source} is no file and no folder, but a pipe or a device, say; copy its data to a file")
         return path
     remote = lerobot.downloaded(source)
     if remote is not None:

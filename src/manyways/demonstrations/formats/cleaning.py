@@ -1,6 +1,6 @@
 """Trajectories that cannot be learned from: too short, or with values that are not finite."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,15 @@ from manyways.demonstrations.formats.arrays import Names, Trajectories
 from manyways.demonstrations.observations import entries
 from manyways.demonstrations.stored import blocks
 
-_MOST = 3  # bad trajectories that an error names; more would bury what to do
+_MOST = 10  # bad trajectories that an error names; more would bury what to do
 
 
-def find_bad(trajectories: Trajectories) -> dict[int, str]:
+def find_bad(trajectories: Trajectories, places: Sequence[int] | None = None) -> dict[int, str]:
     """Return what is wrong with each bad trajectory, by its index, as a clause of a sentence.
+
+    Args:
+        trajectories: of which some may be bad.
+        places: (trajectories,), by which they are called, such as their places in the file; their indices unless given.
 
     Nothing is found where rows and lengths do not fit together; `Demonstrations` refuses that with its own words.
     """
@@ -22,7 +26,7 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
     arrays.append(("actions", trajectories.actions))
     if not len(lengths) or lengths.min() < 0 or any(len(array) != lengths.sum() for _, array in arrays):
         return {}
-    found = find_short(trajectories)
+    found = find_short(trajectories, places)
     ends = np.cumsum(lengths)
     for what, array in arrays:
         for row in _not_finite(array):
@@ -31,7 +35,7 @@ def find_bad(trajectories: Trajectories) -> dict[int, str]:
                 place = [int(axis) for axis in np.argwhere(~np.isfinite(array[row]))[0]]
                 column = column_name(trajectories.names, what, place)
                 found[index] = (
-                    f"{what} have {array[(row, *place)]} in trajectory {index}{_identity(trajectories, index)}, "
+                    f"{what} have {array[(row, *place)]} in {_called(trajectories, index, places)}, "
                     f"step {row - (ends[index] - lengths[index])}, column {column}"
                 )
     return dict(sorted(found.items()))
@@ -44,17 +48,18 @@ def _not_finite(array: Any) -> Iterator[int]:
         yield from (start + np.flatnonzero(~finite)).tolist()
 
 
-def find_short(trajectories: Trajectories) -> dict[int, str]:
+def find_short(trajectories: Trajectories, places: Sequence[int] | None = None) -> dict[int, str]:
     """Return the same of trajectories of less than two steps alone."""
     lengths = trajectories.lengths
     return {
-        index: f"trajectory {index}{_identity(trajectories, index)} has length {lengths[index]}"
+        index: f"{_called(trajectories, index, places)} has length {lengths[index]}"
         for index in np.flatnonzero(lengths < 2).tolist()
     }
 
 
-def _identity(trajectories: Trajectories, index: int) -> str:
-    return "" if trajectories.identities is None else f" ({trajectories.identities[index]})"
+def _called(trajectories: Trajectories, index: int, places: Sequence[int] | None) -> str:
+    identity = "" if trajectories.identities is None else f" ({trajectories.identities[index]})"
+    return f"trajectory {index if places is None else places[index]}{identity}"
 
 
 def column_name(names: Names | None, what: str, place: list[int]) -> str:

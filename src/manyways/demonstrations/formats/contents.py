@@ -85,6 +85,8 @@ class Contents:
         discrete: whether whole numbers are choices; None where a single column of them is.
         form: what observations are: one "vector" of the entries' columns, one "array" as it is, or a "dictionary".
         ignored: the names of what else there is, for a warning.
+        broken: what is wrong with entries that hold numbers but for a few cells, as a sentence.
+        notes: sentences that warn of what is read otherwise than it lies there.
         stored: bytes on the disk.
         modes: reads the labels of all episodes; returns None where there are none.
         labels: (episodes,), the code of each whose mode is known, which training keeps; -1 elsewhere. None without any.
@@ -106,6 +108,8 @@ class Contents:
     discrete: bool | None = None
     form: Literal["vector", "array", "dictionary"] = "vector"
     ignored: tuple[str, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     stored: int | None = None
     modes: Callable[[], NDArray[Any] | None] = lambda: None
     labels: NDArray[np.int64] | None = None
@@ -149,6 +153,8 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
     """
     path, episodes = contents.path, episodes_of(contents, selection)
     observations, actions = _entries_of(contents, selection)
+    for note in contents.notes:
+        warnings.warn(note, stacklevel=2)
     if selection.observations is None:
         left = (name for name in contents.observations if name not in observations and name not in actions)
         if unused := [*contents.ignored, *left]:
@@ -182,7 +188,7 @@ def assemble(contents: Contents, selection: Selection) -> Trajectories:
 
 def _entries_of(contents: Contents, selection: Selection) -> tuple[Chosen, Chosen]:
     """Return what is observed and what is an action, with the columns of each."""
-    if not any(entry.is_numeric for entry in contents.entries.values()):
+    if not contents.broken and not any(entry.is_numeric for entry in contents.entries.values()):
         entries = listed(list(contents.entries))
         raise InputError(f"{contents.path} has no columns of numbers, only {entries}; check the file")
     actions = _chosen(contents, selection.actions or contents.actions, "actions")
@@ -221,7 +227,8 @@ def _vectors(contents: Contents, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of what becomes a vector of numbers by default."""
     kept = names
     if contents.form == "vector":
-        kept = tuple(n for n in names if contents.entries[n].is_numeric and not contents.entries[n].is_image)
+        whole = (n for n in names if contents.entries[n].is_numeric or n in contents.broken)
+        kept = tuple(name for name in whole if not contents.entries[name].is_image)
     if not kept:
         raise InputError(
             f"{contents.path} has no columns of numbers to observe, only {listed([*contents.ignored, *names])}; choose "
@@ -242,14 +249,17 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
     for name in names:
         if name in contents.ignored and name not in entries:
             raise InputError(
-                f"{name} in {contents.path} is a video, an image or words, which are not read; choose columns of "
-                f"numbers, such as {listed(list(entries), 4)}"
+                f"{name} in {contents.path} holds no numbers and no pictures of three colours, one a step, so it is "
+                f"not read; choose among {listed(list(entries))}"
             )
-        source, place = (name, None) if name in entries else _column(entries, name)
+        called = name if name in entries else _own_name(contents, name, what)
+        source, place = (called, None) if called in entries else _column(entries, called)
         if source is None:
             known = [label for each, entry in entries.items() for label in (entry.columns or (each,))]
             raise InputError(f"{contents.path} has no {what} {name!r}; it has {listed(known, 40)}: check the name")
         entry = entries[source]
+        if source in contents.broken:
+            raise InputError(contents.broken[source])
         if not entry.is_numeric:
             raise InputError(f"{source} in {contents.path} is of type {entry.dtype}, not real numbers; leave it out")
         if entry.is_image and what == "actions":
@@ -257,6 +267,16 @@ def _chosen(contents: Contents, names: Sequence[str], what: str) -> Chosen:
         before = chosen.get(source, [])
         chosen[source] = None if place is None or before is None else [*before, place]
     return chosen
+
+
+def _own_name(contents: Contents, name: str, what: str) -> str:
+    """Return the name of a column in the file, where it is called by its place in the array `what`."""
+    array, dot, place = name.partition(".")
+    usual = contents.observations if what == "observations" else contents.actions
+    alone = (
+        contents.form == "array" and len(usual) == 1 and array == what and _column(contents.entries, name)[0] is None
+    )
+    return f"{usual[0]}{dot}{place}" if alone else name
 
 
 def _column(entries: Mapping[str, Entry], name: str) -> tuple[str | None, int | None]:

@@ -68,13 +68,16 @@ def contents(
     for name in (name for name in (*actions, *ENDINGS) if name in headers):  # before the ends are read
         shape, dtype = headers[name]
         require_memory(math.prod(shape) * dtype.itemsize, f"{name} of {path}", stored)
-    ends = _ends(path, headers, read, steps)
+    notes: list[str] = []
+    ends = _ends(path, headers, read, steps, notes)
     lengths = np.diff(ends, prepend=0)
     extra = {name: _extra(path, name, headers[name][0], steps, len(lengths)) for name in (*observations, *actions)}
+    for name, (shape, dtype) in headers.items():  # what may be chosen besides, such as infos/qpos
+        own = shape[:1] in ((steps,), (steps + len(lengths),)) and dtype.kind in "fiub"
+        if own and name not in extra and name not in (*ENDINGS, *OF_MODES, "modes") and not name.startswith(_ABOUT):
+            extra[name] = shape[0] != steps
     entries = {
-        name.removeprefix(ENTRY): Entry(shape[1:], dtype)
-        for name, (shape, dtype) in headers.items()
-        if name in (*observations, *actions)
+        name.removeprefix(ENTRY): Entry(shape[1:], dtype) for name, (shape, dtype) in headers.items() if name in extra
     }
 
     def read_entries(names: Any, episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -96,12 +99,15 @@ def contents(
         read_entries,
         form="dictionary" if observations[0].startswith(ENTRY) else "array",
         ignored=tuple(name for name in headers if name not in used and not name.startswith(_ABOUT)),
+        notes=tuple(notes),
         stored=stored,
     )
 
 
-def _ends(path: Path, headers: Headers, read: Callable[[str], NDArray[Any]], steps: int) -> NDArray[np.int64]:
-    """Return one past the last step of each episode, the last one being `steps`."""
+def _ends(
+    path: Path, headers: Headers, read: Callable[[str], NDArray[Any]], steps: int, notes: list[str]
+) -> NDArray[np.int64]:
+    """Return one past the last step of each episode, the last one being `steps`; add what is odd to `notes`."""
     flags = [name for name in _FLAGS if name in headers]
     if flags:
         last = np.zeros(steps, bool)
@@ -109,12 +115,15 @@ def _ends(path: Path, headers: Headers, read: Callable[[str], NDArray[Any]], ste
             last |= _flags(path, name, read(name), steps)
         ends = np.flatnonzero(last) + 1
     elif name := next((name for name in _STARTS if name in headers), ""):
+        flags = [name]
         ends = np.flatnonzero(_flags(path, name, read(name), steps)[1:]) + 1
     else:
         name = next(name for name in (*_ENDS, *_INDICES) if name in headers)
         ends = read(name)
         if ends.dtype == bool:
             ends = np.flatnonzero(_flags(path, name, ends, steps)) + 1
+    if flags and not len(ends):
+        notes.append(f"{' and '.join(flags)} in {path} mark no end, so its {steps:,} steps are one trajectory")
     if ends.ndim != 1 or ends.dtype.kind not in "iu":
         raise InputError(
             f"{name if not flags else flags[0]} in {path} are {ends.dtype} of shape {ends.shape}; "

@@ -1,7 +1,7 @@
 """A folder with a file for each episode: CSV, Parquet, or NPZ."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import arrow, npz
+from manyways.demonstrations.formats import arrow, npz, order, strays
 from manyways.demonstrations.formats.arrays import as_attributes, as_text, as_words, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry, require_different
 from manyways.demonstrations.formats.reading import files_in, input_errors
-from manyways.demonstrations.formats.table import ATTRIBUTE, EPISODE, MODES, default_columns, labels_of, words_in
+from manyways.demonstrations.formats.table import (
+    ATTRIBUTE,
+    EPISODE,
+    MODES,
+    default_columns,
+    is_named,
+    labels_of,
+    words_in,
+)
 from manyways.errors import InputError
 
 ATTRIBUTES = "attributes.csv"  # a row for each episode, with its file's name without suffix in the column `episode`
@@ -29,12 +37,16 @@ class _Episode(NamedTuple):
         read: returns some of them.
         same: words that are the same in all its rows, and single values, by name.
         varying: the names of other columns of words.
+        broken: what is wrong with columns that hold numbers but for a few cells, as a sentence.
+        clock: the column by which its rows were sorted; "" where they lie in order.
     """
 
     entries: dict[str, Entry]
     read: Callable[[Sequence[str]], dict[str, NDArray[Any]]]
     same: dict[str, Any]
     varying: tuple[str, ...]
+    broken: Mapping[str, str] = {}
+    clock: str = ""
 
 
 def recognises(path: Path) -> bool:
@@ -62,8 +74,9 @@ def contents(path: Path) -> Iterator[Contents]:
         files.sort(key=lambda file: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.stem)])
         opened = [_open(file) for file in files]
         entries = dict(opened[0].entries)
-        observations, actions, ignored = default_columns(entries, [n for n in entries if n.lower() in EPISODE])
-        for name in (*observations, *actions):
+        broken = _broken(files, opened)
+        observations, actions, ignored = default_columns(entries, [n for n in entries if n.lower() in EPISODE], broken)
+        for name in (name for name in (*observations, *actions) if name not in broken):
             for file, own in zip(files, (episode.entries for episode in opened), strict=True):
                 if name not in own or own[name].shape != entries[name].shape:
                     what = f"shape {own[name].shape}" if name in own else "nothing"
@@ -106,9 +119,34 @@ def contents(path: Path) -> Iterator[Contents]:
             identities=named,
             attributes=known,
             ignored=tuple(ignored),
+            broken=broken,
+            notes=tuple(_sorted(path, named, opened)),
             modes=modes,
             in_parts=True,
         )
+
+
+def _broken(files: Sequence[Path], episodes: Sequence[_Episode]) -> dict[str, str]:
+    """Return what is wrong with columns of the first file that hold numbers but for a few cells, in any file."""
+    broken = {name: sentence for episode in reversed(episodes) for name, sentence in episode.broken.items()}
+    for name in (n for n, entry in episodes[0].entries.items() if not entry.is_numeric and is_named(n)):
+        others = (file for file, each in zip(files, episodes, strict=True) if _is_numeric(each, name))
+        if (other := next(others, None)) is not None:
+            broken.setdefault(
+                name, f"{files[0]} has words in {name}, but {other.name} has numbers; mend or leave out that file"
+            )
+    return {name: sentence for name, sentence in broken.items() if name in episodes[0].entries}
+
+
+def _is_numeric(episode: _Episode, name: str) -> bool:
+    return name in episode.entries and episode.entries[name].is_numeric
+
+
+def _sorted(path: Path, named: Sequence[str], episodes: Sequence[_Episode]) -> list[str]:
+    """Return a sentence for each clock by which the rows of files were sorted."""
+    clocks = dict.fromkeys(episode.clock for episode in episodes if episode.clock)
+    whose = {clock: [n for n, each in zip(named, episodes, strict=True) if each.clock == clock] for clock in clocks}
+    return [order.moved(path, clock, names) for clock, names in whose.items()]
 
 
 def _common(entries: Sequence[Entry]) -> Entry:
@@ -122,9 +160,23 @@ def _open(path: Path) -> _Episode:
     if path.suffix.lower() != ".npz":
         source = arrow.open_table(path)
         texts = words_in(source.entries)
-        columns = {name: as_words(cells) for name, cells in source.read(texts).items()} if texts else {}
+        cells = source.read(texts) if texts else {}
+        columns = {name: as_words(own) for name, own in cells.items()}
         same = {name: words[0] for name, words in columns.items() if len(set(words.tolist())) == 1}
-        return _Episode(dict(source.entries), source.read, same, tuple(name for name in texts if name not in same))
+        varying = tuple(name for name in texts if name not in same)
+        broken = {}
+        for name in varying:
+            rows = strays.find_strays(cells[name])
+            if rows is not None and (len(rows) or is_named(name)):
+                broken[name] = strays.told(path, name, cells[name], rows, None)
+        clocks = source.read(order.clocks_in(source.entries))
+        sorting, clock, _ = order.in_time(path, clocks, np.array([source.rows]), [path.stem])
+
+        def in_order(names: Sequence[str]) -> dict[str, NDArray[Any]]:
+            found = source.read(names)
+            return found if sorting is None else {name: array[sorting] for name, array in found.items()}
+
+        return _Episode(dict(source.entries), in_order, same, varying, broken, "" if sorting is None else clock)
     with npz.open_archive(path) as archive:
         entries = {name: Entry(shape[1:], dtype) for name, (shape, dtype) in archive.headers.items() if shape}
         alone = [name for name, (shape, dtype) in archive.headers.items() if not shape and dtype.kind in "iufbUS"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import arrow, pictures
+from manyways.demonstrations.formats import arrow, order, pictures
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import files_in, input_errors, require_inside
 from manyways.demonstrations.stored import stretches
@@ -24,7 +24,7 @@ from manyways.hub import HUB_NAME, hub_client
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 _INFO = Path("meta", "info.json")
-_EPISODE = "episode_index"
+_EPISODE, _FRAME = "episode_index", "frame_index"
 
 
 _ON_THE_HUB = re.compile(rf"hf:/{{1,2}}datasets/({HUB_NAME.pattern})")
@@ -115,6 +115,7 @@ def contents(path: Path) -> Iterator[Contents]:
             attributes=_tasks(described, numbers.tolist()),
             parts=_parts(path, info.get("splits") or {}, len(numbers)),
             ignored=tuple(name for name in entries if name not in numeric),
+            notes=shards.notes(path),
             in_parts=True,
         )
 
@@ -124,16 +125,20 @@ class _Shards:
 
     Attributes:
         episodes: the number and the length of each, in the order of their numbers.
+        mixed: the numbers of those whose rows do not lie in the order of their frames.
     """
 
     def __init__(self, files: list[Path]) -> None:
         self._files, self._entries = files, arrow.open_table(files[0]).entries
         numbers, lengths, starts, shards = [], [], [], []
+        self.mixed: set[int] = set()
+        last: dict[int, float] = {}  # frame of each episode so far
         for shard, file in enumerate(files):
             table = arrow.open_table(file)
             if _EPISODE not in table.entries:
                 raise InputError(f"{file} has no column {_EPISODE}; download it anew")
-            own = table.read([_EPISODE])[_EPISODE]
+            columns = table.read([name for name in (_EPISODE, _FRAME) if name in table.entries])
+            own, frames = columns[_EPISODE], columns.get(_FRAME)
             if own.dtype.kind not in "iuf" or not (own % 1 == 0).all():
                 raise InputError(f"{_EPISODE} in {file} is not a whole number in each row; download the file anew")
             own = own.astype(np.int64)
@@ -142,16 +147,45 @@ class _Shards:
             starts.append(begins)
             lengths.append(np.diff(begins, append=len(own)))
             shards.append(np.full(len(begins), shard))
+            if frames is not None and frames.shape == own.shape and frames.dtype.kind in "iuf":
+                self.mixed |= set(own[1:][(np.diff(own) == 0) & (np.diff(frames) < 0)].tolist())
+                for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(own)], strict=True):
+                    number = int(own[first])
+                    if frames[first] < last.get(number, -math.inf):
+                        self.mixed.add(number)
+                    last[number] = frames[end - 1]
         self._numbers, self._starts, self._lengths, self._shards = map(
             np.concatenate, (numbers, starts, lengths, shards)
         )
         there, place = np.unique(self._numbers, return_inverse=True)
         self.episodes = there, np.bincount(place, self._lengths, len(there)).astype(np.int64)
 
+    def notes(self, path: Path) -> tuple[str, ...]:
+        """Return the sentence about episodes that are sorted, if there are any."""
+        return (
+            (order.moved(path, _FRAME, [f"episode_{number}" for number in sorted(self.mixed)]),) if self.mixed else ()
+        )
+
     def read(self, names: Sequence[str], wanted: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the columns of the episodes of these numbers, end to end in this order."""
+        """Return the columns of the episodes of these numbers, end to end in this order, frames in theirs."""
         if not names or not len(wanted):
             return {name: np.zeros(0) for name in names}
+        if self.mixed.isdisjoint(wanted.tolist()):
+            return self._as_they_lie(names, wanted)
+        found = self._as_they_lie([*dict.fromkeys([*names, _FRAME])], wanted)
+        owners = self._as_they_lie([_EPISODE], wanted)[_EPISODE]
+        places = np.cumsum(np.diff(owners, prepend=owners[:1]) != 0)
+        rows = np.lexsort((found[_FRAME], places))
+        twice = (np.diff(found[_FRAME][rows]) == 0) & (np.diff(places) == 0)
+        if twice.any():
+            row = rows[int(np.argmax(twice))]
+            raise InputError(
+                f"episode {int(owners[row])} in {self._files[0].parents[1]} has the {_FRAME} {found[_FRAME][row]} "
+                "twice; download it anew"
+            )
+        return {name: found[name][rows] for name in names}
+
+    def _as_they_lie(self, names: Sequence[str], wanted: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         chosen = np.flatnonzero(np.isin(self._numbers, wanted))
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         found = []

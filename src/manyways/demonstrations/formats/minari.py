@@ -1,8 +1,10 @@
 """Minari data sets in HDF5, the field's format for demonstrations. They name their environment too."""
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,11 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from manyways.demonstrations import spaces as kinds
-from manyways.demonstrations.formats.arrays import Attributes, Names, as_attributes
+from manyways.demonstrations.formats.arrays import Attributes, Names, as_attributes, column_names
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.hdf5 import open_file, words
 from manyways.demonstrations.formats.reading import input_errors, stored_size
+from manyways.demonstrations.formats.selection import listed
 from manyways.demonstrations.observations import Observations, concatenate, entries, rows_of
 from manyways.errors import InputError
 from manyways.files import replacing, require_empty, require_space
@@ -49,16 +52,16 @@ def contents(path: Path) -> Iterator[Contents]:
         texts = tuple(name for name, space in parts.items() if isinstance(space, gym.spaces.Text))
         entries = {name: _entry(name, space, path) for name, space in parts.items() if name not in texts}
         choices = kinds.choices_of(action_space)
-        if choices is None and not kinds.is_flat(action_space):
-            raise InputError(
-                f"the actions of {path} are {action_space}; only boxes of one dimension and choices can be learned: "
-                "choose the numbers you want and give them to Demonstrations.from_arrays"
-            )
+        acted = _acted(path, action_space, entries)
         if _ACTIONS in entries:
             raise InputError(f"{path} has an observation called {_ACTIONS}; give it another name")
         if not entries:
             raise InputError(f"{path} has only words to observe ({', '.join(texts)}), no numbers; add some")
-        metadata = list(storage.get_episode_metadata(range(storage.total_episodes)))
+        try:
+            metadata = list(storage.get_episode_metadata(range(storage.total_episodes)))
+        except KeyError as error:
+            count = storage.total_episodes
+            raise InputError(f"{path} says that it has {count} episodes, but not all are there; restore it") from error
         lengths = np.array([int(episode["total_steps"]) for episode in metadata], dtype=np.int64)
         names = about.get("names", {})
 
@@ -66,8 +69,8 @@ def contents(path: Path) -> Iterator[Contents]:
             arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in chosen}
             for index, episode in zip(episodes, storage.get_episodes(episodes.tolist()), strict=True):
                 for name, own in arrays.items():
-                    if name == _ACTIONS:
-                        own.append(np.asarray(episode["actions"]))
+                    if name in acted:
+                        own.append(_as_acted(episode["actions"], action_space, acted[name]))
                     else:
                         value = _numbers(parts[name], _within(episode["observations"], storage.observation_space, name))
                         # Minari also stores the observation after the last action, which has no action.
@@ -78,14 +81,17 @@ def contents(path: Path) -> Iterator[Contents]:
 
         labels = _columns(names)
         entries = {n: replace(e, columns=labels.get(n) or e.columns) for n, e in entries.items()}
-        entries[_ACTIONS] = Entry(action_space.shape, action_space.dtype, labels.get(_ACTIONS))
+        for name, inner in acted.items():
+            part = _space_of(action_space, inner)
+            own = labels.get(_ACTIONS) if name == _ACTIONS else column_names(name, math.prod(part.shape))
+            entries[name] = Entry(part.shape, part.dtype, own)
         if not len(lengths):
             raise InputError(f"{path} has no trajectories; give a data set with at least one, of two steps or more")
         yield Contents(
             path,
             entries,
-            tuple(name for name in entries if name != _ACTIONS),
-            (_ACTIONS,),
+            tuple(name for name in entries if name not in acted),
+            tuple(acted),
             lengths,
             read,
             identities=tuple(str(episode.get("identity", f"episode_{i}")) for i, episode in enumerate(metadata)),
@@ -94,9 +100,60 @@ def contents(path: Path) -> Iterator[Contents]:
             discrete=choices is not None,
             form="array" if list(parts) == [_ALONE] else "dictionary",
             ignored=texts,
+            notes=_shifted(path, action_space),
             stored=stored,
             modes=lambda: _labels(path, [episode.get(MODE_KEY) for episode in metadata]),
             in_parts=True,
+        )
+
+
+def _acted(path: Path, space: gym.Space[Any], taken: Collection[str]) -> dict[str, str]:
+    """Return the entries of actions, with the name of each within the space; not those that are `taken`.
+
+    Raises:
+        InputError: they are neither choices nor numbers.
+    """
+    if kinds.choices_of(space) is not None or kinds.is_flat(space):
+        return {_ACTIONS: ""}
+    parts = dict(_flattened(space, ""))
+    others = [name for name, part in parts.items() if not isinstance(part, gym.spaces.Box) or len(part.shape) > 1]
+    if others or not isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        what = listed([f"{name} {parts[name]}" for name in others]) if parts.keys() != {_ALONE} else str(space)
+        raise InputError(
+            f"the actions of {path} hold {what}; only choices alone, and numbers alone or in dictionaries, can be "
+            "learned: give those that you want to Demonstrations.from_arrays"
+        )
+    return {f"{_ACTIONS}.{name}" if name in taken or name.isdecimal() else name: name for name in parts}
+
+
+def _space_of(space: gym.Space[Any], name: str) -> Any:
+    """Return the space that stands under a name of `_flattened`; the whole one under ""."""
+    return dict(_flattened(space, ""))[name] if name else space
+
+
+def _as_acted(value: Any, space: gym.Space[Any], name: str) -> NDArray[Any]:
+    """Return the actions of a name of `_acted`, (steps, ...), choices counted from 0."""
+    array = np.asarray(_within(value, space, name) if name else value)
+    return array - getattr(space, "start", 0) if kinds.choices_of(space) is not None else array
+
+
+def _shifted(path: Path, space: gym.Space[Any]) -> tuple[str, ...]:
+    """Return the sentence about choices that do not begin at 0."""
+    start = np.asarray(getattr(space, "start", 0))
+    if not start.any():
+        return ()
+    return (f"the choices of {path} begin at {start.tolist()}; here they begin at 0: add that for the environment",)
+
+
+def _require_known(path: Path, version: Any) -> None:
+    """Raise `InputError` where a later major version of Minari wrote a data set."""
+    import minari
+
+    major = re.match(r"\d+", str(version))
+    if major and int(major[0]) > int(minari.__version__.split(".")[0]):
+        raise InputError(
+            f"{path} is of Minari's version {version}, but only versions up to that of the installed "
+            f"{minari.__version__} are read; install a later Minari, or save the data set with this one"
         )
 
 
@@ -320,13 +377,28 @@ def _storage(path: Path) -> tuple[Any, Any, int]:
         raise InputError(f"{path} is a folder but no Minari data set; give one, or an NPZ file")
     stored = stored_size(path)
     metadata = json.loads((data / METADATA_FILE_NAME).read_text())
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"{METADATA_FILE_NAME} is no object")
+    _require_known(path, metadata.get("minari_version"))
     if not {"observation_space", "action_space"} <= set(metadata):
         # Minari would make the environment that the file names, and so run that environment's code.
         raise InputError(f"{path} does not say its observation and action spaces; save it with Minari 0.5 or later")
     if metadata.get("data_format", "hdf5") == "hdf5" and (data / "main_data.hdf5").is_file():
         with open_file(data / "main_data.hdf5", "Minari data set"):
             pass  # it has no links to other files
-    return MinariStorage.read(data), metadata.get(_ABOUT, {}), stored
+    if metadata.get("data_format", "hdf5") not in ("hdf5", "arrow"):
+        raise InputError(f"{path} is in the data format {metadata['data_format']!r}; save it as hdf5 or arrow")
+    if not any(file.is_file() for file in data.rglob("*") if file.name != METADATA_FILE_NAME):
+        raise InputError(f"{data} has no data beside {METADATA_FILE_NAME}; download or copy it")
+    try:
+        storage = MinariStorage.read(data)
+        _ = storage.observation_space, storage.action_space
+    except (AssertionError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise InputError(
+            f"the observation or action space in {data / METADATA_FILE_NAME} is none that Minari knows; restore it, or "
+            "save the data set again"
+        ) from error
+    return storage, metadata.get(_ABOUT, {}), stored
 
 
 def _as_space(observations: Any, space: gym.Space[Any]) -> Any:

@@ -99,17 +99,18 @@ def _own(archive: "Arrays", stored: int) -> Contents:
         return arrays
 
     columns = {name: archive.words(f"{_NAMES}{name}") for name in names if f"{_NAMES}{name}" in archive.headers}
+    axes = 1 if ends else 2
+    steps = {archive.shape(name)[:axes] for name in names}
+    others = [n for n in ignored if archive.shape(n)[:axes] in steps and archive.headers[n][1].kind in "fiub"]
     entries = {
-        name.removeprefix(ENTRY): Entry(
-            archive.shape(name)[1 if ends else 2 :], archive.headers[name][1], columns.get(name)
-        )
-        for name in names
+        name.removeprefix(ENTRY): Entry(archive.shape(name)[axes:], archive.headers[name][1], columns.get(name))
+        for name in (*names, *others)
     }
     choices = _choices(path, archive.read("choices")) if "choices" in archive.headers else None
     return Contents(
         path,
         entries,
-        tuple(name for name in entries if name != "actions"),
+        tuple(name.removeprefix(ENTRY) for name in names if name != "actions"),
         ("actions",),
         lengths,
         read,

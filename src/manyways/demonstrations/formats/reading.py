@@ -75,17 +75,24 @@ def files_in(folder: Path, pattern: str = "**/*") -> list[Path]:
     """Return the files in a folder that fit the pattern, sorted; hidden ones are left out.
 
     Raises:
-        InputError: one of them is a link that leads out of the folder.
+        InputError: one of them is a link that leads out of the folder, or no plain file.
     """
     found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-    return [require_inside(folder, path) for path in found if not path.is_dir()]
+    return [_require_plain(require_inside(folder, path)) for path in found if not path.is_dir()]
+
+
+def _require_plain(path: Path) -> Path:
+    """Return `path`, unless it is a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a pipe or a device, not a file; copy its data to a file")
+    return path
 
 
 def stored_size(folder: Path) -> int:
     """Return how many bytes the files of a folder have.
 
     Raises:
-        InputError: a link leads out of the folder.
+        InputError: a link leads out of the folder, or a file is no plain one.
     """
     size = 0
     for place, folders, files in os.walk(folder):
@@ -94,5 +101,5 @@ def stored_size(folder: Path) -> int:
             if path.is_symlink():
                 require_inside(folder, path)
             if name in files:
-                size += path.stat().st_size
+                size += _require_plain(path).stat().st_size
     return size

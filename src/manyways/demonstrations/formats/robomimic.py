@@ -14,6 +14,7 @@ from manyways.demonstrations.formats import hdf5, masks
 from manyways.demonstrations.formats.arrays import Trajectories, as_attributes, column_names, without_last
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import require_package
+from manyways.demonstrations.formats.selection import listed
 from manyways.demonstrations.observations import entries
 from manyways.errors import InputError
 from manyways.files import replacing, require_space
@@ -21,6 +22,8 @@ from manyways.files import replacing, require_space
 _LONGEST = 200  # characters of an attribute; longer ones, such as a model's XML, describe no trajectory
 _KNOWN = {"rewards", "dones", "states"}  # beside observations and actions, without a word on it
 _SKIPPED = {"num_samples", "model_file"}
+_NAMES = "manyways action names"  # the attribute of data/ that keeps what the columns of actions are called
+_MOST_NAMED = 10**6  # demonstrations in a filter key
 
 
 def recognises(path: Path) -> bool:
@@ -73,7 +76,8 @@ def contents(path: Path) -> Iterator[Contents]:
                 for name in chosen
             }
 
-        parts = _parts(file, path, demos)
+        parts, notes = _parts(file, path, demos)
+        acted = _action_names(file["data"], first["actions"].shape[1:])
         rows = [
             {name: hdf5.words(value) for name, value in file["data"][demo].attrs.items() if name not in _SKIPPED}
             for demo in demos
@@ -91,7 +95,10 @@ def contents(path: Path) -> Iterator[Contents]:
         ignored += [f"data/{name}" for name in file["data"] if name not in demos]
         yield Contents(
             path,
-            {name: Entry(first[full].shape[1:], first[full].dtype) for name, full in names.items()},
+            {
+                name: Entry(first[full].shape[1:], first[full].dtype, acted if name == "actions" else None)
+                for name, full in names.items()
+            },
             tuple(name for name in names if name != "actions"),
             ("actions",),
             lengths,
@@ -100,6 +107,7 @@ def contents(path: Path) -> Iterator[Contents]:
             attributes=known,
             parts=parts,
             ignored=tuple(ignored),
+            notes=notes,
             stored=path.stat().st_size,
             modes=lambda: modes,
             in_parts=True,
@@ -134,31 +142,44 @@ def _real_steps(path: Path, demo: str, own: dict[str, Any]) -> slice:
     others = [name for name in own if name not in found and "/" not in name]
     shapes = {f"{demo}/{name}": (1, *own[name].shape) for name in others}
     masks.require_clear(path, shapes, (1, count))
-    real = np.ones(count, bool)
+    if not found or not count:
+        return slice(0, count)
+    real = np.True_
     for name in found:
         values = hdf5.read_array(own[name], path)[None]
-        real &= masks.of_mask(path, f"{demo}/{name}", values, (1, count))[0]
+        real = real & masks.of_mask(path, f"{demo}/{name}", values, (1, count))[0]
     first = int(real.argmax())
     return slice(first, first + int(real.sum()))
 
 
-def _parts(file: Any, path: Path, demos: list[str]) -> dict[str, list[int]]:
-    """Return the indices of the demonstrations of each filter key."""
+def _action_names(data: Any, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+    """Return the names of the actions' columns, of a file that manyways wrote; None of another one."""
+    try:
+        names = json.loads(str(hdf5.words(data.attrs.get(_NAMES)) or "null"))
+    except ValueError:
+        return None
+    columns = tuple(map(str, names)) if isinstance(names, list) else ()
+    return columns if shape == (len(set(columns)),) == (len(columns),) else None
+
+
+def _parts(file: Any, path: Path, demos: list[str]) -> tuple[dict[str, list[int]], tuple[str, ...]]:
+    """Return the indices of the demonstrations of each filter key; and sentences on those that are not there."""
     places = {demo: index for index, demo in enumerate(demos)}
     parts: dict[str, list[int]] = {}
+    notes: list[str] = []
     if "mask" not in file:
-        return parts
+        return parts, ()
     if not hasattr(file["mask"], "keys"):
         raise InputError(f"mask in {path} is an array; make a group of it, with the names of demonstrations by part")
     for name, dataset in hdf5.datasets(file["mask"], path).items():
-        if dataset.size > len(demos):
+        if dataset.size > _MOST_NAMED:
             raise InputError(f"mask/{name} in {path} names {dataset.size:,} of {len(demos):,} demonstrations; mend it")
         members = [str(hdf5.words(member)) for member in np.atleast_1d(dataset[()]).tolist()]
-        unknown = [member for member in members if member not in places]
-        if unknown:
-            raise InputError(f"mask/{name} in {path} names {unknown[0]}, which data/ has not; mend the file")
-        parts[name] = list(dict.fromkeys(places[member] for member in members))
-    return parts
+        gone = list(dict.fromkeys(member for member in members if member not in places))
+        if gone:  # somebody deleted a bad demonstration
+            notes.append(f"mask/{name} in {path} names {listed(gone, 3)}, which data/ has not; they are passed over")
+        parts[name] = list(dict.fromkeys(places[member] for member in members if member in places))
+    return parts, tuple(notes)
 
 
 def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) -> None:
@@ -173,6 +194,8 @@ def write(path: Path, trajectories: Trajectories, modes: NDArray[Any] | None) ->
         with h5py.File(partial, "w") as file:
             data = file.create_group("data")
             data.attrs.update({"total": int(trajectories.lengths.sum()), "env_args": json.dumps({})})
+            if acted := (trajectories.names or {}).get("actions"):
+                data.attrs[_NAMES] = json.dumps(acted)
             for index, (start, length) in enumerate(zip(starts, trajectories.lengths, strict=True)):
                 rows = slice(start, start + length)
                 demo = data.create_group(f"demo_{index}")

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manyways.demonstrations.formats import arrow
+from manyways.demonstrations.formats import arrow, order, strays
 from manyways.demonstrations.formats.arrays import as_attributes, as_words, is_missing, rows_of_trajectories
 from manyways.demonstrations.formats.contents import Contents, Entry
 from manyways.demonstrations.formats.reading import input_errors
@@ -84,21 +84,33 @@ def of_columns(
             else f"{path} does not say which rows are one episode; give it a column {listed(EPISODE, 4)} (it has "
             f"{known})"
         )
-    order, lengths, identities = _episodes(path, column, read([column])[column])
+    places, lengths, identities = _episodes(path, column, read([column])[column])
+    clocks = {name: cells[places] for name, cells in read(order.clocks_in(entries, column)).items()}
+    sorting, clock, mixed = order.in_time(path, clocks, lengths, identities)
+    notes = _apart(path, places, lengths, identities) if not clock else []
+    if sorting is not None:
+        places = places[sorting]
+        notes = [order.moved(path, clock, mixed)]
 
     def read_rows(names: Sequence[str], episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        rows = order[rows_of_trajectories(lengths, episodes)]
+        rows = places[rows_of_trajectories(lengths, episodes)]
         return {name: array[rows] for name, array in read(names).items()}
 
-    observations, actions, ignored = default_columns(entries, (column,))
     everything = np.arange(len(lengths))
     attributes: dict[str, NDArray[Any]] = {}
+    broken: dict[str, str] = {}
     for name in (name for name in words_in(entries) if name != column):
-        words = as_words(read_rows([name], everything)[name])
+        cells = read([name])[name]
+        words = as_words(cells[places])
         first = words[np.cumsum(lengths) - lengths]
         if (np.repeat(first, lengths) == words).all():  # the same in each episode: an operator, say
-            attributes[name.removeprefix(ATTRIBUTE)] = first
-            ignored = [other for other in ignored if other != name]
+            attributes[name] = first
+        elif (rows := strays.find_strays(cells)) is not None and (len(rows) or is_named(name)):
+            stray = np.flatnonzero(places == rows[0])[0] if len(rows) else 0
+            owner = identities[np.searchsorted(np.cumsum(lengths), stray, side="right")]
+            broken[name] = strays.told(path, name, cells, rows, owner)
+    observations, actions, ignored = default_columns(entries, (column, *attributes), broken)
+    attributes = {name.removeprefix(ATTRIBUTE): values for name, values in attributes.items()}
 
     def modes() -> NDArray[Any] | None:
         name = next((name for name in entries if name.lower() in MODES), None)
@@ -117,9 +129,24 @@ def of_columns(
         identities=identities,
         attributes=attributes,
         ignored=tuple(ignored),
+        broken=broken,
+        notes=tuple(notes),
         stored=stored,
         modes=modes,
     )
+
+
+def _apart(path: Path, places: NDArray[np.int64], lengths: NDArray[np.int64], identities: Sequence[str]) -> list[str]:
+    """Return a sentence where rows of an episode lie apart and nothing says their order."""
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    gaps = (np.diff(places) != 1) & (np.diff(owners) == 0)
+    if not gaps.any():
+        return []
+    which = listed([identities[episode] for episode in np.unique(owners[1:][gaps])], 3)
+    return [
+        f"the rows of the episodes {which} in {path} lie apart, and no column such as step or timestamp says their "
+        "order; they are taken as they come"
+    ]
 
 
 def words_in(entries: Mapping[str, Entry]) -> list[str]:
@@ -151,16 +178,23 @@ def labels_of(path: Path, name: str, cells: Mapping[str, NDArray[Any]]) -> NDArr
     return as_attributes(rows)["mode"]
 
 
+def is_named(name: str) -> bool:
+    """Return whether a column is called an observation or an action."""
+    return name.lower().startswith((*_OBSERVED, *_ACTED))
+
+
 def default_columns(
-    entries: Mapping[str, Entry], besides: Sequence[str] = ()
+    entries: Mapping[str, Entry], besides: Collection[str] = (), broken: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     """Return the names of observations, of actions, and of the rest, by what columns are usually called.
+
+    Columns that are `broken` hold numbers but for a few cells, and would be chosen without these.
 
     Actions begin with "action". Observations begin with "observation", "obs" or "state"; where nothing does, they are
     all other numbers but counters, clocks, rewards and ends.
     """
     names = [n for n in entries if n.lower() not in _OTHERS and n.lower() not in MODES and n not in besides]
-    numeric = [name for name in names if entries[name].is_numeric]
+    numeric = [name for name in names if entries[name].is_numeric or name in broken]
     actions = [name for name in numeric if name.lower().startswith(_ACTED)]
     observations = [name for name in numeric if name.lower().startswith(_OBSERVED)]
     observations = observations or [name for name in numeric if name not in actions]
