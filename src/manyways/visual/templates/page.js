@@ -148,10 +148,10 @@ function draw() {
       marker: { size: 3, color: colour } }, three));
   }
   const title = (axis) => ({ title: { text: safe(short(columnName(+$(axis).value), 40)) }, automargin: true });
-  const layout = { margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "closest", uirevision: [$("x").value, $("y").value, three].join(),
+  const narrow = window.innerWidth < 832; // where Plotly's buttons are always there
+  const layout = { margin: { l: 8, r: 8, t: narrow ? 32 : 8, b: 8 }, hovermode: "closest", uirevision: [$("x").value, $("y").value, three].join(),
     font: { family: "system-ui, sans-serif", size: 12 }, plot_bgcolor: "#fff", paper_bgcolor: "#fff",
-    legend: { orientation: "h", itemsizing: "constant", ...(window.innerWidth < 832 // else Plotly's buttons cover it
-      ? { yref: "container", y: 0, yanchor: "bottom" } : { y: 1.01, yanchor: "bottom" }) }, hoverlabel: { align: "left" },
+    legend: { orientation: "h", itemsizing: "constant", ...(narrow ? { yref: "container", y: 0, yanchor: "bottom" } : { y: 1.01, yanchor: "bottom" }) }, hoverlabel: { align: "left" },
     ...(three ? { scene: { xaxis: title("x"), yaxis: title("y"), zaxis: title("z") } }
       : { xaxis: { ...title("x"), gridcolor: "#eee", zeroline: false }, yaxis: { ...title("y"), gridcolor: "#eee", zeroline: false } }) };
   return Plotly.react("plot", traces, layout, config);
