@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +23,27 @@ def test_labels_stand_over_anchors_and_what_is_excluded_is_no_anchor():
 
 
 @pytest.mark.parametrize(
+    ("edits", "overruled"),
+    [
+        ({"labels": {"demo_2": 2}, "anchors": {"demo_35": 0}, "same": [["demo_2", "demo_35"]]}, ["demo_35"]),
+        ({"labels": {"demo_2": 0}, "anchors": {"demo_35": 0}, "same": [["demo_2", "demo_35"]]}, []),
+        ({"labels": {"demo_2": 0}, "anchors": {"demo_35": 0}, "different": [["demo_2", "demo_35"]]}, ["demo_35"]),
+        ({"labels": {"demo_2": 1}, "anchors": {"demo_2": 0, "demo_3": 0}}, ["demo_2"]),
+        ({"anchors": {"a": 0, "b": 1}, "same": [["a", "b"]]}, ["b"]),
+        ({"anchors": {"a": 0, "b": 0, "c": 0}, "different": [["a", "b"]]}, ["b"]),
+    ],
+)
+def test_an_anchor_against_labels_and_pairs_is_named(tmp_path, edits, overruled):
+    (tmp_path / "edits.json").write_text(json.dumps(edits))
+    for source in (edits, tmp_path / "edits.json", Edits.from_json(edits, "it")):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            Edits.read(source)
+        for warned, name in zip(caught, overruled, strict=True):
+            assert f"has {name!r} among its anchors, with code {edits['anchors'][name]}" in str(warned.message)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[1]", "holds a list"),
@@ -41,6 +63,16 @@ def test_labels_stand_over_anchors_and_what_is_excluded_is_no_anchor():
         ('{"same": [["a"]]}', "give pairs of identities"),
         ('{"different": [["a", 3]]}', "give pairs of identities"),
         ('{"different": {"a": "b"}}', "it must be a list"),
+        ('{"labels": {"a": 1, "c": 0}, "same": [["a", "b"], ["b", "c"]]}', "'a' and 'c' as the same way, but label"),
+        ('{"labels": {"a": 1, "c": 1}, "different": [["a", "c"]]}', "'a' and 'c' as different ways, but give both"),
+        (
+            '{"labels": {"a": 1, "c": 1}, "different": [["a", "b"]], "same": [["b", "c"]]}',
+            "'b' as different .*label 1",
+        ),
+        (
+            '{"same": [["a", "b"], ["b", "c"]], "different": [["a", "c"]]}',
+            "'c' as different ways, but also",
+        ),
     ],
 )
 def test_a_bad_file_is_told_in_one_sentence(tmp_path, text, message):

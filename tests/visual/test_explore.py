@@ -10,6 +10,7 @@ import plotly
 import pytest
 
 import manyways
+from manyways.demonstrations import summarise
 from manyways.runs.codes import find_codes
 from manyways.runs.progress import Progress
 from manyways.visual.contents import contents
@@ -48,7 +49,7 @@ def test_the_page_holds_all_it_needs_and_nothing_can_break_out_of_it(run):
     text = page(run)
     outside = text.replace(plotly.offline.get_plotlyjs(), "")
     assert not re.search(r"<link|src=|url\(|@import", outside)
-    assert len(re.findall("<script", outside)) == len(re.findall("</script", outside)) == 4
+    assert len(re.findall("<script", outside)) == len(re.findall("</script", outside)) == 5
     found = content_of(text)
     assert found["ids"][1] == EVIL
     assert found["columns"][:3] == ["observation.x", "observation.y", f"observation.{EVIL}"]
@@ -317,6 +318,98 @@ def test_two_demonstrations_are_compared(run, tab):
         assert saved(tab) == found
     finally:
         (run.path / "edits.json").unlink()
+
+
+def compare(tab, one, other, what):
+    tab.evaluate("index => choose(index)", one)
+    tab.click("#one-hold")
+    tab.evaluate("index => choose(index)", other)
+    tab.click(f"#one-{what}")
+
+
+def test_decisions_that_contradict_each_other_are_told_when_they_are_made_and_not_saved(run, server, tab):
+    codes, ids = content_of(page(run))["codes"], content_of(page(run))["ids"]
+    one, two, three = [place for place, code in enumerate(codes) if code == 0 and place != 1][:3]
+    other = codes.index(1, 2)
+    tab.goto(server.address)
+
+    def relabel(index, code):
+        tab.evaluate("index => choose(index)", index)
+        tab.select_option("#one-mode", str(code))
+
+    def both():
+        assert tab.text_content("#one-clash") == tab.text_content("#clash")
+        return tab.text_content("#clash")
+
+    compare(tab, one, other, "same")
+    relabel(one, 1)
+    assert both() == ""
+    relabel(other, 0)
+    assert both() == (
+        f"{ids[one]} and {ids[other]} are the same way by your pairs, but you gave them the modes code 1 and code 0; "
+        "change one of these decisions."
+    )
+    tab.click("#save")
+    assert tab.text_content("#saved").startswith(f"Not saved: {ids[one]} and {ids[other]}")
+    tab.click("#download")
+    assert tab.text_content("#saved").startswith("Not downloaded")
+    assert not (run.path / "edits.json").exists()
+    relabel(other, 1)  # its own
+    assert both() == ""
+    compare(tab, two, one, "same")
+    compare(tab, two, other, "different")
+    assert "but the same way by your other pairs; remove one of these pairs." in both()
+    tab.click("#edits li:last-child button:last-child")
+    assert both() == ""
+    relabel(three, 1)
+    assert both() == ""
+    compare(tab, two, three, "different")
+    assert both() == (
+        f"{ids[two]} is another way than {ids[three]}, but you gave both the mode code 1, if through pairs; "
+        "change one of these decisions."
+    )
+    tab.click("#edits li:last-child button:last-child")
+    tab.click("#save")
+    tab.wait_for_function("document.getElementById('saved').textContent.startsWith('saved as')")
+
+
+def test_who_is_relabelled_or_in_a_pair_is_no_anchor(run, tab):
+    found = content_of(page(run))
+    first, second = (found["modes"][0]["typical"][place] for place in (0, 1))
+    other = found["modes"][1]["typical"][0]
+    tab.goto(explore(run).as_uri())
+    tab.fill("input[data-code='0']", "over")
+    tab.press("input[data-code='0']", "Enter")
+    assert {found["ids"][place] for place in (first, second, other)} <= set(saved(tab)["anchors"])
+    tab.evaluate("index => choose(index)", first)
+    tab.select_option("#one-mode", "1")
+    compare(tab, second, other, "same")
+    edits = saved(tab)
+    assert edits["labels"] == {found["ids"][first]: 1}
+    assert not {found["ids"][place] for place in (first, second, other)} & set(edits["anchors"])
+    assert set(edits["anchors"].values()) == {0, 1}
+    assert manyways.Edits.read(edits).overruled == []
+
+
+def test_the_hover_box_goes_after_a_tap(run, browser):
+    tab = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tab.goto(explore(run).as_uri())
+    tab.evaluate("Plotly.Fx.hover('plot', [{ curveNumber: 0, pointNumber: 5 }])")
+    tab.wait_for_selector("#plot .hoverlayer .hovertext")
+    tab.evaluate("choose(7)")
+    tab.click("#one-close")
+    assert tab.locator("#plot .hoverlayer .hovertext").count() == 0
+    buttons, legend = (tab.locator(f"#plot {each}").bounding_box() for each in (".modebar", ".legend"))
+    assert legend["y"] >= buttons["y"] + buttons["height"]
+    tab.close()
+
+
+def test_what_is_true_or_false_of_demonstrations_is_said_in_words(policy, demonstrations):
+    masks = {"mask valid": np.arange(len(demonstrations)) < 3}
+    known = replace(demonstrations, attributes=masks)
+    found = contents(policy, known, find_codes(policy, known, None))["attributes"]["mask valid"]
+    assert found == ["True"] * 3 + ["False"] * (len(demonstrations) - 3)
+    assert set(summarise(known).attributes["mask valid"]) == set(found)
 
 
 def test_a_mode_is_split_and_the_split_is_there_again(run, tmp_path, tab):

@@ -1,13 +1,16 @@
 """What a person decided about modes and demonstrations: names, exclusions, labels and pairs, as the page saves them."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from manyways.demonstrations.formats.selection import Selection, listed
+from manyways.demonstrations.pairs import Pairs
 from manyways.demonstrations.trajectories import Demonstrations
 from manyways.demonstrations.vectors import identities_of
 from manyways.errors import InputError
@@ -30,7 +33,8 @@ class Edits:
         different: pairs that are not.
 
     Raises:
-        InputError: a demonstration is labelled or in a pair, and also excluded; or a code is below 0.
+        InputError: a demonstration is labelled or in a pair, and also excluded; labels and pairs contradict each other;
+            or a code is below 0.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
@@ -50,6 +54,33 @@ class Edits:
         low = [code for code in (*self.names, *self.labels.values(), *self.anchors.values()) if code < 0]
         if low:
             raise InputError(f"the edits have the code {low[0]}; codes begin with 0")
+        _require_consistent(self.labels, self._first, self.different)
+
+    @cached_property
+    def _first(self) -> dict[str, str]:
+        """The first demonstration of those that are the same way, by the identity of each that is in a pair."""
+        paired = [pair for pair in (*self.same, *self.different) if pair[0] != pair[1]]
+        names = list(dict.fromkeys(name for pair in paired for name in pair))
+        places = {name: place for place, name in enumerate(names)}
+        linked = Pairs.of(len(names), [(places[one], places[other]) for one, other in self.same if one != other], [])
+        return {name: names[first] for name, first in zip(names, linked.linked, strict=True)}
+
+    @property
+    def overruled(self) -> list[str]:
+        """The anchors that cannot keep their codes, as a label, a pair or an earlier anchor stands against it."""
+        taken: dict[str, int] = {self._first.get(name, name): code for name, code in self.labels.items()}
+        against: dict[str, set[str]] = {}
+        for one, other in ((self._first.get(a, a), self._first.get(b, b)) for a, b in self.different):
+            against.setdefault(one, set()).add(other)
+            against.setdefault(other, set()).add(one)
+        found = []
+        for name, code in self.anchors.items():
+            way = self._first.get(name, name)
+            if taken.get(way, code) != code or any(taken.get(other) == code for other in against.get(way, ())):
+                found.append(name)
+            else:
+                taken[way] = code
+        return found
 
     @property
     def known(self) -> dict[str, int]:
@@ -70,19 +101,27 @@ class Edits:
 
     @classmethod
     def read(cls, source: "str | Path | Edits | Mapping[str, Any]") -> "Edits":
-        """Return the edits of a file, of what it holds, or as they are.
+        """Return the edits of a file, of what it holds, or as they are; warn of anchors that labels and pairs overrule.
 
         Raises:
             InputError: there is no such file, or it is no file of edits.
         """
         if isinstance(source, Edits):
-            return source
-        if isinstance(source, Mapping):
-            return cls.from_json(source, "the edits")
-        path = Path(source)
-        if not path.is_file():
-            raise InputError(f"there is no file {path} of edits; save it from the page of `manyways explore`")
-        return cls.from_json(read_json(path), str(path))
+            found, what = source, "the edits"
+        elif isinstance(source, Mapping):
+            found, what = cls.from_json(source, "the edits"), "the edits"
+        else:
+            what = str(source)
+            if not Path(source).is_file():
+                raise InputError(f"there is no file {what} of edits; save it from the page of `manyways explore`")
+            found = cls.from_json(read_json(Path(source)), what)
+        for name in found.overruled:
+            warnings.warn(
+                f"{what} has {name!r} among its anchors, with code {found.anchors[name]}, against its labels or "
+                "pairs, which stand; leave out that anchor, or change them",
+                stacklevel=2,
+            )
+        return found
 
     @classmethod
     def from_json(cls, value: Any, what: str) -> "Edits":
@@ -179,6 +218,34 @@ class Edits:
             demonstrations = demonstrations.with_labels(labels)
         same, different = ([[places[n] for n in pair] for pair in pairs] for pairs in (self.same, self.different))
         return demonstrations.with_pairs(same, different) if paired else demonstrations
+
+
+def _require_consistent(
+    labels: Mapping[str, int], first: Mapping[str, str], different: Sequence[tuple[str, str]]
+) -> None:
+    """Raise `InputError` where labels and pairs contradict each other, by the first of those that are the same way."""
+    known: dict[str, str] = {}
+    for name, code in labels.items():
+        other = known.setdefault(first.get(name, name), name)
+        if labels[other] != code:
+            raise InputError(
+                f"the edits have {other!r} and {name!r} as the same way, but label them {labels[other]} and {code}; "
+                "change one of the three"
+            )
+    for one, other in different:
+        if one == other:
+            continue  # which is told with the demonstrations
+        if first[one] == first[other]:
+            raise InputError(
+                f"the edits have {one!r} and {other!r} as different ways, but also as the same one, if through others; "
+                "leave out a pair"
+            )
+        pair = [labels.get(known.get(first[name], "")) for name in (one, other)]
+        if pair[0] is not None and pair[0] == pair[1]:
+            raise InputError(
+                f"the edits have {one!r} and {other!r} as different ways, but give both the label {pair[0]}, if "
+                "through others; change one of the three"
+            )
 
 
 def _code_of(text: str, what: str) -> int:

@@ -128,7 +128,9 @@ def _rounded(values: Floats) -> list[float]:
 
 
 def _values(values: NDArray[Any]) -> list[Any]:
-    """Return an attribute's values as numbers, or as words."""
+    """Return an attribute's values as numbers, or as words, such as True and False."""
+    if values.dtype == np.bool_:
+        return [str(value) for value in values.tolist()]  # as the tables have them
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError):

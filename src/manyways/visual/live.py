@@ -36,9 +36,10 @@ class Live:
         choose_renderer()
         self._policy, self._make, self._name, self._seed = policy, make, name, seed
         assert policy.prior is not None
-        self._code = policy.code(0 if isinstance(policy.prior, Categorical) else np.full(policy.prior.dimension, 0.5))
+        self._asked: Any = 0 if isinstance(policy.prior, Categorical) else [0.5] * policy.prior.dimension
+        self._code = policy.code(self._asked)
         self._reset = self._nudged = False
-        self._onlooker, self._problem = 0, ""
+        self._onlooker, self._window, self._problem = 0, "", ""
 
     @classmethod
     def of(cls, policy: Policy, environment: Any, env_kwargs: Mapping[str, Any], name: str) -> "Live":
@@ -58,24 +59,33 @@ class Live:
         return cls(policy, lambda: make_environment(environment, kwargs), name)
 
     def command(self, asked: Any) -> None:
-        """Do what the page asks: {"code": 1}, {"reset": true} or {"nudge": true}.
+        """Do what the page asks: {"code": 1}, {"reset": true}, {"nudge": true} or {"start": "its window's name"}.
 
-        A continuous code is the prior's CDF of each of its dimensions, 0 to 1: {"code": [0.5]}.
+        A continuous code is the prior's CDF of each of its dimensions, 0 to 1: {"code": [0.5]}. To start is to say who
+        looks on from now, before asking for pictures; a failure is forgotten.
 
         Raises:
             InputError: it is something else, there is no such code, or the environment has failed.
         """
-        if self._problem:
-            raise InputError(self._problem)
-        known = {"code", "reset", "nudge"}
+        known = {"code", "reset", "nudge", "start"}
         if not isinstance(asked, dict) or not asked or not set(asked) <= known:
-            raise InputError(f"{asked!r} is nothing to do; ask for code, reset or nudge")
+            raise InputError(f"{asked!r} is nothing to do; ask for code, reset, nudge or start")
+        if not isinstance(asked.get("start", ""), str):
+            raise InputError(f"the window is {asked['start']!r}; give its name as a text")
         if "code" in asked:
-            self._code = self._policy.code(self._asked(asked["code"]))
+            self._code, self._asked = self._policy.code(self._known(asked["code"])), asked["code"]
+        if "start" in asked:
+            self._onlooker, self._window, self._problem = self._onlooker + 1, asked["start"], ""
+        if self._problem and {"reset", "nudge"} & set(asked):
+            raise InputError(self._problem)
         self._reset = self._reset or bool(asked.get("reset"))
         self._nudged = self._nudged or bool(asked.get("nudge"))
 
-    def _asked(self, code: Any) -> Any:
+    def state(self) -> dict[str, Any]:
+        """Return what runs: the code as it was asked for, the window that looks on ("": none), and what has failed."""
+        return {"code": self._asked, "window": self._window, "problem": self._problem}
+
+    def _known(self, code: Any) -> Any:
         """Return a code that was asked for, if it is of the right kind."""
         if isinstance(self._policy.prior, Categorical):
             if type(code) is not int:
@@ -84,21 +94,26 @@ class Live:
             raise InputError(f"the code is {code!r}; give the prior's CDF of each of its dimensions, such as [0.5]")
         return code
 
-    def frames(self) -> Generator[bytes, None, None]:
-        """Yield JPEG pictures at the pace of the simulation, until somebody else looks on."""
-        self._onlooker += 1
-        self._problem = ""
-        onlooker, environment = self._onlooker, self._make()
+    def frames(self, window: str = "") -> Generator[bytes, None, None]:
+        """Yield JPEG pictures for a window at the pace of the simulation, until another looks on."""
+        self._onlooker, self._window, self._problem = self._onlooker + 1, window, ""
+        onlooker, self._nudged, environment = self._onlooker, False, None
         try:
+            environment = self._make()
             every, rate = pace(environment)
             while onlooker == self._onlooker:
                 yield from self._episode(environment, onlooker, every, rate)
                 self._seed += 1
         except Exception as error:  # it is the user's program, which may raise anything
-            self._problem = f"{self._name} failed ({type(error).__name__}: {error}); mend the environment, start again"
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            if onlooker == self._onlooker:
+                self._problem = f"{self._name} failed ({what}); start again, or mend it and serve the page anew"
         finally:
+            if onlooker == self._onlooker:
+                self._window = ""
             with contextlib.suppress(Exception):  # whatever closing raises, nobody looks on any more
-                environment.close()
+                if environment is not None:
+                    environment.close()
 
     def _episode(self, environment: Any, onlooker: int, every: int, rate: float) -> Iterator[bytes]:
         policy, self._reset = self._policy, False

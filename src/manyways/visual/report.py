@@ -130,7 +130,8 @@ def prepared(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("manyways.visual"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    parts = {"css": _template("page.css"), "js": _template("page.js"), "charts_js": _template("charts.js")}
+    parts = {"css": _template("page.css"), "js": _template("page.js")}
+    parts |= {f"{name}_js": _template(f"{name}.js") for name in ("edits", "live", "charts")}
     render = partial(
         environment.get_template("page.html.jinja").render,
         **{name: Markup(text) for name, text in parts.items()},

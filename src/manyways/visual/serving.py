@@ -66,7 +66,10 @@ class Server:
 
 
 def _handler(run: Run, page: Callable[[], str], token: str, live: Live | None) -> type[BaseHTTPRequestHandler]:
-    """Return what answers: the page at /, edits at /edits.json, which it writes, and the simulator at /live."""
+    """Return what answers: the page at /; edits at /edits.json, which it writes; the simulator at /live.
+
+    What the simulator does is at /live.json.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -98,6 +101,8 @@ def _handler(run: Run, page: Callable[[], str], token: str, live: Live | None) -
                 self._answer(200, page(), "text/html")
             elif urlsplit(self.path).path == "/live" and live is not None:
                 self._stream(live)
+            elif urlsplit(self.path).path == "/live.json" and live is not None:
+                self._answer(200, json.dumps(live.state()), "application/json")
             else:
                 self._answer(404, "There is nothing here.")
 
@@ -108,7 +113,7 @@ def _handler(run: Run, page: Callable[[], str], token: str, live: Live | None) -
             self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            frames = live.frames()
+            frames = live.frames(parse_qs(urlsplit(self.path).query).get("window", [""])[0])
             try:
                 for frame in frames:
                     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
@@ -133,14 +138,15 @@ def _handler(run: Run, page: Callable[[], str], token: str, live: Live | None) -
                     if live is None:
                         raise InputError("no simulator is running; start the server with --env")
                     live.command(asked)
-                    self._answer(200, "done")
+                    self._answer(200, json.dumps(live.state()), "application/json")
                     return
                 edits, names = Edits.from_json(asked, "the page"), dict[int, str]()
                 for code, name in edits.names.items():
                     names = named(names, code, name, code + 1)  # as training asks
                 write_json(run.path / "edits.json", edits.to_json())
             except (ManywaysError, ValueError) as error:
-                self._answer(500 if isinstance(error, WriteError) else 400, f"Not saved: {error}")
+                said = str(error) if place == "/live" else f"Not saved: {error}"
+                self._answer(500 if isinstance(error, WriteError) else 400, said)
             else:
                 self._answer(200, f"saved as {run.path / 'edits.json'}")
 

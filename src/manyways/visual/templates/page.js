@@ -148,9 +148,10 @@ function draw() {
       marker: { size: 3, color: colour } }, three));
   }
   const title = (axis) => ({ title: { text: safe(short(columnName(+$(axis).value), 40)) }, automargin: true });
-  const layout = { margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "closest", uirevision: [$("x").value, $("y").value, three].join(),
+  const narrow = window.innerWidth < 832; // where Plotly's buttons are always there
+  const layout = { margin: { l: 8, r: 8, t: narrow ? 32 : 8, b: 8 }, hovermode: "closest", uirevision: [$("x").value, $("y").value, three].join(),
     font: { family: "system-ui, sans-serif", size: 12 }, plot_bgcolor: "#fff", paper_bgcolor: "#fff",
-    legend: { orientation: "h", y: 1.01, yanchor: "bottom", itemsizing: "constant" }, hoverlabel: { align: "left" },
+    legend: { orientation: "h", itemsizing: "constant", ...(narrow ? { yref: "container", y: 0, yanchor: "bottom" } : { y: 1.01, yanchor: "bottom" }) }, hoverlabel: { align: "left" },
     ...(three ? { scene: { xaxis: title("x"), yaxis: title("y"), zaxis: title("z") } }
       : { xaxis: { ...title("x"), gridcolor: "#eee", zeroline: false }, yaxis: { ...title("y"), gridcolor: "#eee", zeroline: false } }) };
   return Plotly.react("plot", traces, layout, config);
@@ -212,6 +213,7 @@ function showOne() {
 }
 function choose(index) {
   chosen = index;
+  Plotly.Fx.unhover("plot"); // a finger does not leave the line that it tapped
   draw();
   showOne();
   if (index !== null && window.innerWidth < 832) $("one").scrollIntoView({ behavior: "smooth", block: "start" });
@@ -308,42 +310,6 @@ function suspectRow([index, , score, reason]) {
   row.append(who, element("div", reason, { className: "why", title: `score ${score}` }), button);
   return row;
 }
-function edits() {
-  // After a merge the codes that are left are numbered anew, so that fewer modes can be trained.
-  const used = new Set(data.ids.map((_, index) => index).filter((index) => !excluded.has(index)).map((index) => (discrete ? codeOf(index) : 0)));
-  const numbers = new Map();
-  (data.modes || []).forEach((_, code) => { if (!merged || used.has(code)) numbers.set(code, numbers.size); });
-  const found = { names: {}, exclude: [...gone, ...[...excluded].sort((a, b) => a - b).map((index) => data.ids[index])], labels: {} };
-  names.forEach((name, code) => { if (name && numbers.has(code)) found.names[numbers.get(code)] = name; });
-  for (const [index, code] of [...labels].sort((a, b) => a[0] - b[0])) found.labels[data.ids[index]] = numbers.get(code);
-  if (Object.keys(found.names).length || labels.size) { // typical ones hold the numbers of the codes
-    found.anchors = {};
-    for (const [code, to] of numbers) {
-      const holds = (each) => data.codes[each] === code && !excluded.has(each) && !labels.has(each);
-      const typical = data.modes[code].typical.filter(holds), own = typical.length ? typical : [...data.codes.keys()].filter(holds);
-      for (const index of own.slice(0, 3)) found.anchors[data.ids[index]] = to;
-    }
-  }
-  KINDS.forEach((kind, same) => {
-    const own = pairs.filter((pair) => pair[2] === same && !pair.slice(0, 2).some((index) => excluded.has(index)));
-    if (own.length) found[kind] = own.map((pair) => pair.slice(0, 2).map((index) => data.ids[index]));
-  });
-  return { found, size: numbers.size };
-}
-function quoted(word) { return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replace(/'/g, "'\\''")}'`; }
-function command(size) {
-  const words = [...data.command];
-  if (words[0] !== "manyways" || words[1] !== "train") return `manyways.train(..., edits=${JSON.stringify(data.edits_file)})`;
-  const others = discrete && size !== trained.length; // a policy cannot go on with another number of codes
-  const counted = others || (discrete && words.includes("--modes"));
-  for (const option of ["--edits", "--out", ...(counted ? ["--modes"] : []), ...(others ? ["--init"] : [])]) {
-    const at = words.indexOf(option);
-    if (at >= 0) words.splice(at, 2);
-  }
-  if (counted) words.push("--modes", String(size));
-  const out = data.command.indexOf("--out");
-  return [...words, "--edits", data.edits_file, "--out", `${out < 0 ? "RUN" : data.command[out + 1].replace(/\/$/, "")}-2`].map(quoted).join(" ");
-}
 function drawEdits() {
   const items = [];
   names.forEach((name, code) => { if (name) items.push(element("li", `code ${code} is called ${name}`)); });
@@ -364,6 +330,7 @@ function drawEdits() {
     items.push(item);
   }
   $("edits").replaceChildren(...items);
+  $("one-clash").textContent = $("clash").textContent = contradiction();
   const { size } = edits();
   $("command").textContent = command(size);
 }
@@ -378,7 +345,13 @@ function update(first = false) {
   showOne();
 }
 const text = () => JSON.stringify(edits().found, null, 2) + "\n";
+function refuse(what) {
+  const problem = contradiction();
+  if (problem) $("saved").textContent = `Not ${what}: ${problem}`;
+  return Boolean(problem);
+}
 $("download").onclick = () => {
+  if (refuse("downloaded")) return;
   const address = URL.createObjectURL(new Blob([text()], { type: "application/json" }));
   element("a", "", { href: address, download: "edits.json" }).click();
   URL.revokeObjectURL(address);
@@ -386,6 +359,7 @@ $("download").onclick = () => {
   $("saved").textContent = "downloaded";
 };
 if (data.served) $("save").onclick = async () => {
+  if (refuse("saved")) return;
   const answer = await fetch("edits.json" + location.search, { method: "POST", body: text(), headers: { "Content-Type": "application/json" } })
     .catch(() => null);
   changed = !(answer && answer.ok);
@@ -393,32 +367,34 @@ if (data.served) $("save").onclick = async () => {
 };
 
 // The code of continuous ones, in the prior's CDF of each dimension.
-function nearest() {
-  const wanted = sliders.map((slider) => +slider.value);
-  const far = (index) => Math.hypot(...wanted.map((value, dimension) => coordinates[dimension][index] - value));
+function showNear() {
+  const far = (index) => Math.hypot(...sliders.map((slider, dimension) => coordinates[dimension][index] - slider.value));
   near = data.drawn.filter((index) => !excluded.has(index)).sort((a, b) => far(a) - far(b)).slice(0, NEAREST);
-  return wanted;
+  draw();
+  showOne();
+  $("near").replaceChildren("nearest: ", ...near.flatMap((index, at) => [...(at ? [", "] : []), link(index)]));
+  $("near-none").hidden = false;
 }
 const sliders = coordinates.map((_, dimension) => {
   const slider = element("input", undefined, { type: "range", min: 0.01, max: 0.99, step: 0.01, value: 0.5, id: `slider-${dimension}` });
   const row = element("label", codeName(dimension)), value = element("output", "0.50");
   row.append(slider, value);
   $("sliders").append(row);
-  slider.oninput = () => { value.textContent = (+slider.value).toFixed(2); chosen = null; slid(); };
+  slider.oninput = () => { setSlider(slider, +slider.value); chosen = null; slid(); };
   return slider;
 });
+function setSlider(slider, value) {
+  slider.value = value;
+  slider.nextElementSibling.textContent = (+slider.value).toFixed(2);
+}
 let waiting = false;
 function slid() {
   if (waiting) return; // a picture at a time: a drag gives hundreds of events
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
-    const wanted = nearest();
-    draw();
-    showOne();
-    $("near").replaceChildren("nearest: ", ...near.flatMap((index, at) => [...(at ? [", "] : []), link(index)]));
-    $("near-none").hidden = false;
-    if (data.live) ask({ code: wanted });
+    showNear();
+    if (data.live) ask({ code: sliders.map((slider) => +slider.value) });
   });
 }
 function noneNear() {
@@ -430,25 +406,6 @@ function noneNear() {
 $("near-none").onclick = noneNear;
 $("code-section").hidden = !coordinates.length;
 
-// The simulator.
-async function ask(what) {
-  const answer = await fetch("live" + location.search, { method: "POST", body: JSON.stringify(what) }).catch(() => null);
-  $("live-said").textContent = !answer ? "The server does not answer." : answer.ok ? "" : await answer.text();
-}
-if (data.live) {
-  const code = () => ({ code: discrete ? +$("live-code").value : sliders.map((slider) => +slider.value) });
-  $("live-list").hidden = !discrete;
-  $("live-code").onchange = () => ask(code());
-  $("live-reset").onclick = () => ask({ reset: true });
-  $("live-nudge").onclick = () => ask({ nudge: true });
-  $("live").onerror = () => { if (!$("live").hidden) ask(code()); }; // which says what failed
-  $("live-stop").onclick = () => {
-    const start = $("live").hidden;
-    $("live").hidden = !start;
-    if (start) $("live").src = "live" + location.search; else $("live").removeAttribute("src");
-    $("live-stop").textContent = start ? "Stop" : "Start";
-  };
-}
 window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
 
 // The start.
