@@ -1,5 +1,7 @@
 """What is converted comes back: names, identities and attributes; or it is refused."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -103,3 +105,52 @@ def test_entries_with_a_slash_are_written_for_minari(tmp_path):
     with pytest.raises(InputError, match=r"two entries of .* would have the same name without a slash"):
         Demonstrations(entries | {"b.c": entries["b"]}, demonstrations.actions, np.array([4])).save(tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_lerobot_is_written_as_its_version_3(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    written = made(identities=None, task=["lift", "push"])
+    with pytest.warns(UserWarning, match="fps is 1 in"):
+        written.save(tmp_path / "a", format="lerobot")
+    found = Demonstrations.load(tmp_path / "a")
+    np.testing.assert_array_equal(found.observations, written.observations)
+    np.testing.assert_array_equal(found.actions, written.actions)
+    assert found.lengths.tolist() == [4, 5]
+    assert found.names == {"observations": ("observation.state.x", "observation.state.y"), "actions": ("action",)}
+    assert found.attributes["task"].tolist() == ["lift", "push"]
+    again = found.save(tmp_path / "b", format="lerobot") or Demonstrations.load(tmp_path / "b")
+    assert again.names == found.names
+    assert pandas.read_parquet(tmp_path / "a" / "meta" / "tasks.parquet").loc["push", "task_index"] == 1
+    rows = pandas.read_parquet(tmp_path / "a" / "data" / "chunk-000" / "file-000.parquet")
+    assert rows["frame_index"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+    assert rows["task_index"].tolist() == [0] * 4 + [1] * 5
+    info = json.loads((tmp_path / "a" / "meta" / "info.json").read_text())
+    assert info["features"]["observation.state"] == {"dtype": "float32", "shape": [2], "names": ["x", "y"]}
+    assert set(rows.columns) == set(info["features"])
+    assert (info["total_frames"], info["total_episodes"], info["total_tasks"]) == (9, 2, 2)
+
+
+def test_a_replay_buffer_is_written(tmp_path):
+    pictures = np.random.default_rng(0).integers(255, size=(9, 6, 6, 3), dtype=np.uint8)
+    state, action = np.ones((9, 2), np.float32), np.arange(9, dtype=np.float32)[:, None]
+    Demonstrations({"eye": pictures, "state": state}, action, np.array([4, 5])).save(tmp_path / "a.zarr")
+    found = Demonstrations.load(tmp_path / "a.zarr", observations=["eye", "state"])
+    np.testing.assert_array_equal(found.observations["eye"], pictures)
+    np.testing.assert_array_equal(found.observations["state"], state)
+    np.testing.assert_array_equal(found.actions, action)
+    assert found.lengths.tolist() == [4, 5]
+    assert json.loads((tmp_path / "a.zarr" / ".zgroup").read_text())["zarr_format"] == 2
+
+
+def test_what_robot_formats_cannot_hold_is_told(tmp_path):
+    for format in ("lerobot", "zarr"):
+        with pytest.warns(UserWarning, match="has no place for the attribute who, identities, labels, left out"):
+            made(who=["x", "y"]).save(tmp_path / format, [0, 1], format)
+    images = Demonstrations({"eye": np.zeros((4, 6, 6, 3), np.uint8)}, np.ones((4, 1), np.float32), np.array([4]))
+    with pytest.raises(InputError, match=r"observation.eye are images, which are not written as LeRobot"):
+        images.save(tmp_path / "images", format="lerobot")
+    two = {"a/b": np.ones((4, 1), np.float32), "a.b": np.ones((4, 1), np.float32)}
+    for format in ("lerobot", "zarr"):
+        with pytest.raises(InputError, match=r"two arrays would be called .*a\.b in"):
+            Demonstrations(two, np.ones((4, 1), np.float32), np.array([4])).save(tmp_path / "two", format=format)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lerobot", "zarr"]

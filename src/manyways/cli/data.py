@@ -105,7 +105,9 @@ def convert(
     out: Path,
     /,
     *,
-    format: Annotated[Literal["npz", "npy", "minari", "csv", "parquet", "robomimic"] | None, _optional] = None,
+    format: Annotated[
+        Literal["npz", "npy", "minari", "csv", "parquet", "robomimic", "lerobot", "zarr"] | None, _optional
+    ] = None,
     taken: Taken = DataOptions(),  # noqa: B008 (it is frozen)
 ) -> None:
     """Write a data set in another format, with labels, names and identities where the format can hold them.
@@ -115,7 +117,7 @@ def convert(
         out: File, which is replaced, or folder, which must not exist yet or be empty.
         format: Format to write; csv is a folder with a file for each episode, minari a folder too, npy a folder that is
             read from the disk in training, for large sets. What the suffix of OUT says unless given (.npz, .parquet,
-            .hdf5), minari for a path without one.
+            .hdf5, .zarr), minari for a path without one.
         taken: What to take of it.
     """
     from manyways.cli.console import progress, what_next

@@ -26,6 +26,7 @@ from manyways.demonstrations.formats import (
     table,
     unpacked,
     writing,
+    writing_robots,
 )
 from manyways.demonstrations.formats.arrays import Trajectories, as_modes
 from manyways.demonstrations.formats.cleaning import described, find_bad, find_short
@@ -211,8 +212,10 @@ _WRITERS = {
     "robomimic": robomimic.write,
     "parquet": writing.write_parquet,
     "csv": writing.write_csv,
+    "lerobot": writing_robots.write_lerobot,
+    "zarr": writing_robots.write_zarr,
 }
-_WRITTEN = {".npz": "npz", ".parquet": "parquet", **dict.fromkeys(hdf5.SUFFIXES, "robomimic")}
+_WRITTEN = {".npz": "npz", ".parquet": "parquet", ".zarr": "zarr", **dict.fromkeys(hdf5.SUFFIXES, "robomimic")}
 
 
 def _format_of(path: Path) -> ModuleType:
