@@ -32,7 +32,7 @@ from sklearn.metrics import adjusted_rand_score
 import manyways
 import mode_sets
 from common import RESULTS, write_result
-from manyways.clustering import groups as room
+from manyways.clustering import competition as room
 from manyways.clustering import known as known_room
 from manyways.clustering.competition import find_groups
 from manyways.evaluation import normalized_mutual_information, purity
