@@ -2,7 +2,7 @@
 
 A policy learns from some demonstrations; others of the same people are fresh. A false alarm is a fresh observation
 whose novelty is above the level. In a second copy of them one column is moved by five standard deviations: that should
-be noticed. Even variants chose the constants of `policies/novelty.py`; odd ones are reported. "reach" has three columns
+be noticed. Even variants chose the tail in `policies/novelty.py`; odd ones are reported. "reach" has three columns
 that are constant within an episode, such as where the object lies.
 
     python benchmarks/guard.py --variants 1 3 5

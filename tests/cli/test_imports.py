@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from own_tasks_source import OWN
 
 from manyways.files import write_json
 
@@ -91,29 +92,12 @@ def test_errors_are_told_without_them(arguments, message, tmp_path, monkeypatch)
     assert found == "[]"
 
 
-CART = """
-import manyways
-from manyways.tasks import Base, Picture, Task, velocities
-
-CART = Task(
-    name="cart",
-    environment="own/Cart-v0",
-    modes=velocities((-1.0, 1.0)),
-    episode_steps=30,
-    demonstrations=8,
-    picture=Picture(lambda observations: observations[:, :2], ("x", "v")),
-    base=Base("CartPole-v1", in_envpool=False),
-    rewards=lambda step, wanted: -abs(step.observation[:, 1:2] - wanted),
-)
-"""
-
-
 @pytest.mark.parametrize("algorithm", ["bet", "vq-bet", "diffusion", "sog-gail", "gail"])
 def test_discrete_actions_are_refused_without_them(algorithm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "carts.py").write_text(CART)
+    (tmp_path / "own_tasks.py").write_text(OWN)
     np.savez("d.npz", observations=np.zeros((4, 9, 4)), actions=np.tile([0, 1, 1], (4, 3)), choices=2)
-    task = ("--task", "carts:CART") if "gail" in algorithm else ()
+    task = ("--task", "own_tasks:CART") if "gail" in algorithm else ()
     modes = ("--modes", 2) if algorithm == "sog-gail" else ()
     found, printed = imported(("train", algorithm, "d.npz", *task, *modes, "--out", "run"))
     assert f"{algorithm} cannot learn discrete actions" in printed
